@@ -1,0 +1,45 @@
+"""How rows become batches: alike lengths together, under a budget of padded tokens.
+
+Training, measuring, validation and the service batch by the same rule, because the answers of a dynamically
+quantized model depend a little on the other rows of its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def by_length(lengths: Sequence[int], *, tokens: int, rows: int = 64) -> Iterator[list[int]]:
+    """Indices in batches of alike length, longest batches last.
+
+    Args:
+        lengths: tokens of each row.
+        tokens: budget of padded tokens (rows x longest) of a batch; a single longer row is a batch of its own.
+        rows: most rows in a batch.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if batch and (len(batch) == rows or (len(batch) + 1) * lengths[index] > tokens):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token ids and attention mask of a batch: int64, both of shape (rows, longest)."""
+    import numpy as np
+
+    longest = max(len(row) for row in rows)
+    ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row
+        mask[index, : len(row)] = 1
+    return ids, mask

@@ -1,0 +1,186 @@
+"""Reading a YAML document into a frozen model, with every error at once, each with its path and line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ftdeploy.errors import ConfigError, Problem, did_you_mean
+
+Lines = dict[tuple[str | int, ...], int]
+M = TypeVar("M", bound="Section")
+
+
+class Section(BaseModel):
+    """Base of every part of a recipe or a suite: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+
+def read_yaml(path: Path, *, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], Lines]:
+    """Parse a YAML file into plain data and the line of every key.
+
+    Args:
+        path: the file.
+        overrides: ``a.b=value`` settings laid over the file; the value is read as YAML.
+
+    Raises:
+        ConfigError: no such file, not UTF-8, not YAML, a key that stands twice, or an override that is not
+            ``a.b=value``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8 text'}",
+            cause="the path is wrong, or the file is not a text file",
+            fix="give the path of a YAML file; `ftdeploy init` writes one to start from",
+        ) from error
+    lines: Lines = {}
+    problems: list[Problem] = []
+    try:
+        node = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
+        if node is not None:
+            _collect_lines(node, (), lines, problems)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(
+            f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}",
+            cause="indentation, a missing colon, or a quote that is not closed",
+            fix="look at that line; text with a colon or a # in it wants quotes",
+        ) from error
+    if not isinstance(data, dict):
+        problems.append(Problem(path="(document)", message="a mapping of sections is expected", line=1))
+        data = {}
+    for setting in overrides:
+        problems += _override(data, setting)
+    if problems:
+        raise _config_error(path, problems)
+    return data, lines
+
+
+def parse(model: type[M], data: Mapping[str, Any], *, path: Path, lines: Lines, context: Any = None) -> M:
+    """Validate plain data into ``model``.
+
+    Args:
+        model: a `Section`.
+        data: what `read_yaml` returned.
+        path: the file, for messages and for paths relative to it (validation context ``{"folder": ...}``).
+        lines: line of each key.
+        context: further validation context.
+
+    Raises:
+        ConfigError: every problem at once.
+    """
+    try:
+        return model.model_validate(data, context={"folder": path.parent} | (context or {}))
+    except ValidationError as error:
+        raise _config_error(path, [_problem(model, item, lines) for item in error.errors()]) from error
+
+
+def _config_error(path: Path, problems: Sequence[Problem]) -> ConfigError:
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return ConfigError(
+        f"{path}: {count}",
+        cause="keys or values that ftdeploy does not know or cannot use",
+        fix="correct them; `ftdeploy schema` prints every key with its meaning",
+        problems=sorted(problems, key=lambda p: (p.line or 0, p.path)),
+    )
+
+
+def _collect_lines(node: yaml.Node, path: tuple[str | int, ...], lines: Lines, problems: list[Problem]) -> None:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value in node.value:
+            here = (*path, str(key_node.value))
+            line = key_node.start_mark.line + 1
+            if here in lines:
+                problems.append(
+                    Problem(path=_dotted(here), message=f"stands twice, first on line {lines[here]}", line=line)
+                )
+            lines[here] = line
+            _collect_lines(value, here, lines, problems)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*path, index)] = item.start_mark.line + 1
+            _collect_lines(item, (*path, index), lines, problems)
+
+
+def _override(data: dict[str, Any], setting: str) -> list[Problem]:
+    name, separator, value = setting.partition("=")
+    if not separator or not name.strip():
+        return [Problem(path=setting, message="--set wants section.key=value")]
+    *parents, last = name.strip().split(".")
+    here: Any = data
+    for parent in parents:
+        if here.get(parent) is None:
+            here[parent] = {}
+        here = here[parent]
+        if not isinstance(here, dict):
+            return [Problem(path=name, message=f"--set goes through {parent!r}, which is not a section")]
+    try:
+        here[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return [Problem(path=name, message=f"--set value {value!r} is not valid YAML", hint="quote it")]
+    return []
+
+
+def _dotted(location: Iterable[str | int]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _problem(model: type[BaseModel], item: Any, lines: Lines) -> Problem:
+    location = tuple(item["loc"])
+    # pydantic puts the names of validators and union members into the location; the file has no such keys.
+    while location and location not in lines and location[:-1] in lines and item["type"] != "missing":
+        location = location[:-1]
+    line = next((lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines), None)
+    hint = ""
+    if item["type"] == "extra_forbidden":
+        message = "unknown key"
+        location = tuple(item["loc"])
+        owner = _model_at(model, location[:-1])
+        hint = did_you_mean(str(location[-1]), _keys(owner) if owner else ())
+    elif item["type"] == "missing":
+        location, message = tuple(item["loc"]), "is required"
+    elif item["type"] == "literal_error":
+        message = f"{item['input']!r} is not one of {item['ctx']['expected']}"
+        known = [part.strip(" '") for part in item["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        hint = did_you_mean(str(item["input"]), known) if isinstance(item["input"], str) else ""
+    else:
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] != "value_error" and not isinstance(item["input"], Mapping):
+            message += f", not {item['input']!r}"
+    return Problem(path=_dotted(location) or "(document)", message=message, line=line, hint=hint)
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
+    """The model that owns the keys at ``location``, found by walking the annotations."""
+    here: type[BaseModel] | None = model
+    for part in location:
+        if here is None:
+            return None
+        if isinstance(part, int):
+            continue
+        info = next((i for name, i in here.model_fields.items() if part in (name, i.alias)), None)
+        here = _first_model(info.annotation) if info else None
+    return here
+
+
+def _first_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for arg in get_args(annotation) if (found := _first_model(arg))), None)

@@ -1,0 +1,137 @@
+"""What this machine has, and which device and execution provider are chosen, with the reason."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ftdeploy.errors import DeviceError
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A device or provider, and why."""
+
+    name: str
+    reason: str
+
+
+def processors() -> int:
+    """Processors that this process may use: the affinity mask, cut by the container's CPU quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(allowed, quota)) if quota else allowed
+
+
+def _cgroup_quota() -> int | None:
+    try:
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()[:2]
+        return None if limit == "max" else max(1, round(int(limit) / int(period)))
+    except (OSError, ValueError):
+        return None
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of the processor, as Linux names them (``avx512_bf16``, ``avx512_vnni``, ``amx_bf16``)."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("flags", "Features")):
+                return frozenset(line.partition(":")[2].split())
+    except OSError:
+        return frozenset()
+    return frozenset()
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 itself."""
+    return bool(cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+@cache
+def nvidia_devices() -> int:
+    """CUDA devices that the driver shows, asked of libcuda itself, so that no torch has to be imported."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def torch_has_cuda() -> bool:
+    """Whether the installed torch can use a CUDA device (imports torch, but only where the driver shows one)."""
+    if not nvidia_devices():
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def choose_device(wanted: str = "auto") -> Choice:
+    """Where training runs: ``cuda`` where there is one, else ``cpu``.
+
+    Args:
+        wanted: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        DeviceError: ``cuda`` is forced and there is none that torch can use.
+    """
+    if wanted == "cpu":
+        return Choice("cpu", "forced by the recipe")
+    shown = nvidia_devices()
+    usable = torch_has_cuda()
+    if usable:
+        return Choice("cuda", "forced by the recipe" if wanted == "cuda" else f"{shown} CUDA device(s) found")
+    missing = "the driver shows no CUDA device" if not shown else "a CUDA device, but this torch is built without CUDA"
+    if wanted == "cuda":
+        raise DeviceError(
+            f"device cuda is forced and cannot be used: {missing}",
+            cause="no GPU, no driver, or a CPU build of torch",
+            fix="set `device: auto`, or install a CUDA build of torch",
+        )
+    return Choice("cpu", missing)
+
+
+def choose_provider(wanted: str = "auto", *, available: list[str] | None = None) -> Choice:
+    """The ONNX Runtime execution provider: CUDA where the installed runtime and the machine have it, else CPU.
+
+    Args:
+        wanted: ``auto``, ``cpu`` or ``cuda``; `FTDEPLOY_DEVICE` in the environment stands in for ``auto``.
+        available: providers of the installed onnxruntime; None asks it.
+
+    Raises:
+        DeviceError: ``cuda`` is forced and missing, or the word is unknown.
+    """
+    wanted = os.environ.get("FTDEPLOY_DEVICE", "auto") if wanted == "auto" else wanted
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise DeviceError(
+            f"{wanted!r} is not a device",
+            cause="FTDEPLOY_DEVICE holds something else than auto, cpu or cuda",
+            fix="unset it, or set it to one of the three",
+        )
+    if wanted == "cpu":
+        return Choice(CPU, "forced")
+    if available is None:
+        import onnxruntime
+
+        available = onnxruntime.get_available_providers()
+    built = CUDA in available
+    if built and nvidia_devices():
+        return Choice(CUDA, "forced" if wanted == "cuda" else "a CUDA device and a CUDA build of onnxruntime")
+    missing = "the driver shows no CUDA device" if built else "this onnxruntime is built without CUDA"
+    if wanted == "cuda":
+        raise DeviceError(
+            f"provider {CUDA} is forced and cannot be used: {missing}",
+            cause="no GPU, no driver, or the CPU package of onnxruntime",
+            fix="install ftdeploy[gpu] on a machine with a GPU, or do not force it",
+        )
+    return Choice(CPU, missing)

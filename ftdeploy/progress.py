@@ -1,0 +1,55 @@
+"""How long work shows itself without the library printing anything.
+
+A stage says ``with progress.task("train", total=900) as advance: ...``; whoever runs it (the command line, a
+notebook, a test) decides what is shown by installing a `Reporter`. The default shows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Protocol
+
+Advance = Callable[[float], None]
+
+
+class Reporter(Protocol):
+    """Shows the progress of work that takes long."""
+
+    def task(self, name: str, total: float | None) -> AbstractContextManager[Advance]:
+        """Begin to show ``name``; the callable that is yielded adds the steps done."""
+
+    def say(self, message: str) -> None:
+        """Show one line about what was chosen or found."""
+
+
+class _Silent:
+    def task(self, name: str, total: float | None) -> AbstractContextManager[Advance]:
+        return nullcontext(lambda steps: None)
+
+    def say(self, message: str) -> None:
+        return None
+
+
+_reporter: ContextVar[Reporter] = ContextVar("reporter", default=_Silent())
+
+
+@contextmanager
+def reporting(reporter: Reporter) -> Iterator[None]:
+    """Install ``reporter`` for the block."""
+    token = _reporter.set(reporter)
+    try:
+        yield
+    finally:
+        _reporter.reset(token)
+
+
+def task(name: str, total: float | None = None) -> AbstractContextManager[Advance]:
+    """Show ``name`` with ``total`` steps (None: unknown) while the block runs."""
+    return _reporter.get().task(name, total)
+
+
+def say(message: str) -> None:
+    """Show one line: a choice and its reason, or a finding."""
+    _reporter.get().say(message)

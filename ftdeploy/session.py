@@ -1,0 +1,84 @@
+"""Opening an ONNX model with ONNX Runtime: checked first, with threads that fit the container, provider chosen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftdeploy.errors import ArtifactError
+from ftdeploy.hardware import choose_provider, processors
+from ftdeploy.signature import SessionOptions
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_LEVELS = {
+    "disabled": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+
+
+def open_session(model: Path, options: SessionOptions | None = None, *, threads: int = 0,
+                 device: str = "auto") -> onnxruntime.InferenceSession:  # fmt: skip
+    """Open a model for inference.
+
+    Args:
+        model: the ``.onnx`` file; data beside it must be a regular file of the same folder.
+        options: session options that were measured with the model.
+        threads: intra-op threads; 0 takes the processors this process may use. ONNX Runtime by itself would count
+            the host's, not the container's.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ArtifactError: no such file, truncated, not ONNX, or external data outside its folder.
+        DeviceError: a device was forced that is not there.
+    """
+    import onnxruntime
+
+    _refuse_outside_data(model)
+    options = options or SessionOptions()
+    chosen = choose_provider(device)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads or processors()
+    settings.inter_op_num_threads = 1
+    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[options.graph_optimization])
+    settings.log_severity_level = 3  # errors only: its warnings name nodes that nobody can act on
+    providers = [chosen.name] if chosen.name == "CPUExecutionProvider" else [chosen.name, "CPUExecutionProvider"]
+    try:
+        return onnxruntime.InferenceSession(
+            os.fspath(model), settings, providers=providers, disabled_optimizers=list(options.disabled_optimizers)
+        )
+    except Exception as error:  # onnxruntime raises classes of its C++ core that share no public base
+        raise ArtifactError(
+            f"{model} cannot be opened by ONNX Runtime: {str(error).splitlines()[0][:300]}",
+            cause="the file is truncated or not an ONNX model, or it needs a newer onnxruntime",
+            fix="make the artifact again, or install the onnxruntime it was made with",
+        ) from error
+
+
+def _refuse_outside_data(model: Path) -> None:
+    """ONNX Runtime follows whatever path the model names for its weights; only the file's own folder is allowed."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.load(os.fspath(model), load_external_data=False)
+    except (OSError, DecodeError, ValueError) as error:
+        raise ArtifactError(
+            f"{model} is not a readable ONNX model: {str(error).splitlines()[0][:300]}",
+            cause="the file is missing, truncated, or something else",
+            fix="make the artifact again, or copy it again from where it was made",
+        ) from error
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                data = model.parent / entry.value
+                if data.resolve().parent != model.parent.resolve() or data.is_symlink() or data.stat().st_nlink > 1:
+                    raise ArtifactError(
+                        f"{model} wants its weights from {entry.value!r}",
+                        cause="the model names data outside its own folder, or a link",
+                        fix="refuse this model unless you know who made it; export it again with data beside it",
+                    )

@@ -1,0 +1,76 @@
+"""What a model folder says of itself: task, labels, inputs, outputs, limits. Read by everything that runs a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from ftdeploy.document import Section
+from ftdeploy.errors import ArtifactError
+
+
+class SessionOptions(Section):
+    """ONNX Runtime options that belong to a model: they were measured with it."""
+
+    graph_optimization: Literal["disabled", "basic", "extended", "all"] = "all"
+    """Level of the optimizations at load time."""
+    disabled_optimizers: tuple[str, ...] = ()
+    """Optimizers that made this model slower or wrong."""
+
+
+class Signature(Section):
+    """The contract of a model folder (``model.onnx`` and ``tokenizer.json`` beside it)."""
+
+    version: Literal[1] = 1
+    """Format of this file."""
+    name: str
+    """The model's name, as in URLs."""
+    task: str
+    """A key of ``ftdeploy.tasks.TASKS``."""
+    labels: tuple[str, ...]
+    """Class id -> label."""
+    max_length: int = Field(ge=1)
+    """Longest input in tokens, special tokens included; longer texts are cut at the right, and it is reported."""
+    pad_id: int = 0
+    """Token id that fills short rows of a batch."""
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+    """ONNX inputs, all int64 of shape (batch, sequence)."""
+    outputs: tuple[str, ...] = ("logits", "embedding")
+    """ONNX outputs: logits float32 (batch, labels); embedding float32 (batch, width)."""
+    embedding_layer: int = 2
+    """The encoder layer whose mean-pooled output ``embedding`` is."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Logits are divided by this before the softmax (Guo et al. 2017); 1 leaves them alone."""
+    session: SessionOptions = SessionOptions()
+    """ONNX Runtime options measured with this model."""
+    serve: Mapping[str, float] = {}
+    """Limits of the HTTP service, by name (see ``ftdeploy.serve.limits``)."""
+    traffic: Mapping[str, float | bool] = {}
+    """What the service records, by name (see ``ftdeploy.serve.traffic``)."""
+
+
+def read_signature(folder: Path) -> Signature:
+    """Read ``signature.json`` of a model folder.
+
+    Raises:
+        ArtifactError: it is missing, not JSON, or not a signature.
+    """
+    path = folder / "signature.json"
+    try:
+        return Signature.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ArtifactError(
+            f"{path} cannot be read as a signature: {str(error).splitlines()[0]}",
+            cause="the folder is not a model folder of ftdeploy, or it is damaged",
+            fix="name an onnx, compressed or bundle folder that `ftdeploy run` made",
+        ) from error
+
+
+def write_signature(folder: Path, signature: Signature) -> None:
+    """Write ``signature.json`` into a model folder."""
+    text = json.dumps(signature.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    (folder / "signature.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,73 @@
+"""text-classification: one label for a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ftdeploy.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ftdeploy.signature import Signature
+
+
+class TextClassification:
+    """Single-label classification with a softmax over the labels."""
+
+    name = "text-classification"
+    auto_class = "AutoModelForSequenceClassification"
+    metrics = ("accuracy", "macro_f1")
+    view = "labels"
+
+    def check_labels(self, counts: Mapping[str, int]) -> None:
+        if len(counts) < 2:
+            raise DataError(
+                f"the data holds one label only: {next(iter(counts), 'none at all')!r}",
+                cause="the label column is a constant, or a filter left one class",
+                fix="check `data.columns.label`, and that the source holds rows of every class",
+            )
+        rare = {label: count for label, count in counts.items() if count < 3}
+        if rare:
+            listed = ", ".join(f"{label!r} ({count})" for label, count in sorted(rare.items())[:10])
+            raise DataError(
+                f"labels with fewer than 3 rows: {listed}",
+                cause="each of train, validation and test wants at least one row of a label; often a typing error",
+                fix="correct or merge these labels, or remove their rows",
+            )
+
+    def targets(self, labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
+        import numpy as np
+
+        ids = {label: index for index, label in enumerate(known)}
+        unseen = sorted(set(labels) - set(ids))
+        if unseen:
+            raise DataError(
+                f"label {unseen[0]!r} is not among the known labels",
+                cause="it does not occur in the training rows, or it is misspelt",
+                fix=did_you_mean(unseen[0], known) or "correct it, or add rows with it to the training data",
+            )
+        return np.array([ids[label] for label in labels], dtype=np.int64)
+
+    def predictions(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        import numpy as np
+
+        return logits.argmax(axis=-1).astype(np.int64)
+
+    def decode(self, logits: NDArray[np.float32], signature: Signature, *, top_k: int | None) -> list[Any]:
+        scores = softmax(logits / signature.temperature)
+        keep = len(signature.labels) if top_k is None else min(top_k, len(signature.labels))
+        answers = []
+        for row, order in zip(scores.tolist(), (-scores).argsort(axis=-1, kind="stable")[:, :keep].tolist(), strict=True):
+            answers.append([{"label": signature.labels[index], "score": row[index]} for index in order])
+        return answers
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Softmax over the last axis, without overflow."""
+    import numpy as np
+
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float32)
