@@ -21,6 +21,7 @@ from ftdeploy.tasks import TASKS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 _MOST_HELD_OUT = 0.9
+RESERVED_COLUMNS = ("text", "label", "group", "id")
 
 Device = Literal["auto", "cpu", "cuda"]
 CandidateName = Literal["fp32", "fp32-fused", "inc-dynamic", "ort-dynamic", "ort-dynamic-fused"]
@@ -190,6 +191,15 @@ class DataSettings(Section):
     """Columns to report metrics by, beside text length (which is always there)."""
     limit: int | None = Field(default=None, ge=10)
     """Take a seeded sample of this many rows: for trying things out."""
+
+    @field_validator("slices")
+    @classmethod
+    def _named_once(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        columns = info.data.get("columns", Columns())
+        taken = [name for name in value if name in RESERVED_COLUMNS and getattr(columns, name) != name]
+        if taken:
+            raise ValueError(f"{taken[0]!r} is a name that ftdeploy uses for a column of its own; rename the column")
+        return value
 
 
 class ModelSettings(Origin):

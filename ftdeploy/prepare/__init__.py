@@ -1,0 +1,81 @@
+"""The first stage: rows from wherever they are, tidied, checked and divided into train, validation and test.
+
+The rows pass through in batches and twice: first read, cleaned and spooled, with a few numbers per row kept in memory;
+then, when duplicates and splits are decided on those numbers, into the files of the splits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from ftdeploy import progress
+from ftdeploy.dataset import SPLITS
+from ftdeploy.prepare.profile import tallies
+from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT, assign, mark_duplicates, sample
+from ftdeploy.prepare.spool import distribute, fill
+from ftdeploy.recipe import DataSettings, Recipe
+from ftdeploy.sources import describe, fingerprint, resolve
+from ftdeploy.stage import Facts, stage
+from ftdeploy.tasks import TASKS
+
+
+def _outside(recipe: Recipe) -> Mapping[str, str]:
+    return fingerprint(recipe.data.source)
+
+
+@stage(writes="dataset", version=1, libraries=("pyarrow",), outside=_outside)
+def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
+    """Write the splits, the rows that were set aside, and the profile.
+
+    Args:
+        data: where the rows come from and how they become splits.
+        task: decides which labels can be learned from.
+        seed: of the splits and the sample.
+        out: the folder of the dataset artifact.
+
+    Raises:
+        SourceError: the rows cannot be had.
+        DataError: they are not fit for the task.
+    """
+    spool = fill(data, resolve(data.source), seed=seed, folder=out)
+    index = spool.index
+    marks = mark_duplicates(index)
+    if data.clean.duplicates == "keep":
+        marks[:] = 0
+    kept = marks == 0
+    if data.limit is not None:
+        kept = sample(index, kept, data.limit)
+    TASKS[task].check_labels(spool.label_counts(kept))
+    where = assign(index, kept, data.split)
+    where[marks != 0] = marks[marks != 0]
+    splits = distribute(spool, where)
+
+    duplicates, conflicts = int((where == DUPLICATE).sum()), int((where == CONFLICT).sum())
+    facts: dict[str, int] = {name: splits[name].rows for name in SPLITS}
+    facts |= {
+        "rows": sum(facts.values()),
+        "labels": len(index.labels),
+        "rejected": spool.rejected.rows - duplicates,
+        "duplicates": duplicates,
+    }
+    profile = describe(data.source) | {
+        "encoding": data.source.encoding,
+        "read": spool.read,
+        "kept": facts["rows"],
+        "changed": tallies(spool.counts.changed),
+        "rejected": tallies(spool.counts.rejected),
+        "duplicates": duplicates,
+        "conflicts": conflicts,
+        "sampled_out": int((where == SAMPLED_OUT).sum()),
+        "labels": list(index.labels),
+        "splits": {name: splits[name].as_dict() for name in SPLITS},
+    }
+    text = json.dumps(profile, indent=1, ensure_ascii=False)
+    (out / "profile.json").write_text(text + "\n", encoding="utf-8")
+    progress.say(
+        f"{facts['rows']:,} of {spool.read:,} rows: {facts['train']:,} train, {facts['validation']:,} validation, "
+        f"{facts['test']:,} test; {facts['rejected']:,} set aside, {facts['duplicates']:,} duplicates dropped"
+    )
+    return facts

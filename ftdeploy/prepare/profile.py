@@ -1,0 +1,75 @@
+"""``profile.json``: what was read, changed, set aside, and what is in each split.
+
+Keys: ``source`` and ``licence`` (in words), ``encoding``, ``read`` (rows), ``kept`` (rows in the splits), ``changed``
+and ``rejected`` (by rule: ``rows`` and up to three shortened ``examples``), ``duplicates``, ``conflicts`` and
+``sampled_out`` (rows), ``labels`` (in the order of their ids), ``splits`` (by name: ``rows``, ``labels`` with counts,
+``groups``, ``chars`` with quantiles of the text length in characters, ``slices`` with counts by column and value).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ftdeploy.prepare.clean import Tally
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_SLICE_VALUES = 100
+
+
+@dataclass(kw_only=True)
+class SplitProfile:
+    """Counts over one split, fed with record batches."""
+
+    slices: Sequence[str]
+    rows: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    lengths: Counter[int] = field(default_factory=Counter)
+    groups: set[str] = field(default_factory=set)
+    values: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count the rows of a batch."""
+        import pyarrow.compute as pc
+
+        self.rows += batch.num_rows
+        self.labels.update(_counts(batch.column("label")))
+        self.lengths.update(_counts(pc.utf8_length(batch.column("text"))))
+        self.groups.update(value for value in batch.column("group").unique().to_pylist() if value is not None)
+        for name in self.slices:
+            self.values.setdefault(name, Counter()).update(_counts(batch.column(name)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data; slices with their most common values only."""
+        return {
+            "rows": self.rows,
+            "labels": dict(sorted(self.labels.items())),
+            "groups": len(self.groups),
+            "chars": {f"{share:g}": _quantile(self.lengths, share) for share in _QUANTILES},
+            "slices": {name: dict(counts.most_common(_SLICE_VALUES)) for name, counts in self.values.items()},
+        }
+
+
+def tallies(counted: Mapping[str, Tally]) -> dict[str, Any]:
+    """Counts and examples by rule, as plain data."""
+    return {name: {"rows": tally.rows, "examples": tally.examples} for name, tally in sorted(counted.items())}
+
+
+def _counts(column: Any) -> dict[Any, int]:
+    return {item["values"]: item["counts"] for item in column.value_counts().to_pylist() if item["values"] is not None}
+
+
+def _quantile(lengths: Mapping[int, int], share: float) -> int:
+    """The smallest length that at least this share of the rows do not exceed (the inverted distribution function)."""
+    wanted = share * sum(lengths.values())
+    seen = 0
+    for length in sorted(lengths):
+        seen += lengths[length]
+        if seen >= wanted:
+            return length
+    return 0

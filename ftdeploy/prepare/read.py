@@ -1,0 +1,158 @@
+"""Rows out of a file, whatever its format: one dictionary at a time, with every bad input named by line.
+
+Nothing here holds more than one row (csv, jsonl, loader) or one record batch (parquet, hub).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftdeploy.errors import DataError
+from ftdeploy.prepare.loader import load_rows
+from ftdeploy.prepare.table import read_csv
+from ftdeploy.prepare.text import SUFFIXES_PACKED, open_text, refuse_binary
+from ftdeploy.recipe import Source
+
+_SUFFIXES = {
+    ".csv": "csv", ".tsv": "tsv", ".tab": "tsv",
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
+    ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
+_BATCH_ROWS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row as it was read: where (line of a text file, else number of the row; from 1), and its values."""
+
+    place: int
+    values: Mapping[str, Any]
+
+
+def read_rows(source: Source, path: Path, *, wanted: tuple[str, ...]) -> Iterator[Row]:
+    """The rows of a source.
+
+    Args:
+        source: how the file is written.
+        path: what ``ftdeploy.sources.resolve`` returned.
+        wanted: the columns that are needed; others may be left out.
+
+    Raises:
+        DataError: the file is not what its format says, a wrong column, a broken line; each with its place.
+        SourceError: the loader cannot be found.
+    """
+    if source.loader is not None:
+        return _numbered(load_rows(source.loader, path))
+    if source.hub is not None:
+        return _numbered(_hub_rows(path, split=source.split))
+    kind = _format(source, path)
+    if kind == "parquet":
+        return _numbered(_parquet_rows(path, wanted))
+    refuse_binary(path, kind)
+    if kind == "jsonl":
+        return (Row(place=line, values=values) for line, values in _json_rows(source, path))
+    lines = read_csv(source, path, tab=kind == "tsv", wanted=wanted)
+    return (Row(place=line, values=values) for line, values in lines)
+
+
+def _format(source: Source, path: Path) -> str:
+    if path.is_dir():
+        raise DataError(
+            f"{path} is a folder, and a file with rows is wanted",
+            cause="`path` or `member` names a folder",
+            fix="name the file inside it, or give a `loader` that reads the folder",
+        )
+    if source.format != "auto":
+        return source.format
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES_PACKED:
+        suffix = Path(path.stem).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise DataError(
+            f"the format of {path.name} cannot be told from its name",
+            cause=f"it ends in {suffix or 'nothing'}; known are {', '.join(_SUFFIXES)}",
+            fix="set `data.source.format`, or name a `loader` for a format of its own",
+        )
+    return _SUFFIXES[suffix]
+
+
+def _numbered(rows: Iterator[Mapping[str, Any]]) -> Iterator[Row]:
+    return (Row(place=number, values=values) for number, values in enumerate(rows, start=1))
+
+
+def _json_rows(source: Source, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(open_text(path, source.encoding), start=1):
+        if not line.strip():
+            continue
+        if number == 1 and line.lstrip().startswith("["):
+            raise DataError(
+                f"{path.name} is one JSON array, and JSON Lines are wanted: an object on each line",
+                cause="it was written by a JSON library without lines=True",
+                fix='python -c "import json,sys; [print(json.dumps(r)) for r in json.load(sys.stdin)]" '
+                f"< {path.name} > rows.jsonl",
+            )
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            column = f", column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else f": {error}"
+            raise DataError(
+                f"{path.name}, line {number}{column}",
+                cause="the line is not valid JSON: cut off, in single quotes, or several objects on a line",
+                fix="correct that line; each line must hold one whole object",
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{path.name}, line {number} holds a {type(row).__name__}, and an object is wanted",
+                cause="the rows are lists or bare values without column names",
+                fix='write each row as an object, as {"text": "...", "label": "..."}',
+            )
+        yield number, row
+
+
+def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+    import pyarrow.parquet as pq
+
+    with _arrow_errors(path):
+        file = pq.ParquetFile(path)
+        present = [name for name in wanted if name in file.schema_arrow.names]
+        # Without one of the wanted columns the caller wants to list those there are.
+        columns = present if len(present) == len(set(wanted)) else None
+    try:
+        with _arrow_errors(path):
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+                yield from batch.to_pylist()
+    finally:
+        file.close()
+
+
+def _hub_rows(path: Path, *, split: str) -> Iterator[Mapping[str, Any]]:
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(str(path), split=split, streaming=True)
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+        raise DataError(
+            f"{path.name}: the `datasets` library cannot load the split {split!r}: {str(error).splitlines()[0]}",
+            cause="there is no such split, or the files are not in the hub's layout (data files, README.md)",
+            fix="set `data.source.split`; or name one file with `path:` and its `format`",
+        ) from error
+    yield from rows
+
+
+@contextmanager
+def _arrow_errors(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path.name} cannot be read as parquet: {str(error).splitlines()[0]}",
+            cause="the file is cut off, damaged, or not parquet",
+            fix="write it again, or set `data.source.format` to what it is",
+        ) from error
