@@ -32,6 +32,31 @@ def by_length(lengths: Sequence[int], *, tokens: int, rows: int = 64) -> Iterato
         yield batch
 
 
+def with_oldest(lengths: Sequence[int], *, tokens: int, rows: int = 64, call: int = 32) -> list[int]:
+    """Indices of the next batch of a queue: the row that waits longest, and those that cost little beside it.
+
+    A row joins when that adds fewer padded tokens than a forward pass of its own would cost. The oldest row is always
+    in, so no length can starve.
+
+    Args:
+        lengths: tokens of each waiting row, oldest first; not empty.
+        tokens: budget of padded tokens (rows x longest); the oldest row goes even when it alone is above it.
+        rows: most rows in a batch.
+        call: what one forward pass costs beside its tokens, in tokens.
+    """
+    first = longest = lengths[0]
+    batch = [0]
+    for index in sorted(range(1, len(lengths)), key=lambda i: abs(lengths[i] - first)):
+        if len(batch) == rows:
+            break
+        grown = max(longest, lengths[index])
+        padded = (len(batch) + 1) * grown
+        if padded <= tokens and padded - len(batch) * longest <= lengths[index] + call:
+            batch.append(index)
+            longest = grown
+    return batch
+
+
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Token ids and attention mask of a batch: int64, both of shape (rows, longest)."""
     import numpy as np

@@ -1,0 +1,72 @@
+"""The glue between BentoML and the service: BentoML starts, watches and ends the process, and we answer.
+
+``ftdeploy`` here is the copy beside this file. Nothing is loaded on import: BentoML imports this file in its
+supervising process too, which never answers anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+# Read by BentoML and OpenTelemetry while they start; a value that is set already stays.
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # no usage reports to BentoML's makers
+os.environ.setdefault("OTEL_SDK_DISABLED", "true")  # no spans that nobody exports
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its thread pool costs more than it gains on short texts
+
+import bentoml
+from _bentoml_sdk import Service  # what @bentoml.service makes; bentoml itself gives it no public name
+
+from ftdeploy.serve.app import create_app
+
+app = create_app(Path(__file__).resolve().parent)
+
+
+class InFront(Service[Any]):  # type: ignore[misc]  # bentoml is not typed
+    """A BentoML service whose requests reach our application before any of BentoML's own layers.
+
+    A mounted application stands behind five of them, which cost several times what answering does, keep a metrics
+    label for every path that anybody ever asked for, and answer errors that are not JSON.
+    """
+
+    def to_asgi(self, is_main: bool = True) -> Any:
+        """BentoML's application keeps the start and the end of the process; requests are ours."""
+        behind = super().to_asgi(is_main=is_main)
+
+        async def front(scope: Any, receive: Any, send: Any) -> None:
+            await (behind if scope["type"] == "lifespan" else app)(scope, receive, send)
+
+        return front
+
+
+@bentoml.asgi_app(app)
+@bentoml.service(
+    name=app.engine.signature.name,
+    service_class=InFront,
+    workers=1,
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+)
+class Model:
+    """One model, answered by ``ftdeploy.serve.app``."""
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]  # bentoml is not typed
+    async def start(self) -> None:
+        """Begin to load the model."""
+        logger = logging.getLogger("ftdeploy")
+        logger.setLevel(logging.INFO)
+        logger.handlers = logging.getLogger("bentoml").handlers
+        logger.propagate = False
+        logging.getLogger("uvicorn.access").propagate = False  # without a handler uvicorn does not build the lines
+        await app.start()
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # bentoml is not typed
+    async def stop(self) -> None:
+        """Seal the traffic."""
+        await app.stop()
+
+    def __is_ready__(self) -> bool:
+        """For BentoML itself."""
+        return app.engine.state() == "ready"

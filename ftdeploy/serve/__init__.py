@@ -1,0 +1,99 @@
+"""The HTTP service of a bundle, and what a bundle has to hold of ftdeploy to run it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from ftdeploy.errors import DependencyError, ServeError
+
+#: Modules of ftdeploy that a bundle carries, relative to the package; `package` copies them, a test keeps it closed.
+RUNTIME = (
+    "__init__.py",
+    "batching.py",
+    "document.py",
+    "errors.py",
+    "hardware.py",
+    "predictor.py",
+    "session.py",
+    "signature.py",
+    "tasks/__init__.py",
+    "tasks/text_classification.py",
+    "serve/__init__.py",
+    "serve/app.py",
+    "serve/batcher.py",
+    "serve/kserve.py",
+    "serve/limits.py",
+    "serve/metrics.py",
+    "serve/model.py",
+    "serve/openapi.py",
+    "serve/page.py",
+    "serve/question.py",
+    "serve/traffic.py",
+    "serve/wire.py",
+)
+
+#: Distributions that a bundle needs; `package` pins them at the versions it was made with.
+RUNTIME_REQUIREMENTS = (
+    "bentoml",
+    "httptools",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "orjson",
+    "pydantic",
+    "pyyaml",
+    "tokenizers",
+    "uvloop",
+)
+
+
+def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000) -> NoReturn:
+    """Serve a bundle: check it, then become ``bentoml serve``, so that signals reach the service itself.
+
+    Args:
+        bundle: the bundle's folder.
+        host: address to listen on.
+        port: port to listen on.
+
+    Raises:
+        ArtifactError: the folder is not a bundle, or not as it was sealed.
+        DependencyError: bentoml is not installed.
+        ServeError: the port cannot be had.
+    """
+    from importlib.util import find_spec
+
+    from ftdeploy.artifact import open_artifact
+
+    open_artifact(bundle, kind="bundle")
+    if find_spec("bentoml") is None:
+        raise DependencyError(
+            "bentoml is not installed",
+            cause="ftdeploy was installed without its `serve` extra",
+            fix="pip install 'ftdeploy[serve]'",
+        )
+    check_port(host, port)
+    command = [sys.executable, "-m", "bentoml", "serve", os.fspath(bundle.resolve())]
+    os.execv(command[0], [*command, "--host", host, "--port", str(port)])  # noqa: S606  # a fixed program, no shell
+
+
+def check_port(host: str, port: int) -> None:
+    """Make sure that a port can be listened on.
+
+    Raises:
+        ServeError: it is taken, not allowed, or the host is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise ServeError(
+            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}",
+            cause="another program listens there, or the address is not one of this machine",
+            fix="choose another with --port and --host, or stop the other program",
+        ) from error

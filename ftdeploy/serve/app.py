@@ -1,0 +1,282 @@
+"""The service as one ASGI application: routes, errors, draining. BentoML starts it, keeps it running, and ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import signal
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ftdeploy import __version__
+from ftdeploy.serve import kserve
+from ftdeploy.serve.engine import Engine
+from ftdeploy.serve.metrics import CONTENT_TYPE, Metrics, Sample
+from ftdeploy.serve.openapi import describe
+from ftdeploy.serve.page import page_reply
+from ftdeploy.serve.question import parse_predict
+from ftdeploy.serve.wire import (
+    GoneError,
+    Header,
+    Receive,
+    Refusal,
+    Reply,
+    Scope,
+    Send,
+    has_body,
+    header,
+    read_body,
+    send_early,
+    send_reply,
+)
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Scope, Receive], Awaitable[Reply]]
+Handlers = Mapping[str, Handler]
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_CLOSE: Header = (b"connection", b"close")
+_CLIENT_GONE = 499  # as nginx counts it
+_OVERLOADED = 429
+
+
+def create_app(folder: Path) -> App:
+    """The application over a bundle's source folder (``model/`` and ``page.html`` in it); nothing is loaded yet.
+
+    Raises:
+        ArtifactError: there is no readable signature, or no page.
+        ServeError: a limit is not a number.
+    """
+    return App(folder)
+
+
+class App:
+    """An ASGI application with a life: `start`, `drain`, `stop`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine = Engine(folder)
+        self.metrics = Metrics()
+        self._version = self.engine.digest[:12]
+        self._digest_header: Header = (b"x-model-digest", self.engine.digest.encode())
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._shed = 0
+        self._draining: asyncio.Task[None] | None = None
+        self._routes = self._make_routes()
+
+    async def start(self) -> None:
+        """Begin to load the model; returns at once. Called on the event loop, on the process's main thread."""
+        self._catch_signals()
+        await self.engine.start()
+
+    async def stop(self) -> None:
+        """Answer what waits, seal the traffic, let go of everything."""
+        await self.engine.stop()
+
+    def _catch_signals(self) -> None:
+        """Drain before the server's own handler closes the socket: first refuse, answer the rest, then go."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            server = signal.getsignal(number)
+            if not callable(server) or server is signal.default_int_handler:
+                continue  # no server is running us: a test, a notebook
+
+            def begin(signum: int, frame: Any, server: Callable[..., Any] = server) -> None:
+                if self.engine.draining:
+                    server(signum, frame)
+                else:
+                    loop.call_soon_threadsafe(self.drain, lambda: server(signum, None))
+
+            signal.signal(number, begin)
+
+    def drain(self, then: Callable[[], object]) -> None:
+        """Refuse new questions, answer those in flight, then call ``then``."""
+        if self.engine.draining:
+            return
+        self.engine.draining = True
+        self._draining = asyncio.create_task(self._drain(then))
+
+    async def _drain(self, then: Callable[[], object]) -> None:
+        limits = self.engine.limits
+        log.info("draining: %d requests in flight", self._in_flight)
+        await asyncio.sleep(limits.drain_seconds)
+        if self._in_flight:
+            self._idle.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limits.timeout_seconds + limits.body_seconds):
+                    await self._idle.wait()
+        then()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        began = time.perf_counter()
+        route, handler = self._find(scope)
+        self._in_flight += 1
+        unread = False
+        try:
+            try:
+                reply = await handler(scope, receive)
+            except Refusal as refusal:
+                reply, unread = refusal.reply(), refusal.unread
+                self._shed += refusal.status == _OVERLOADED
+            except GoneError:
+                self.metrics.observe(route, _CLIENT_GONE, time.perf_counter() - began)
+                return
+            except Exception:  # the last line of defence: no stack trace leaves the process
+                log.exception("%s failed", route)
+                reply = Refusal(500, "internal", "an internal error; the log has it").reply()
+            if self.engine.draining:
+                reply = Reply(reply.body, reply.status, reply.content_type, (*reply.headers, _CLOSE))
+            if unread and has_body(scope):
+                await send_early(scope, receive, send, reply)
+            else:
+                await send_reply(send, reply)
+            self.metrics.observe(route, reply.status, time.perf_counter() - began)
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+    def _find(self, scope: Scope) -> tuple[str, Handler]:
+        """The route's name, for the metrics, and what answers it."""
+        found = self._routes.get(scope["path"])
+        if found is None:
+            return "other", _unknown_path
+        name, handlers = found
+        handler = handlers.get(scope["method"])
+        return name, handler if handler is not None else _wrong_method(handlers)
+
+    def _make_routes(self) -> dict[str, tuple[str, Handlers]]:
+        """Path -> (route's name, method -> handler). Everything that never changes is rendered here, once."""
+        engine = self.engine
+        described = describe(engine.signature, engine.limits, digest=engine.digest, version=__version__)
+        about = kserve.metadata(engine.signature, version=self._version, digest=engine.digest)
+        server = {"name": "ftdeploy", "version": __version__, "extensions": []}
+        page = page_reply(engine.folder / "page.html", engine.signature, digest=engine.digest)
+        model = f"/v2/models/{engine.signature.name}"
+        exact = f"{model}/versions/{self._version}"
+        routes: dict[str, tuple[str, Handlers]] = {
+            "/": ("/", _get(_always(page))),
+            "/predict": ("/predict", {"POST": self._predict}),
+            "/v2": ("/v2", _get(_always(Reply(orjson.dumps(server))))),
+            "/metrics": ("/metrics", _get(self._metrics)),
+            "/docs.json": ("/docs.json", _get(_always(Reply(orjson.dumps(described))))),
+        }
+        for path in ("/livez", "/healthz", "/v2/health/live"):
+            routes[path] = (path, _get(self._live))
+        for path in ("/readyz", "/v2/health/ready"):
+            routes[path] = (path, _get(self._ready))
+        for path in (model, exact):
+            routes[path] = ("/v2/models/{name}", _get(_always(Reply(orjson.dumps(about)))))
+            routes[f"{path}/ready"] = ("/v2/models/{name}/ready", _get(self._ready))
+            routes[f"{path}/infer"] = ("/v2/models/{name}/infer", {"POST": self._infer})
+        return routes
+
+    async def _predict(self, scope: Scope, receive: Receive) -> Reply:
+        body = await self._body(scope, receive)
+        asked = parse_predict(body, self.engine.limits)
+        identity = request_id(scope)
+        rows, scored = await self.engine.ask(asked.texts, identity)
+        answers: list[Any] = [one.answer[: asked.top_k] for one in scored]
+        cut = [index for index, row in enumerate(rows) if row.truncated()]
+        found: Any = answers[0] if asked.single else answers
+        if asked.details:
+            found = {
+                "predictions": answers,
+                "truncated": [row.truncated() for row in rows],
+                "tokens": [row.length for row in rows],
+                "model_digest": self.engine.digest,
+                "request_id": identity,
+            }
+        return Reply(orjson.dumps(found), headers=self._answer_headers(identity, cut))
+
+    async def _infer(self, scope: Scope, receive: Receive) -> Reply:
+        body = await self._body(scope, receive)
+        if header(scope, b"inference-header-content-length") is not None:
+            raise Refusal(400, "validation", "the binary tensor extension is not offered; send JSON data")
+        asked = kserve.parse_infer(body, self.engine.limits)
+        identity = request_id(scope)
+        rows, scored = await self.engine.ask(asked.texts, identity)
+        cut = [index for index, row in enumerate(rows) if row.truncated()]
+        about = {
+            "model_digest": self.engine.digest,
+            "request_id": identity,
+            "truncated": ",".join(map(str, cut)),
+        }
+        answers = [one.answer for one in scored]
+        found = kserve.render_infer(asked, answers, self.engine.signature, version=self._version, parameters=about)
+        return Reply(orjson.dumps(found), headers=self._answer_headers(identity, cut))
+
+    async def _live(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
+        state = self.engine.state()
+        return Reply(orjson.dumps({"live": True, "ready": state == "ready", "state": state}))
+
+    async def _ready(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
+        engine = self.engine
+        state = engine.state()
+        ready = state == "ready"
+        found: dict[str, Any] = {"name": engine.signature.name, "live": True, "ready": ready, "state": state}
+        if not ready:
+            found |= {"error": engine.failure or f"the model is {state}", "error_type": "unhealthy"}
+        return Reply(orjson.dumps(found), status=200 if ready else 503)
+
+    async def _metrics(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
+        engine = self.engine
+        info = {"name": engine.signature.name, "digest": engine.digest, "task": engine.signature.task}
+        samples: list[Sample] = [
+            ("ftdeploy_in_flight", "gauge", "Requests being answered.", self._in_flight),
+            ("ftdeploy_shed_total", "counter", "Requests refused because the queue was full.", self._shed),
+            *engine.samples(),
+        ]
+        return Reply(self.metrics.render(samples, info), content_type=CONTENT_TYPE)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        self.engine.require_ready()
+        limits = self.engine.limits
+        return await read_body(scope, receive, most=limits.max_body_bytes, seconds=limits.body_seconds)
+
+    def _answer_headers(self, identity: str, cut: Sequence[int]) -> tuple[Header, ...]:
+        named: tuple[Header, ...] = ((b"x-request-id", identity.encode()), self._digest_header)
+        return (*named, (b"x-truncated", ",".join(map(str, cut)).encode())) if cut else named
+
+
+def request_id(scope: Scope) -> str:
+    """The client's ``X-Request-Id`` when it is fit for a log, else a new one."""
+    given = header(scope, b"x-request-id")
+    return given.decode() if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _get(handler: Handler) -> Handlers:
+    return {"GET": handler, "HEAD": handler}
+
+
+def _always(reply: Reply) -> Handler:
+    async def answer(scope: Scope, receive: Receive) -> Reply:  # noqa: ARG001  # handlers share one signature
+        return reply
+
+    return answer
+
+
+async def _unknown_path(scope: Scope, receive: Receive) -> Reply:  # noqa: ARG001  # handlers share one signature
+    raise Refusal(404, "not_found", "nothing is served at this path; /docs.json lists what is", unread=True)
+
+
+def _wrong_method(handlers: Handlers) -> Handler:
+    allowed = ", ".join(sorted(handlers))
+
+    async def answer(scope: Scope, receive: Receive) -> Reply:  # noqa: ARG001  # handlers share one signature
+        message = f"this path answers to {allowed}"
+        raise Refusal(405, "method_not_allowed", message, headers=((b"allow", allowed.encode()),), unread=True)
+
+    return answer

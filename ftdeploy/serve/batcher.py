@@ -1,0 +1,213 @@
+"""Token-budget micro-batching: while the model is busy, rows gather; when it is free, the best batch goes at once.
+
+Nothing waits for company that is not there. The oldest row is in every batch (`ftdeploy.batching.with_oldest`), so
+long texts are not starved by short ones. Rows are put in on the event loop and taken out by lane threads, which run
+the forward pass; ONNX Runtime lets go of the interpreter meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from ftdeploy.batching import with_oldest
+
+log = logging.getLogger(__name__)
+
+#: Only this many of the oldest rows are looked at for one batch, so that choosing stays cheap in a long queue.
+WINDOW = 256
+
+
+class Row(Protocol):
+    """What can be batched: something with token ids."""
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """Token ids."""
+
+
+In = TypeVar("In", bound=Row)
+Out = TypeVar("Out")
+
+
+class QueueFullError(Exception):
+    """More rows would wait than may. ``retry_after`` is the time in seconds that the queue wants to empty itself."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"try again in {retry_after:.1f} seconds")
+        self.retry_after = retry_after
+
+
+class ForwardError(Exception):
+    """The forward pass that held a request's rows raised an error, which is in the log."""
+
+
+@dataclass(slots=True, eq=False)
+class _Job(Generic[Out]):
+    future: asyncio.Future[list[Out]]
+    found: list[Out | None]
+    left: int
+    dead: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting(Generic[In, Out]):
+    row: In
+    job: _Job[Out]
+    index: int
+
+
+@dataclass(slots=True)
+class Flow:
+    """What went through, for the metrics. Written by the batcher alone."""
+
+    batches: int = 0
+    rows: int = 0
+    tokens: int = 0
+    padded: int = 0
+    failed: int = 0
+    busy_seconds: float = 0.0
+    seconds_a_row: float = field(default=0.001)
+    """Moving average, from which Retry-After is told."""
+
+
+class Batcher(Generic[In, Out]):
+    """A queue before ``run`` and the lanes that empty it.
+
+    Args:
+        run: one forward pass; called on a lane's thread, gives one result for a row, in order.
+        tokens: budget of padded tokens in a batch.
+        rows: most rows in a batch.
+        lanes: forward passes at the same time.
+        max_queue: most rows that wait.
+    """
+
+    def __init__(self, run: Callable[[Sequence[In]], Sequence[Out]], *, tokens: int, rows: int = 64, lanes: int = 1,
+                 max_queue: int = 1024) -> None:  # fmt: skip
+        self._run = run
+        self._tokens = tokens
+        self._rows = rows
+        self._max_queue = max_queue
+        self._waiting: list[_Waiting[In, Out]] = []
+        self._wake = threading.Condition()
+        self._closing = False
+        self._loop = asyncio.get_running_loop()
+        self._begun: list[float | None] = [None] * lanes
+        self.flow = Flow()
+        self._threads = [
+            threading.Thread(target=self._lane, args=(lane,), name=f"lane-{lane}", daemon=True) for lane in range(lanes)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Rows in the queue."""
+        return len(self._waiting)
+
+    def busy_since(self) -> float | None:
+        """When the forward pass that runs longest now began, on the monotonic clock; None when all lanes rest."""
+        return min((since for since in self._begun if since is not None), default=None)
+
+    async def answer(self, rows: Sequence[In], *, timeout: float) -> list[Out]:  # noqa: ASYNC109  # rows must leave the queue
+        """The results for some rows, in their order. Called on the event loop.
+
+        Args:
+            rows: at least one.
+            timeout: seconds after which nobody waits any more.
+
+        Raises:
+            QueueFullError: too many rows wait already. A request larger than the whole queue is taken when it is empty.
+            ForwardError: the forward pass failed.
+            TimeoutError: no result in time; rows that still wait are dropped.
+        """
+        job: _Job[Out] = _Job(self._loop.create_future(), [None] * len(rows), len(rows))
+        with self._wake:
+            if self._waiting and len(self._waiting) + len(rows) > self._max_queue:
+                raise QueueFullError((len(self._waiting) + len(rows)) * self.flow.seconds_a_row)
+            self._waiting.extend([_Waiting(row, job, index) for index, row in enumerate(rows)])
+            self._wake.notify(len(rows))
+        late = self._loop.call_later(timeout, _expire, job)
+        try:
+            return await job.future
+        finally:
+            job.dead = True
+            late.cancel()
+
+    def close(self) -> None:
+        """Answer what waits, then end the lanes. A lane that hangs in a forward pass is left behind."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+
+    def _lane(self, lane: int) -> None:
+        while True:
+            with self._wake:
+                batch = self._take()
+                while not batch:
+                    if self._closing:
+                        return
+                    self._wake.wait()
+                    batch = self._take()
+            began = self._begun[lane] = time.monotonic()
+            try:
+                found: Sequence[Out] | None = self._run([one.row for one in batch])
+            except Exception:  # whatever ONNX Runtime raises, only the requests of this batch may feel it
+                log.exception("a forward pass over %d rows failed", len(batch))
+                found = None
+            self._begun[lane] = None
+            try:
+                self._loop.call_soon_threadsafe(self._settle, batch, found, time.monotonic() - began)
+            except RuntimeError:  # the loop is closed: nobody waits for an answer any more
+                return
+
+    def _take(self) -> list[_Waiting[In, Out]]:
+        """The next batch; empty when nothing waits. Called with the lock held."""
+        waiting = self._waiting
+        if len(waiting) > 1 or (waiting and waiting[0].job.dead):
+            waiting = self._waiting = [one for one in waiting if not one.job.dead]
+        if len(waiting) <= 1:
+            self._waiting = []
+            return waiting
+        lengths = [len(one.row.ids) for one in waiting[:WINDOW]]
+        chosen = with_oldest(lengths, tokens=self._tokens, rows=self._rows)
+        batch = [waiting[index] for index in chosen]
+        for index in sorted(chosen, reverse=True):
+            del waiting[index]
+        return batch
+
+    def _settle(self, batch: list[_Waiting[In, Out]], found: Sequence[Out] | None, seconds: float) -> None:
+        """Hand results to their requests. Runs on the event loop."""
+        lengths = [len(one.row.ids) for one in batch]
+        flow = self.flow
+        flow.batches += 1
+        flow.rows += len(batch)
+        flow.tokens += sum(lengths)
+        flow.padded += len(batch) * max(lengths)
+        flow.busy_seconds += seconds
+        flow.seconds_a_row += 0.1 * (seconds / len(batch) - flow.seconds_a_row)
+        if found is None:
+            flow.failed += 1
+        for position, one in enumerate(batch):
+            job = one.job
+            if job.future.done():
+                continue
+            if found is None:
+                job.dead = True
+                job.future.set_exception(ForwardError())
+                continue
+            job.found[one.index] = found[position]
+            job.left -= 1
+            if not job.left:
+                job.future.set_result(job.found)  # type: ignore[arg-type]  # no None is left in it
+
+
+def _expire(job: _Job[Out]) -> None:
+    if not job.future.done():
+        job.dead = True
+        job.future.set_exception(TimeoutError())

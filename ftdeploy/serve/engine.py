@@ -1,0 +1,208 @@
+"""What stands between a question and the model: loading, readiness, tokenising, waiting in line, taking note."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import math
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ftdeploy.errors import FtdeployError
+from ftdeploy.predictor import Encoded, Predictor
+from ftdeploy.serve.batcher import Batcher, Flow, ForwardError, QueueFullError
+from ftdeploy.serve.limits import read_limits
+from ftdeploy.serve.metrics import Sample
+from ftdeploy.serve.model import Scored, bundle_digest, forward_of, open_model
+from ftdeploy.serve.traffic import Answered, Recorder, read_options, stored_projection
+from ftdeploy.serve.wire import RETRY_SOON, Refusal
+from ftdeploy.signature import read_signature
+
+log = logging.getLogger(__name__)
+
+#: Requests with more characters than this are tokenised on a thread; shorter ones cost less than the hand-over.
+OFF_LOOP_CHARS = 4000
+
+
+class Engine:
+    """The model of a bundle with its queue and its traffic.
+
+    `start` loads and warms up in the background, `stop` ends it. Until the model is warm, while the service drains,
+    and when a forward pass hangs, it is not ready, and every question is refused with 503.
+
+    Args:
+        folder: the bundle's source folder, with ``model/`` in it; nothing is loaded yet.
+
+    Raises:
+        ArtifactError: there is no readable signature.
+        ServeError: a limit is not a number.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.signature = read_signature(folder / "model")
+        self.limits = read_limits(self.signature.serve)
+        self.digest = bundle_digest(folder)
+        self.failure: str | None = None
+        self.draining = False
+        self.recorder: Recorder | None = None
+        self.batcher: Batcher[Encoded, Scored] | None = None
+        self._traffic = read_options(self.signature.traffic)
+        self._predictor: Predictor | None = None
+        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+        self._loading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to load the model; returns at once."""
+        place = traffic_folder(self.folder) if self._traffic.enabled else None
+        if place is not None:
+            self.recorder = Recorder(
+                place,
+                digest=self.digest,
+                options=self._traffic,
+                projection=stored_projection(self.folder / "model" / "drift_reference.npz"),
+            )
+        log.info("traffic goes to %s", place or "nowhere: it is switched off")
+        self._loading = asyncio.create_task(self._load())
+
+    async def stop(self) -> None:
+        """Answer what waits, seal the traffic, let go of everything."""
+        if self._loading is not None and not self._loading.done():
+            self._loading.cancel()
+        if self.batcher is not None:
+            self.batcher.close()
+        if self.recorder is not None:
+            await asyncio.to_thread(self.recorder.close)
+        self._tokenizing.shutdown(wait=False)
+
+    async def loaded(self) -> None:
+        """Wait until the model is warm, or has failed to load."""
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
+
+    async def _load(self) -> None:
+        began = time.monotonic()
+        name = self.signature.name
+        try:
+            predictor = await asyncio.to_thread(open_model, self.folder / "model", self.limits)
+        except FtdeployError as error:
+            self.failure = error.what
+            log.error("%s cannot be served: %s. %s. %s", name, error.what, error.cause, error.fix)  # noqa: TRY400  # three parts say more than a traceback
+            return
+        except Exception:
+            self.failure = "the model could not be loaded; the log says why"
+            log.exception("%s cannot be served", name)
+            return
+        self._predictor = predictor
+        self.batcher = Batcher(
+            forward_of(predictor),
+            tokens=self.limits.batch_tokens,
+            rows=self.limits.batch_rows,
+            lanes=self.limits.lanes,
+            max_queue=self.limits.max_queue,
+        )
+        gc.collect()
+        gc.freeze()  # what is here now stays; the collector need not walk it again under load
+        seconds = time.monotonic() - began
+        log.info("%s %s is ready on %s after %.1f s", name, self.digest[:12], predictor.provider, seconds)
+
+    def state(self) -> str:
+        """``loading``, ``ready``, ``failed``, ``draining`` or ``stuck``."""
+        if self.draining:
+            return "draining"
+        if self.batcher is None:
+            return "failed" if self.failure else "loading"
+        since = self.batcher.busy_since()
+        stuck = since is not None and time.monotonic() - since > self.limits.timeout_seconds
+        return "stuck" if stuck else "ready"
+
+    def require_ready(self) -> None:
+        """Go on only when questions can be answered.
+
+        Raises:
+            Refusal: 503, with the state.
+        """
+        state = self.state()
+        if state != "ready":
+            reason = self.failure or f"the model is {state}"
+            raise Refusal(503, "unhealthy", reason, headers=(RETRY_SOON,), unread=True)
+
+    async def ask(self, texts: list[str], identity: str) -> tuple[list[Encoded], list[Scored]]:
+        """Tokenise, wait for the model, take note of the answers.
+
+        Args:
+            texts: at least one.
+            identity: the request's id, for the traffic.
+
+        Raises:
+            Refusal: 429 too many texts wait; 503 not loaded, no answer in time, or the forward pass failed.
+        """
+        predictor, batcher = self._predictor, self.batcher
+        if predictor is None or batcher is None:
+            raise Refusal(503, "unhealthy", "the model is not loaded", headers=(RETRY_SOON,))
+        if sum(map(len, texts)) <= OFF_LOOP_CHARS:
+            rows = predictor.encode(texts)
+        else:
+            rows = await asyncio.get_running_loop().run_in_executor(self._tokenizing, predictor.encode, texts)
+        try:
+            scored = await batcher.answer(rows, timeout=self.limits.timeout_seconds)
+        except QueueFullError as full:
+            wait = str(min(60, math.ceil(full.retry_after) or 1)).encode()
+            message = f"{batcher.waiting} texts are waiting already; {full}"
+            raise Refusal(429, "overloaded", message, headers=((b"retry-after", wait),)) from None
+        except TimeoutError:
+            message = f"no answer within {self.limits.timeout_seconds:g} seconds"
+            raise Refusal(503, "timeout", message, headers=(RETRY_SOON,)) from None
+        except ForwardError:
+            raise Refusal(503, "backend", "the model failed on this batch; the log has the reason") from None
+        if self.recorder is not None:
+            self.recorder.record(_answered(identity, rows, scored))
+        return rows, scored
+
+    def samples(self) -> list[Sample]:
+        """What goes on inside, for the metrics."""
+        batcher, recorder = self.batcher, self.recorder
+        flow = batcher.flow if batcher else Flow()
+        waiting = batcher.waiting if batcher else 0
+        written, dropped = (recorder.written, recorder.dropped) if recorder else (0, 0)
+        return [
+            ("ftdeploy_ready", "gauge", "1 when questions are answered.", float(self.state() == "ready")),
+            ("ftdeploy_queue_rows", "gauge", "Texts that wait for the model.", waiting),
+            ("ftdeploy_batches_total", "counter", "Forward passes.", flow.batches),
+            ("ftdeploy_batch_rows_total", "counter", "Texts in forward passes.", flow.rows),
+            ("ftdeploy_batch_tokens_total", "counter", "Tokens in forward passes.", flow.tokens),
+            ("ftdeploy_batch_padded_tokens_total", "counter", "Tokens in forward passes, with padding.", flow.padded),
+            ("ftdeploy_batch_failures_total", "counter", "Forward passes that failed.", flow.failed),
+            ("ftdeploy_model_busy_seconds_total", "counter", "Time in forward passes.", flow.busy_seconds),
+            ("ftdeploy_traffic_rows_total", "counter", "Texts recorded.", written),
+            ("ftdeploy_traffic_dropped_total", "counter", "Texts that could not be recorded.", dropped),
+        ]
+
+
+def traffic_folder(source: Path) -> Path | None:
+    """Where segments go: `FTDEPLOY_TRAFFIC` (``off`` is nowhere), else ``traffic`` beside the bundle.
+
+    Args:
+        source: the bundle's ``src`` folder.
+    """
+    named = os.environ.get("FTDEPLOY_TRAFFIC", "").strip()
+    if named.lower() == "off":
+        return None
+    return Path(named).expanduser() if named else source.resolve().parent.parent / "traffic"
+
+
+def _answered(identity: str, rows: Sequence[Encoded], scored: Sequence[Scored]) -> Answered:
+    return Answered(
+        id=identity,
+        time=time.time(),
+        labels=[one.answer[0]["label"] for one in scored],
+        confidences=[one.answer[0]["score"] for one in scored],
+        tokens=[row.length for row in rows],
+        unknown=[row.unknown / max(1, len(row.ids)) for row in rows],
+        truncated=[row.truncated() for row in rows],
+        embeddings=[one.embedding for one in scored],
+    )

@@ -1,0 +1,93 @@
+"""The limits of the HTTP service: from the bundle's signature, each changeable by an environment variable."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from ftdeploy.errors import ServeError, did_you_mean
+
+PREFIX = "FTDEPLOY_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one worker process accepts, and how it uses the machine.
+
+    Attributes:
+        max_body_bytes: a larger request body is refused with 413.
+        max_texts: more texts in one request are refused with 413.
+        max_chars: a longer text is refused with 413.
+        max_queue: texts that wait for the model; more are refused with 429.
+        timeout_seconds: a request that waits longer for the model is answered with 503; a forward pass that takes
+            longer turns readiness off until it comes back.
+        body_seconds: a body that is not there after so long is refused with 408.
+        drain_seconds: after SIGTERM, how long connections are still told to close before the socket goes.
+        batch_tokens: budget of padded tokens in one forward pass.
+        batch_rows: most rows in one forward pass.
+        threads: threads of one forward pass; 0 divides the processors among the lanes.
+        lanes: forward passes at the same time, on one copy of the weights.
+    """
+
+    max_body_bytes: int = 2_000_000
+    max_texts: int = 256
+    max_chars: int = 100_000
+    max_queue: int = 1024
+    timeout_seconds: float = 30.0
+    body_seconds: float = 10.0
+    drain_seconds: float = 0.5
+    batch_tokens: int = 2048
+    batch_rows: int = 64
+    threads: int = 0
+    lanes: int = 1
+
+
+_MAY_BE_ZERO = frozenset({"threads", "drain_seconds"})
+
+
+def read_limits(stated: Mapping[str, float], environment: Mapping[str, str] | None = None) -> Limits:
+    """The limits in force: defaults, then what the signature states, then `FTDEPLOY_<NAME>` of the environment.
+
+    Args:
+        stated: ``signature.serve``.
+        environment: None takes ``os.environ``.
+
+    Raises:
+        ServeError: a name that is not a limit, or a value that is not a number in its range.
+    """
+    environment = os.environ if environment is None else environment
+    kinds = {field.name: int if isinstance(field.default, int) else float for field in fields(Limits)}
+    unknown = sorted(set(stated) - set(kinds))
+    if unknown:
+        raise ServeError(
+            f"signature.json states a limit {unknown[0]!r} that this service does not know",
+            cause="the bundle was made by another version of ftdeploy, or edited by hand",
+            fix=did_you_mean(unknown[0], kinds) or "make the bundle again",
+        )
+    values: dict[str, float] = {}
+    for name, kind in kinds.items():
+        variable = PREFIX + name.upper()
+        if environment.get(variable, "").strip():
+            values[name] = _number(name, kind, environment[variable], variable)
+        elif name in stated:
+            values[name] = _number(name, kind, stated[name], f"serve.{name} in signature.json")
+    return Limits(**values)  # type: ignore[arg-type]  # each value was made of its field's kind above
+
+
+def _number(name: str, kind: type[int | float], value: str | float, where: str) -> int | float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    whole = kind is float or number.is_integer()
+    if not math.isfinite(number) or not whole or number < 0 or (number == 0 and name not in _MAY_BE_ZERO):
+        wanted = "a whole number" if kind is int else "a number"
+        least = "0 or more" if name in _MAY_BE_ZERO else "above 0"
+        raise ServeError(
+            f"{where} is {value!r}, and {wanted} {least} is wanted",
+            cause="a typing error, or a unit was written beside the number",
+            fix=f"write the bare number, or leave it out: the default is {getattr(Limits, name)}",
+        )
+    return kind(number)

@@ -1,0 +1,151 @@
+"""HTTP over bare ASGI: reading a body within its limits, sending an answer, refusing in JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+#: How much of a refused body is read and thrown away, so that a client that first sends and then reads gets its answer.
+LINGER_BYTES = 64_000_000
+LINGER_SECONDS = 5.0
+
+#: For what may well be over in a moment.
+RETRY_SOON: Header = (b"retry-after", b"1")
+_NOT_SNIFFED: Header = (b"x-content-type-options", b"nosniff")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer: status, body, further headers."""
+
+    body: bytes
+    status: int = 200
+    content_type: bytes = b"application/json"
+    headers: tuple[Header, ...] = ()
+
+
+class Refusal(Exception):  # noqa: N818  # an answer, not a fault
+    """A request that is answered with an error, as ``{"error", "error_type"}``.
+
+    Args:
+        status: HTTP status, 4xx or 503.
+        error_type: a word for programs.
+        message: a sentence for people.
+        headers: such as Retry-After or Allow.
+        unread: the body was not read to its end.
+    """
+
+    def __init__(self, status: int, error_type: str, message: str, *, headers: tuple[Header, ...] = (),
+                 unread: bool = False) -> None:  # fmt: skip
+        super().__init__(message)
+        self.status = status
+        self.error_type = error_type
+        self.message = message
+        self.headers = headers
+        self.unread = unread
+
+    def reply(self) -> Reply:
+        """The refusal as an answer."""
+        body = orjson.dumps({"error": self.message, "error_type": self.error_type})
+        return Reply(body, status=self.status, headers=self.headers)
+
+
+class GoneError(Exception):
+    """The client went away before its body was complete; nobody is there to answer."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first header of that name (lower case), or None."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+def has_body(scope: Scope) -> bool:
+    """Whether the request says that it brings a body."""
+    return header(scope, b"content-length") not in (None, b"0") or header(scope, b"transfer-encoding") is not None
+
+
+async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float) -> bytes:
+    """The whole body, never holding more than ``most`` bytes of it.
+
+    Raises:
+        Refusal: 413 larger than ``most``; 408 not complete after ``seconds``; 415 compressed.
+        GoneError: the client went away.
+    """
+    encoding = header(scope, b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
+        raise Refusal(415, "validation", "compressed bodies are not accepted; send plain JSON", unread=True)
+    stated = header(scope, b"content-length")
+    if stated is not None and stated.isdigit() and int(stated[:20]) > most:
+        raise _too_large(most)
+    parts: list[bytes] = []
+    held = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise GoneError
+                part = message.get("body", b"")
+                held += len(part)
+                if held > most:
+                    raise _too_large(most)
+                if part:
+                    parts.append(part)
+                if not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+    except TimeoutError:
+        closing: tuple[Header, ...] = ((b"connection", b"close"),)
+        message_text = f"the body was not complete after {seconds:g} seconds"
+        raise Refusal(408, "body_timeout", message_text, headers=closing) from None
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(413, "too_large", f"the body is larger than {most} bytes", unread=True)
+
+
+async def send_reply(send: Send, reply: Reply, *, more: bool = False) -> None:
+    """Send an answer; with ``more``, the last (empty) piece of the body is left to the caller."""
+    headers = [
+        (b"content-type", reply.content_type),
+        (b"content-length", str(len(reply.body)).encode()),
+        _NOT_SNIFFED,
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": more})
+
+
+async def send_early(scope: Scope, receive: Receive, send: Send, reply: Reply) -> None:
+    """Answer while the client is still sending, then read on a while and close.
+
+    Closing at once would reset the connection, and the client would see that instead of its answer.
+    """
+    closing = Reply(reply.body, reply.status, reply.content_type, (*reply.headers, (b"connection", b"close")))
+    if header(scope, b"expect") is not None:  # it waits for a go-ahead, which it does not get
+        await send_reply(send, closing)
+        return
+    await send_reply(send, closing, more=True)
+    left = LINGER_BYTES
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
