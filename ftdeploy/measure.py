@@ -23,10 +23,10 @@ from ftdeploy.predictor import BATCH_TOKENS, Predictor
 Cost = Literal["size", "throughput", "latency_p50", "latency_p95"]
 
 #: Texts that are answered one by one in a round, for the latency percentiles.
-LATENCY_TEXTS = 64
+LATENCY_TEXTS = 32
 
-#: What a model folder holds that has to be stored and sent.
-_SIZED = ("model.onnx", "model.onnx.data", "tokenizer.json")
+#: What a model folder holds that has to be stored and sent; its signature is a few hundred bytes.
+MODEL_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def measure(folders: Mapping[str, Path], texts: Sequence[str], *, rounds: int, r
 
 def folder_size(folder: Path) -> int:
     """Bytes of a model folder that have to be stored and sent: model, external data, tokenizer."""
-    return sum((folder / name).stat().st_size for name in _SIZED if (folder / name).is_file())
+    return sum((folder / name).stat().st_size for name in MODEL_FILES if (folder / name).is_file())
 
 
 def cost_ratio(baseline: Measurement, candidate: Measurement, cost: Cost, *, confidence: float = 0.95) -> CostRatio:
@@ -157,6 +157,13 @@ def cost_ratio(baseline: Measurement, candidate: Measurement, cost: Cost, *, con
         upper=ratios[-cut],
         confidence=float(1 - binom.cdf(cut - 1, len(ratios), 0.5)),
     )
+
+
+def amount(cost: str, value: float) -> str:
+    """A cost with its unit, for people."""
+    if cost == "size":
+        return f"{value / 1e6:,.1f} MB"
+    return f"{value:,.0f} rows/s" if cost == "throughput" else f"{value * 1000:.2f} ms"
 
 
 def _rounds(measurement: Measurement, cost: Cost) -> tuple[float, ...]:

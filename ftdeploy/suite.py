@@ -1,11 +1,14 @@
-"""An evaluation suite: which gates decide, with which margins. Frozen, parsed once, every error at once."""
+"""An evaluation suite: which gates decide, with which margins. Frozen, parsed once, every error at once.
+
+Each class is a section of the YAML file; the docstring under a field is its documentation.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
@@ -70,6 +73,15 @@ class Ratio(Section):
     maximum: float | None = Field(default=None, ge=0)
     """The highest ratio that passes (size, latency)."""
 
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if (self.minimum is None) == (self.maximum is None):
+            raise ValueError("exactly one of minimum and maximum is wanted")
+        if (self.minimum is None) == (self.metric == "throughput"):
+            wanted = "minimum" if self.metric == "throughput" else "maximum"
+            raise ValueError(f"{self.metric} wants a {wanted}")
+        return self
+
 
 Gate = Annotated[NonInferiority | Floor | Ratio, Field(discriminator="kind")]
 
@@ -98,10 +110,14 @@ class Suite(Section):
     """Texts whose answers must never change."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence of one-sided intervals."""
-    resamples: int = Field(default=10_000, ge=1000)
+    resamples: int = Field(default=10_000, ge=1000, le=1_000_000)
     """Bootstrap resamples."""
     slice_rows: int = Field(default=50, ge=10)
     """Slices with fewer rows are not reported."""
+    timing_rows: int = Field(default=128, ge=8)
+    """Rows in a timing round."""
+    timing_rounds: int = Field(default=9, ge=5)
+    """Alternating timing rounds; medians count. Under 5, no bound of a ratio reaches 95% confidence."""
 
     @field_validator("metrics")
     @classmethod
@@ -117,3 +133,9 @@ def load_suite(path: Path) -> Suite:
     """
     data, lines = read_yaml(path)
     return parse(Suite, data, path=path, lines=lines)
+
+
+def suites_folder() -> Path:
+    """Where the suites and metrics that come with ftdeploy lie: in the installed package, or in the checkout."""
+    installed = Path(__file__).parent / "_evaluation_suites"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "evaluation_suites"
