@@ -30,7 +30,7 @@ class SplitProfile:
     rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
-    groups: set[str] = field(default_factory=set)
+    groups: int = 0
     values: dict[str, Counter[str]] = field(default_factory=dict)
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -40,7 +40,6 @@ class SplitProfile:
         self.rows += batch.num_rows
         self.labels.update(_counts(batch.column("label")))
         self.lengths.update(_counts(pc.utf8_length(batch.column("text"))))
-        self.groups.update(value for value in batch.column("group").unique().to_pylist() if value is not None)
         for name in self.slices:
             self.values.setdefault(name, Counter()).update(_counts(batch.column(name)))
 
@@ -49,7 +48,7 @@ class SplitProfile:
         return {
             "rows": self.rows,
             "labels": dict(sorted(self.labels.items())),
-            "groups": len(self.groups),
+            "groups": self.groups,
             "chars": {f"{share:g}": _quantile(self.lengths, share) for share in _QUANTILES},
             "slices": {name: dict(counts.most_common(_SLICE_VALUES)) for name, counts in self.values.items()},
         }

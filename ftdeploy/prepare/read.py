@@ -50,7 +50,7 @@ def read_rows(source: Source, path: Path, *, wanted: tuple[str, ...]) -> Iterato
         return _numbered(load_rows(source.loader, path))
     if source.hub is not None:
         return _numbered(_hub_rows(path, split=source.split))
-    kind = _format(source, path)
+    kind = file_format(source, path)
     if kind == "parquet":
         return _numbered(_parquet_rows(path, wanted))
     refuse_binary(path, kind)
@@ -60,7 +60,12 @@ def read_rows(source: Source, path: Path, *, wanted: tuple[str, ...]) -> Iterato
     return (Row(place=line, values=values) for line, values in lines)
 
 
-def _format(source: Source, path: Path) -> str:
+def file_format(source: Source, path: Path) -> str:
+    """``csv``, ``tsv``, ``jsonl`` or ``parquet``.
+
+    Raises:
+        DataError: a folder, or a name that does not tell.
+    """
     if path.is_dir():
         raise DataError(
             f"{path} is a folder, and a file with rows is wanted",

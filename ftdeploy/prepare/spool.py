@@ -52,13 +52,13 @@ class Spool:
 
     @property
     def file(self) -> Path:
-        """The temporary file."""
+        """The temporary file; the layout of a dataset does not have it, so it cannot be left behind unnoticed."""
         return self.folder / "spool.tmp"
 
     def label_counts(self, kept: NDArray[np.bool_]) -> dict[str, int]:
         """Rows of each label among the kept ones."""
         counts = np.bincount(self.index.label[kept], minlength=len(self.index.labels))
-        return {name: int(count) for name, count in zip(self.index.labels, counts, strict=True) if count}
+        return {name: int(count) for name, count in zip(self.index.labels, counts, strict=True)}
 
 
 @dataclass(kw_only=True)
@@ -130,13 +130,14 @@ def fill(data: DataSettings, path: Path, *, seed: int, folder: Path) -> Spool:
     with progress.task("read rows") as advance:
         for row in read_rows(data.source, path, wanted=_wanted(data)):
             spool.read += 1
-            builder.see(row)
+            builder.see(row, spool.read)
             made = builder.clean(row, spool.counts)
             if isinstance(made, Rejected):
                 _set_aside(spool, row, data, made)
             else:
                 writer.add(made)
-            advance(1)
+            if spool.read % _BATCH_ROWS == 0:
+                advance(_BATCH_ROWS)
     builder.check_columns(spool.read)
     builder.check_labels()
     writer.close()
@@ -175,6 +176,9 @@ def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitP
             for row in batch.filter(pa.array(here == mark)).to_pylist():
                 spool.rejected.add(_aside(reason, row["text"], row["label"], place=None))
     file.close()
+    for name, profile in profiles.items():
+        here = spool.index.group[where == _PLACES[name]]
+        profile.groups = len(np.unique(here[here != 0]))
     for writer in (*writers.values(), spool.rejected):
         writer.close()
     spool.file.unlink()
@@ -196,12 +200,13 @@ class _Builder:
     labels: array[int] = field(default_factory=lambda: array("i"))
     groups: array[int] = field(default_factory=lambda: array("Q"))
 
-    def see(self, row: Row) -> None:
+    def see(self, row: Row, number: int) -> None:
         if not self.columns.keys() >= row.values.keys():
             self.columns.update(dict.fromkeys(row.values))
-        if len(self.labels) == 0 or len(self.labels) % _BATCH_ROWS == 0:
-            # Early, so that nobody waits for a million rows to learn of a wrong name.
-            self.check_columns(1, only=(self.data.columns.text, self.data.columns.label))
+        if number == _BATCH_ROWS:
+            # Early, so that nobody waits for a million rows to learn of a wrong name; not at the first row, because
+            # JSON leaves out what is null.
+            self.check_columns(number, only=(self.data.columns.text, self.data.columns.label))
 
     def clean(self, row: Row, counts: Counts) -> dict[str, Any] | Rejected:
         columns = self.data.columns

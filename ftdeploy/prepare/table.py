@@ -59,7 +59,7 @@ def find_delimiter(line: str, source: Source, wanted: tuple[str, ...]) -> str:
     best, most = DELIMITERS[0], 1
     for delimiter in DELIMITERS:
         fields = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-        if source.header and set(wanted) <= set(fields):
+        if source.header and wanted and set(wanted) <= set(fields):
             return delimiter
         if not source.header and len(fields) == len(source.names):
             return delimiter

@@ -7,11 +7,13 @@ and checked at every use.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -25,6 +27,17 @@ _MAX_RATIO, _MIN_BOUND = 200, 1 << 30
 _MAX_FILES = 100_000
 _PIECE = 1 << 20
 _SHOWN = 10
+
+# zipfile raises RuntimeError for an encrypted member and NotImplementedError for an unknown compression.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 Opener = Callable[[], BinaryIO]
 
@@ -108,8 +121,9 @@ def _files(archive: Path, bound: int) -> Iterator[dict[str, Opener]]:
                 cause="`member` stands beside a plain file, or the download is not what it should be",
                 fix="remove `member`, or name a wheel, zip or tar archive",
             )
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
-        # zipfile raises RuntimeError for an encrypted member and NotImplementedError for an unknown compression.
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's; gzip and bz2 say that data is damaged with an OSError without a number
         raise SourceError(
             f"{archive.name} cannot be unpacked: {error}",
             cause="the archive is damaged, encrypted or cut off, or names a path outside of itself",

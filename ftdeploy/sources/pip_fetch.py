@@ -63,7 +63,8 @@ def _choose_and_fetch(files: list[Any], session: Any, sha256: str, folder: Path)
     answer = session.get(link.url_without_fragment, stream=True, headers={"Accept-Encoding": "identity"})
     answer.raise_for_status()
     with (folder / link.filename).open("wb") as handle:
-        for piece in answer.raw.stream(1 << 20, decode_content=False):
+        # The bytes as sent; for a file: index, `raw` is an ordinary file.
+        while piece := answer.raw.read(1 << 20):
             handle.write(piece)
     return {"file": link.filename}
 
