@@ -24,7 +24,14 @@ _MOST_HELD_OUT = 0.9
 RESERVED_COLUMNS = ("text", "label", "group", "id")
 
 Device = Literal["auto", "cpu", "cuda"]
-CandidateName = Literal["fp32", "fp32-fused", "inc-dynamic", "ort-dynamic", "ort-dynamic-fused"]
+CandidateName = Literal[
+    "fp32",
+    "optimum-fused",
+    "inc-dynamic",
+    "inc-dynamic-no-skip-fusion",
+    "optimum-dynamic",
+    "optimum-dynamic-no-skip-fusion",
+]
 
 
 def _relative(path: Path, info: ValidationInfo) -> Path:
@@ -267,7 +274,8 @@ class CompressSettings(Section):
     candidates: tuple[CandidateName, ...] | Literal["auto"] = "auto"
     """Which ones to try; `auto` tries all. fp32 is always measured beside them."""
     min_gain: float = Field(default=1.1, ge=1)
-    """A candidate replaces a better-scoring one only when it is at least this many times as good at the objective."""
+    """Candidates within this factor of the best at the objective count as equal there, and the better score decides;
+    fp32 is left only for something at least this many times as good."""
     rows: int = Field(default=512, ge=32)
     """Rows in the timing batches."""
     rounds: int = Field(default=5, ge=3)

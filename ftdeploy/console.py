@@ -1,0 +1,80 @@
+"""What people see: progress bars on a terminal, plain lines elsewhere. Only the command line uses this."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from ftdeploy.errors import ConfigError, FtdeployError
+from ftdeploy.progress import Advance
+
+# Progress and messages go to stderr, results to stdout, so that `--json` can be piped.
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
+
+
+class ConsoleReporter:
+    """A `progress.Reporter` for people."""
+
+    @contextmanager
+    def task(self, name: str, total: float | None) -> Iterator[Advance]:
+        """A bar on a terminal; silent elsewhere, where `say` and the stage lines tell enough."""
+        if not err.is_terminal:
+            yield lambda steps: None
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+        columns = (SpinnerColumn(), TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=err, transient=True) as bars:
+            bar = bars.add_task(name, total=total)
+
+            def advance(steps: float) -> None:
+                bars.advance(bar, steps)
+
+            yield advance
+
+    def say(self, message: str) -> None:
+        """One indented line."""
+        err.print(f"    {escape(message)}")
+
+
+def show_error(error: FtdeployError, *, as_json: bool) -> None:
+    """The three parts of an error on stderr; as JSON on stdout when a program reads."""
+    if as_json:
+        print_json(error.as_dict())
+        return
+    err.print(f"[bold red]{error.title}[/] (exit code {error.exit_code})")
+    err.print(f"  [bold]what:[/]  {escape(error.what)}")
+    for problem in error.problems if isinstance(error, ConfigError) else ():
+        err.print(f"           {escape(str(problem))}")
+    err.print(f"  [bold]cause:[/] {escape(error.cause)}")
+    err.print(f"  [bold]fix:[/]   {escape(error.fix)}")
+
+
+def print_json(document: Any) -> None:
+    """A document on stdout, for programs."""
+    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def show_facts(facts: Mapping[str, Any], *, indent: str = "  ") -> None:
+    """Facts, one a line, aligned."""
+    width = max((len(name) for name in facts), default=0)
+    for name, value in facts.items():
+        out.print(f"{indent}{name:<{width}}  {escape(number(value))}")
+
+
+def number(value: object) -> str:
+    """A value as a person reads it: four digits of a fraction, thousands apart."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"  # noqa: PLR2004
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)

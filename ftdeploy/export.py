@@ -1,0 +1,242 @@
+"""export: the checkpoint as ONNX, with Optimum, and the proof that it answers as the torch model does.
+
+The graph has two outputs: the task's logits, and the mean-pooled output of an early encoder layer. The second one
+costs nothing (the layer is computed anyway), survives quantization, and is what drift detection watches.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftdeploy import progress
+from ftdeploy.artifact import Artifact
+from ftdeploy.dataset import label_names, read_split
+from ftdeploy.errors import ModelError, ParityError
+from ftdeploy.metrics import METRICS, score
+from ftdeploy.predictor import Outputs, Predictor
+from ftdeploy.recipe import ExportSettings, ModelSettings
+from ftdeploy.signature import Signature, write_signature
+from ftdeploy.stage import Facts, stage
+from ftdeploy.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from transformers import PreTrainedModel
+
+PARITY_ROWS = 512
+
+
+@stage(writes="onnx", version=1, libraries=("torch", "transformers", "optimum-onnx", "onnx", "onnxruntime"))
+def export(checkpoint: Artifact, dataset: Artifact, *, export: ExportSettings, model: ModelSettings, task: str,
+           name: str, out: Path) -> Facts:  # fmt: skip
+    """Export a checkpoint to ``model.onnx`` and prove parity on validation rows.
+
+    Raises:
+        ModelError: the architecture cannot be exported for this task, or has no such layer.
+        ParityError: a logit, an embedding or a metric differs by more than the recipe allows.
+    """
+    chosen = TASKS[task]
+    torch_model = load_model(checkpoint.path, chosen)
+    _check_layer(torch_model, export.embedding_layer)
+    with progress.task("export to ONNX"):
+        _export_onnx(torch_model, chosen, export, out)
+    tokenizer = _write_tokenizer(checkpoint.path, out, max_length=model.max_length)
+    write_signature(
+        out,
+        Signature(
+            name=name,
+            task=task,
+            labels=label_names(dataset),
+            max_length=model.max_length,
+            pad_id=tokenizer.pad_token_id or 0,
+            inputs=_input_names(out / "model.onnx"),
+            embedding_layer=export.embedding_layer,
+        ),
+    )
+    found = _parity(torch_model, Predictor(out, device="cpu"), dataset, export, chosen)
+    (out / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return {"opset": export.opset, "bytes": (out / "model.onnx").stat().st_size, **found}
+
+
+def load_model(folder: Path, task: Task) -> PreTrainedModel:
+    """The torch model of a checkpoint, in evaluation mode, float32, on the CPU; safetensors only, no remote code."""
+    import transformers
+
+    loader = getattr(transformers, task.auto_class)
+    model = loader.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, local_files_only=True)
+    return model.eval()
+
+
+def supported(model_type: str, task: str) -> bool:
+    """Whether Optimum knows how to export this architecture for this task."""
+    from optimum.exporters.tasks import TasksManager
+
+    try:
+        known = TasksManager.get_supported_tasks_for_model_type(model_type, exporter="onnx", library_name="transformers")
+    except KeyError:
+        return False
+    return task in known
+
+
+def _check_layer(model: PreTrainedModel, layer: int) -> None:
+    layers = int(getattr(model.config, "num_hidden_layers", 0))
+    if layer > layers:
+        raise ModelError(
+            f"export.embedding_layer is {layer}, and the model has {layers} layers",
+            cause="the layer was chosen for a deeper model",
+            fix=f"set export.embedding_layer to at most {layers}; about a third of the layers works well",
+        )
+
+
+def _export_onnx(model: PreTrainedModel, task: Task, settings: ExportSettings, out: Path) -> None:
+    from optimum.exporters.onnx import onnx_export_from_model
+    from optimum.exporters.tasks import TasksManager
+
+    model_type = model.config.model_type
+    if not supported(model_type, task.name):
+        raise ModelError(
+            f"Optimum cannot export {model_type!r} models for {task.name}",
+            cause="the architecture is not among those that Optimum's ONNX exporter knows",
+            fix="choose a checkpoint of another architecture (bert, distilbert, roberta, electra, deberta, mpnet, ...)",
+        )
+    constructor = TasksManager.get_exporter_config_constructor(
+        exporter="onnx", model_type=model_type, task=task.name, library_name="transformers"
+    )
+    config = _with_embedding(constructor, settings.embedding_layer)(model.config, task=task.name)
+    with warnings.catch_warnings():
+        # The tracer warns of every Python branch it froze; parity below is the proof that none mattered.
+        warnings.simplefilter("ignore")
+        onnx_export_from_model(
+            model,
+            out / "exported",
+            task=task.name,
+            opset=settings.opset,
+            custom_onnx_configs={"model": config},
+            do_validation=False,
+            no_post_process=True,
+            do_constant_folding=True,
+        )
+    model.__dict__.pop("forward", None)  # the exporter leaves its patched forward behind
+    (out / "exported" / "model.onnx").rename(out / "model.onnx")
+    data = out / "exported" / "model.onnx_data"
+    if data.exists():
+        raise ModelError(
+            "the exported model is larger than 2 GB",
+            cause="ONNX keeps the weights of such models in a second file, which the later stages do not read yet",
+            fix="choose a smaller checkpoint",
+        )
+    shutil.rmtree(out / "exported")
+
+
+def _with_embedding(constructor: Any, layer: int) -> Any:
+    """The architecture's own export configuration, with the second output declared and computed."""
+    base = constructor.func  # TasksManager hands out functools.partial(class, task=...)
+
+    class WithEmbedding(base):  # type: ignore[misc]  # optimum ships no types
+        @property
+        def outputs(self) -> dict[str, dict[int, str]]:
+            return {**super().outputs, "embedding": {0: "batch_size"}}
+
+        def patch_model_for_export(self, *args: Any, **kwargs: Any) -> Any:
+            patcher = super().patch_model_for_export(*args, **kwargs)
+            patcher.orig_forward = _forward_with_embedding(patcher.orig_forward, layer)
+            return patcher
+
+    return WithEmbedding
+
+
+def _forward_with_embedding(original: Callable[..., Any], layer: int) -> Callable[..., Any]:
+    """A forward that also returns ``embedding``: the masked mean of one layer's hidden states."""
+
+    def forward(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        given = inspect.signature(original).bind(*args, **kwargs)
+        given.arguments |= {"output_hidden_states": True, "return_dict": True}
+        found = original(*given.args, **given.kwargs)
+        hidden = found.hidden_states[layer]
+        weights = given.arguments["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+        return {"logits": found.logits, "embedding": (hidden * weights).sum(dim=1) / weights.sum(dim=1)}
+
+    # Optimum reads the names of the inputs off the signature.
+    forward.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]  # functions take attributes
+    return forward
+
+
+def _write_tokenizer(checkpoint: Path, out: Path, *, max_length: int) -> Any:
+    """``tokenizer.json`` with truncation written into it, so that nobody downstream can forget it."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False, local_files_only=True)
+    backend = tokenizer.backend_tokenizer
+    backend.enable_truncation(max_length)
+    backend.no_padding()
+    backend.save(str(out / "tokenizer.json"))
+    return tokenizer
+
+
+def _input_names(path: Path) -> tuple[str, ...]:
+    import onnx
+
+    return tuple(entry.name for entry in onnx.load(str(path)).graph.input)
+
+
+def _parity(model: PreTrainedModel, predictor: Predictor, dataset: Artifact, settings: ExportSettings,
+            task: Task) -> dict[str, float | int]:  # fmt: skip
+    """Torch against ONNX Runtime on validation rows of every length: logits, embedding and the task's metrics."""
+    table = read_split(dataset, "validation").slice(0, PARITY_ROWS)
+    texts = table["text"].to_pylist()
+    labels = label_names(dataset)
+    expected = _torch_outputs(model, predictor, texts, settings.embedding_layer)
+    found = predictor.predict(texts)
+    difference = float(np.abs(expected.logits - found.logits).max())
+    embedding = float(np.abs(expected.embedding - found.embedding).max())
+    references = task.targets(table["label"].to_pylist(), labels)
+    facts: dict[str, float | int] = {
+        "parity_rows": len(texts),
+        "max_logit_difference": difference,
+        "max_embedding_difference": embedding,
+    }
+    wrong = []
+    if not difference <= settings.max_logit_difference:  # written so that NaN counts as wrong
+        wrong.append(f"logits differ by up to {difference:.2g}")
+    if not embedding <= settings.max_logit_difference:
+        wrong.append(f"embeddings differ by up to {embedding:.2g}")
+    for metric in task.metrics:
+        before, after = (
+            score(METRICS[metric], references, task.predictions(outputs.logits), len(labels))
+            for outputs in (expected, found)
+        )
+        facts[f"parity_{metric}"] = after
+        if before != after:
+            wrong.append(f"{metric} is {after:.4f} in ONNX Runtime and {before:.4f} in torch")
+    if wrong:
+        raise ParityError(
+            f"the export does not answer as the torch model does on {len(texts)} validation rows: {'; '.join(wrong)}",
+            cause="an operator that traces wrongly, or an opset that this architecture does not support",
+            fix="try another export.opset; if the differences are harmless, raise export.max_logit_difference",
+        )
+    progress.say(f"parity: {len(texts)} rows, logits within {difference:.1e} of torch, metrics equal")
+    return facts
+
+
+def _torch_outputs(model: PreTrainedModel, predictor: Predictor, texts: Sequence[str], layer: int) -> Outputs:
+    """What torch answers, one row at a time in no batch at all: nothing of the batching can hide a difference."""
+    import torch
+
+    logits, embeddings = [], []
+    forward = _forward_with_embedding(model.forward, layer)
+    with torch.inference_mode(), progress.task("parity", len(texts)) as advance:
+        for row in predictor.encode(texts):
+            ids = torch.tensor([row.ids])
+            found = forward(input_ids=ids, attention_mask=torch.ones_like(ids))
+            logits.append(found["logits"][0].numpy())
+            embeddings.append(found["embedding"][0].numpy())
+            advance(1)
+    return Outputs(logits=np.stack(logits), embedding=np.stack(embeddings))

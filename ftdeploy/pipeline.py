@@ -1,0 +1,120 @@
+"""The program: one tuple of stages, run in order, each skipped when nothing that it reads has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ftdeploy.artifact import MANIFEST, Artifact, Kind, open_artifact
+from ftdeploy.compress import compress
+from ftdeploy.errors import ArtifactError, GateFailed, GateInconclusive, LockedError, StorageError
+from ftdeploy.export import export
+from ftdeploy.package import package
+from ftdeploy.prepare import prepare
+from ftdeploy.recipe import Recipe
+from ftdeploy.stage import Outcome, Stage, run_stage, stage_key
+from ftdeploy.train import train
+from ftdeploy.validate import validate
+from ftdeploy.verdict import refuse
+
+FLOW: tuple[Stage, ...] = (prepare, train, export, compress, validate, package)
+
+#: Told before a stage (outcome None) and after it (with what came of it and the seconds it took).
+Watch = Callable[[Stage, Outcome | None, float], None]
+
+
+def run_recipe(recipe: Recipe, out: Path, *, until: str | None = None,
+               watch: Watch = lambda stage, outcome, seconds: None) -> dict[Kind, Artifact]:  # fmt: skip
+    """Run a recipe into a folder, one subfolder an artifact.
+
+    Args:
+        recipe: what to do.
+        out: the run's folder; finished stages in it are taken as they are.
+        until: name of the last stage to run; None runs all.
+        watch: told of each stage.
+
+    Returns:
+        The artifacts, by kind.
+
+    Raises:
+        LockedError: another run is at work in ``out``.
+        FtdeployError: whatever a stage raises; finished stages stay.
+    """
+    flow = FLOW[: 1 + [stage.name for stage in FLOW].index(until)] if until else FLOW
+    artifacts: dict[Kind, Artifact] = {}
+    with _locked(out):
+        for stage in flow:
+            watch(stage, None, 0.0)
+            started = time.monotonic()
+            try:
+                outcome = run_stage(stage, recipe, artifacts, out / stage.writes)
+            except (GateFailed, GateInconclusive):
+                _retire(out / stage.writes)
+                raise
+            artifacts[stage.writes] = outcome.artifact
+            watch(stage, outcome, time.monotonic() - started)
+    return artifacts
+
+
+def _locked(out: Path) -> FileLock:
+    """The folder's lock, held; the operating system drops it with the process, however that ends."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise LockedError(
+            f"another run is at work in {out}",
+            cause="the same recipe was started twice, or two recipes share a folder",
+            fix="wait for it to end, or give this run a folder of its own with --out",
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"{out} cannot be written: {error.strerror}",
+            cause="no permission, a file in the way, or a full or read-only disk",
+            fix="give another folder with --out",
+        ) from error
+    return lock
+
+
+def _retire(bundle: Path) -> None:
+    """Move the bundle of an earlier run aside: it passed, but not with what is here now. Nothing is lost."""
+    if not (bundle / MANIFEST).is_file():
+        return
+    old = open_artifact(bundle, kind="bundle", check_content=False)
+    aside = bundle.parent / "superseded" / f"bundle-{old.digest[:12]}"
+    if aside.exists():
+        return
+    aside.parent.mkdir(exist_ok=True)
+    bundle.rename(aside)
+
+
+def read_run(out: Path) -> dict[Kind, Artifact]:
+    """The artifacts that stand in a run's folder, contents checked.
+
+    Raises:
+        ArtifactError: there are none, or one is not as it was sealed.
+    """
+    found = {s.writes: open_artifact(out / s.writes, kind=s.writes) for s in FLOW if (out / s.writes / MANIFEST).is_file()}
+    if not found:
+        raise ArtifactError(
+            f"{out} holds no artifacts",
+            cause="it is not a folder of `ftdeploy run`, or the run failed in its first stage",
+            fix="name the folder that was given with --out (by default runs/NAME)",
+        )
+    return found
+
+
+def current(recipe: Recipe, artifacts: Mapping[Kind, Artifact]) -> dict[str, bool]:
+    """Stage name -> whether its artifact is there and is what the recipe would make now."""
+    states: dict[str, bool] = {}
+    for stage in FLOW:
+        present = stage.writes in artifacts and all(kind in artifacts for kind in stage.reads)
+        states[stage.name] = present and artifacts[stage.writes].key == stage_key(stage, recipe, artifacts)
+    return states
+
+
+__all__ = ["FLOW", "Watch", "current", "read_run", "refuse", "run_recipe"]

@@ -1,0 +1,137 @@
+"""train: fine-tune the checkpoint with transformers' Trainer; killed at any moment, it resumes to the same weights."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftdeploy import progress
+from ftdeploy.artifact import Artifact
+from ftdeploy.checkpoints import check_checkpoint
+from ftdeploy.dataset import label_names, read_split
+from ftdeploy.errors import ModelError
+from ftdeploy.hardware import choose_device, has_bf16
+from ftdeploy.recipe import Device, ModelSettings, Recipe, TrainSettings
+from ftdeploy.sources import fingerprint, resolve
+from ftdeploy.stage import Facts, stage
+from ftdeploy.tasks import TASKS, Task
+from ftdeploy.train.precision import choose_precision
+from ftdeploy.train.resume import last_complete_checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def _outside(recipe: Recipe) -> Mapping[str, str]:
+    chosen = choose_device(recipe.device)
+    return {**fingerprint(recipe.model), "device": chosen.name, "bf16": str(has_bf16())}
+
+
+@stage(writes="checkpoint", version=1, libraries=("torch", "transformers", "accelerate"), outside=_outside)
+def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task: str, seed: int, device: Device,
+          out: Path, work: Path) -> Facts:  # fmt: skip
+    """Fine-tune on the train split; the best epoch by the task's first metric on the validation split is kept.
+
+    Raises:
+        ModelError: the checkpoint is refused, or has no head for this task.
+        DeviceError: a device is forced that is not there.
+        TrainingError: the loss is not a number.
+    """
+    from ftdeploy.train.trainer import build_trainer, encode_rows
+
+    chosen, where = TASKS[task], choose_device(device)
+    progress.say(f"device: {where.name} ({where.reason})")
+    folder = resolve(model)
+    check_checkpoint(folder)
+    tokenizer = _load_tokenizer(folder)
+    labels = label_names(dataset)
+    rows = {
+        split: encode_rows(read_split(dataset, split), tokenizer, chosen, labels, max_length=model.max_length)
+        for split in ("train", "validation")
+    }
+    network = _load_network(folder, chosen, labels, seed=seed)
+    precision = choose_precision(train.precision, where.name, network, rows["train"], train.batch_size, work)
+    progress.say(f"precision: {precision.name} ({precision.reason})")
+
+    started = time.monotonic()
+    trainer = build_trainer(
+        network, rows, chosen, train, tokenizer=tokenizer, seed=seed, device=where.name, precision=precision.name, work=work
+    )  # fmt: skip
+    resumed = last_complete_checkpoint(work)
+    if resumed is not None:
+        progress.say(f"resuming after step {resumed.name.rpartition('-')[2]}")
+    trainer.fit(resumed)
+    seconds = time.monotonic() - started
+    _save(trainer.model, tokenizer, out)
+    history = trainer.history()
+    (out / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    return _facts(history, chosen, train) | {
+        "device": where.name,
+        "precision": precision.name,
+        "seconds": round(seconds, 1),
+        "rows_per_second": round(trainer.rows_seen / seconds, 1),
+    }
+
+
+def _facts(history: list[dict[str, Any]], task: Task, settings: TrainSettings) -> dict[str, float | str]:
+    evaluations = [entry for entry in history if f"eval_{task.metrics[0]}" in entry]
+    if settings.early_stopping is None:
+        kept = evaluations[-1]
+    else:
+        kept = max(evaluations, key=lambda entry: float(entry[f"eval_{task.metrics[0]}"]))
+    facts: dict[str, float | str] = {f"validation_{name}": kept[f"eval_{name}"] for name in task.metrics}
+    return facts | {"epochs": round(evaluations[-1]["epoch"]), "best_epoch": round(kept["epoch"])}
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+    if tokenizer.pad_token_id is None:
+        # Decoder-only checkpoints often have none; any id does, because padded positions are masked.
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _load_network(folder: Path, task: Task, labels: tuple[str, ...], *, seed: int) -> PreTrainedModel:
+    import torch
+    import transformers
+    from transformers.utils import logging as transformers_logging
+
+    # The new head's weights come from the global generator.
+    transformers.set_seed(seed)
+    ids = dict(enumerate(labels))
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # it warns that the head is new; that is the point of fine-tuning
+    try:
+        network: PreTrainedModel = getattr(transformers, task.auto_class).from_pretrained(
+            folder,
+            num_labels=len(labels),
+            id2label=ids,
+            label2id={label: index for index, label in ids.items()},
+            ignore_mismatched_sizes=True,  # a head for other labels is replaced
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            torch_dtype=torch.float32,
+        )
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        raise ModelError(
+            f"transformers cannot load {folder} as {task.auto_class}: {str(error).splitlines()[0][:300]}",
+            cause="the architecture has no such head, or config.json and the weights disagree",
+            fix="choose another checkpoint; `ftdeploy check` says beforehand",
+        ) from error
+    finally:
+        transformers_logging.set_verbosity(before)
+    return network
+
+
+def _save(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    network.config._name_or_path = ""  # noqa: SLF001  # else a path of this machine is saved
+    network.save_pretrained(out, safe_serialization=True)
+    tokenizer.name_or_path = ""
+    tokenizer.save_pretrained(out)
+
