@@ -115,10 +115,12 @@ def _floor(gate: Floor, suite: Suite, evidence: Evidence) -> GateResult:
         for found in (answers.candidate, answers.baseline)
     )  # fmt: skip
     verdict: Verdict = "pass" if now.lower >= gate.minimum else "fail" if now.value < gate.minimum else "inconclusive"
+    needed = _floor_rows(len(answers), now.value, now.lower, gate.minimum) if verdict == "inconclusive" else None
     says = {
         "pass": f"with {suite.confidence:.0%} confidence at least {now.lower:.4f}, and {gate.minimum:g} is wanted.",
         "fail": f"and at least {gate.minimum:g} is wanted.",
-        "inconclusive": f"but {len(answers):,} rows cannot exclude {now.lower:.4f}, and {gate.minimum:g} is wanted.",
+        "inconclusive": f"but {len(answers):,} rows cannot exclude {now.lower:.4f}, and {gate.minimum:g} is wanted."
+        + (f" About {needed:,} rows would do, if it stays." if needed else ""),
     }
     return GateResult(
         name=f"{gate.metric} at least {gate.minimum:g}",
@@ -135,9 +137,7 @@ def _floor(gate: Floor, suite: Suite, evidence: Evidence) -> GateResult:
         limit=gate.minimum,
         better="higher",
         rows=len(answers),
-        rows_to_decide=_floor_rows(len(answers), now.value, now.lower, gate.minimum)
-        if verdict == "inconclusive"
-        else None,
+        rows_to_decide=needed,
     )
 
 
@@ -156,18 +156,18 @@ def _ratio(gate: Ratio, evidence: Evidence) -> GateResult:
     bound = "at least" if higher else "at most"
     now, was = amount(cost.cost, cost.candidate), amount(cost.cost, cost.baseline)
     says = f"{cost.ratio:.2f} times the baseline's ({now} against {was})"
-    wanted = f"{bound} {limit:g} times is wanted"
+    wanted = f"{bound} {limit:g} is wanted"
     if verdict == "pass" and cost.lower == cost.upper:
         explanation = f"It is {says}; {wanted}."
     elif verdict == "pass":
         edge = cost.lower if higher else cost.upper
-        explanation = f"It is {says}, with {cost.confidence:.0%} confidence {bound} {edge:.2f} times; {wanted}."
+        explanation = f"It is {says}; with {cost.confidence:.0%} confidence {bound} {edge:.2f} times, and {wanted}."
     elif verdict == "fail":
         explanation = f"It is {says}, and {wanted}."
     else:
         explanation = f"It is {says}, but the rounds lie between {cost.lower:.2f} and {cost.upper:.2f}, and {wanted}."
     return GateResult(
-        name=f"{gate.metric} {bound} {limit:g} times",
+        name=f"{gate.metric} {bound} {limit:g} times the baseline's",
         kind=gate.kind,
         metric=gate.metric,
         verdict=verdict,
