@@ -139,7 +139,8 @@ def _dotted(location: Iterable[str | int]) -> str:
 
 
 def _problem(model: type[BaseModel], item: Any, lines: Lines) -> Problem:
-    location = tuple(item["loc"])
+    stated = _without_tags(item["loc"], lines)
+    location = stated
     # pydantic puts the names of validators and union members into the location; the file has no such keys.
     while location and location not in lines and location[:-1] in lines and item["type"] != "missing":
         location = location[:-1]
@@ -147,11 +148,14 @@ def _problem(model: type[BaseModel], item: Any, lines: Lines) -> Problem:
     hint = ""
     if item["type"] == "extra_forbidden":
         message = "unknown key"
-        location = tuple(item["loc"])
-        owner = _model_at(model, location[:-1])
-        hint = did_you_mean(str(location[-1]), _keys(owner) if owner else ())
+        location = stated
+        owners = _models_at(model, location[:-1])
+        hint = did_you_mean(str(location[-1]), [key for owner in owners for key in _keys(owner)])
     elif item["type"] == "missing":
-        location, message = tuple(item["loc"]), "is required"
+        location, message = stated, "is required"
+    elif item["type"] == "union_tag_invalid":
+        message = f"{item['ctx']['tag']!r} is not one of {item['ctx']['expected_tags']}"
+        hint = did_you_mean(item["ctx"]["tag"], [tag.strip(" '") for tag in item["ctx"]["expected_tags"].split(",")])
     elif item["type"] == "literal_error":
         message = f"{item['input']!r} is not one of {item['ctx']['expected']}"
         known = [part.strip(" '") for part in item["ctx"]["expected"].replace(" or ", ", ").split(",")]
@@ -167,20 +171,28 @@ def _keys(model: type[BaseModel]) -> list[str]:
     return [info.alias or name for name, info in model.model_fields.items()]
 
 
-def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
-    """The model that owns the keys at ``location``, found by walking the annotations."""
-    here: type[BaseModel] | None = model
+def _without_tags(location: Sequence[str | int], lines: Lines) -> tuple[str | int, ...]:
+    """The location without the tag that pydantic puts behind the index of a member of a tagged union."""
+    kept: list[str | int] = []
+    for index, part in enumerate(location):
+        tag = kept and isinstance(kept[-1], int) and isinstance(part, str) and (*kept, part) not in lines
+        if not tag or index == len(location) - 1:
+            kept.append(part)
+    return tuple(kept)
+
+
+def _models_at(model: type[BaseModel], location: Sequence[str | int]) -> list[type[BaseModel]]:
+    """The models that may own the keys at ``location`` (several for a union), found by walking the annotations."""
+    here = [model]
     for part in location:
-        if here is None:
-            return None
         if isinstance(part, int):
             continue
-        info = next((i for name, i in here.model_fields.items() if part in (name, i.alias)), None)
-        here = _first_model(info.annotation) if info else None
+        infos = [info for one in here for name, info in one.model_fields.items() if part in (name, info.alias)]
+        here = [found for info in infos for found in _models_in(info.annotation)]
     return here
 
 
-def _first_model(annotation: Any) -> type[BaseModel] | None:
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for arg in get_args(annotation) if (found := _first_model(arg))), None)
+        return [annotation]
+    return [found for arg in get_args(annotation) for found in _models_in(arg)]

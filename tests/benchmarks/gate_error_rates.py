@@ -1,4 +1,4 @@
-"""Error rates and power of the non-inferiority gate, simulated. By hand: ``python tests/benchmarks/gate_error_rates.py``.
+"""Error rates and power of the non-inferiority gate, simulated; run by hand, prints a table.
 
 For each population a candidate that is worse by *just the margin* is drawn again and again: the share that passes is
 the gate's error rate, and must not be above 5% but for the noise of the simulation. The same with a candidate that is

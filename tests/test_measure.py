@@ -1,0 +1,118 @@
+"""Side-by-side measurement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scipy.stats import binom
+from tiny import write_model_folder
+
+from ftdeploy.errors import ArtifactError
+from ftdeploy.measure import Measurement, _Probe, cost_ratio, folder_size, measure
+
+TEXTS = ["a good film", "the film was awful", "not bad, not great", "superb !"] * 5
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny model, and one whose head is ten thousand times as wide."""
+    root = tmp_path_factory.mktemp("models")
+    write_model_folder(root / "small")
+    write_model_folder(root / "wide", labels=[f"label {index}" for index in range(20_000)])
+    return {"wide": root / "wide", "small": root / "small"}
+
+
+def _measurement(throughputs: tuple[float, ...], size: int = 100) -> Measurement:
+    return Measurement(
+        throughputs=throughputs,
+        latencies_p50=tuple(1 / value for value in throughputs),
+        latencies_p95=tuple(2 / value for value in throughputs),
+        size=size,
+        rows=8,
+        provider="CPUExecutionProvider",
+    )
+
+
+def test_measures_every_folder_in_every_round(folders: dict[str, Path]) -> None:
+    """Names and order are kept; there is a value a round; the size is that of the files."""
+    found = measure(folders, TEXTS, rounds=3, rows=32)
+    assert list(found) == ["wide", "small"]
+    for name, one in found.items():
+        assert len(one.throughputs) == len(one.latencies_p50) == len(one.latencies_p95) == 3
+        assert min(*one.throughputs, *one.latencies_p50) > 0
+        assert one.latency_p95 >= one.latency_p50
+        assert one.noise >= 0
+        assert one.rows == 32
+        assert one.size == sum((folders[name] / file).stat().st_size for file in ("model.onnx", "tokenizer.json"))
+
+
+def test_more_work_is_slower(folders: dict[str, Path]) -> None:
+    """The wide model has fewer rows a second and takes longer for one text, in every round."""
+    found = measure(folders, TEXTS, rounds=5, rows=64)
+    assert cost_ratio(found["small"], found["wide"], "throughput").upper < 1
+    assert cost_ratio(found["small"], found["wide"], "latency_p50").lower > 1
+
+
+def test_models_take_turns_in_an_order_that_reverses(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds alternate, so that load which comes and goes meets all models alike."""
+    turns = []
+    real = _Probe.round
+
+    def spy(probe: _Probe) -> None:
+        turns.append(probe.predictor.folder.name)
+        real(probe)
+
+    monkeypatch.setattr(_Probe, "round", spy)
+    measure(folders, TEXTS, rounds=3, rows=8)
+    assert turns == ["wide", "small", "small", "wide", "wide", "small"]
+
+
+def test_external_data_counts_for_the_size(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Weights beside the model are part of its size; what else lies there is not."""
+    for name in ("model.onnx", "model.onnx.data", "tokenizer.json", "candidates.json"):
+        (tmp_path / name).write_bytes(b"x" * len(name))
+    assert folder_size(tmp_path) == len("model.onnx" + "model.onnx.data" + "tokenizer.json")
+    assert folder_size(folders["small"]) < folder_size(folders["wide"])
+
+
+def test_bounds_of_the_ratio_are_order_statistics_with_the_confidence_they_state() -> None:
+    """Nine rounds bear one outlier at 95%; five reach it with their extremes; three reach less and say so."""
+    base = _measurement((10.0,) * 9)
+    rounds = (20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0, 1.0)
+    found = cost_ratio(base, _measurement(rounds), "throughput")
+    assert (found.lower, found.ratio, found.upper) == pytest.approx((2.0, 2.3, 2.6))
+    assert found.confidence == pytest.approx(1 - binom.cdf(1, 9, 0.5))
+    for count, reached in ((5, 1 - 1 / 32), (3, 1 - 1 / 8)):
+        few = cost_ratio(_measurement((10.0,) * count), _measurement(rounds[:count]), "throughput")
+        assert (few.lower, few.upper) == (2.0, rounds[count - 1] / 10)
+        assert few.confidence == pytest.approx(reached)
+
+
+def test_the_ratio_is_taken_within_rounds() -> None:
+    """A machine that slows down half-way changes both speeds and not their ratio."""
+    before, after = _measurement((10.0, 10.0, 5.0, 5.0, 5.0)), _measurement((20.0, 20.0, 10.0, 10.0, 10.0))
+    found = cost_ratio(before, after, "throughput")
+    assert (found.lower, found.ratio, found.upper) == (2, 2, 2)
+
+
+def test_size_is_exact() -> None:
+    """A ratio of sizes has no noise."""
+    found = cost_ratio(_measurement((1.0,) * 5, size=400), _measurement((1.0,) * 5, size=100), "size")
+    assert (found.lower, found.ratio, found.upper, found.confidence) == (0.25, 0.25, 0.25, 1)
+
+
+def test_texts_are_repeated_or_taken_at_even_distances(folders: dict[str, Path]) -> None:
+    """Any number of texts gives the rows that were asked for."""
+    small = {"small": folders["small"]}
+    assert measure(small, TEXTS[:1], rounds=1, rows=16)["small"].rows == 16
+    assert measure(small, TEXTS, rounds=1, rows=3)["small"].rows == 3
+
+
+def test_nothing_to_measure_is_an_error(folders: dict[str, Path], tmp_path: Path) -> None:
+    """No folder, no text, no round; a folder that is no model."""
+    for some, texts, rounds in (({}, TEXTS, 1), (folders, [], 1), (folders, TEXTS, 0)):
+        with pytest.raises(ValueError, match="at least one"):
+            measure(some, texts, rounds=rounds, rows=1)
+    with pytest.raises(ArtifactError, match=r"signature\.json"):
+        measure({"none": tmp_path}, TEXTS, rounds=1, rows=1)

@@ -1,0 +1,96 @@
+"""Suites: keys, defaults, and every error at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftdeploy.document import Section
+from ftdeploy.errors import ConfigError
+from ftdeploy.metrics import METRICS
+from ftdeploy.suite import Floor, Golden, NonInferiority, Ratio, Suite, load_suite, suites_folder
+
+WRONG = """\
+version: 1
+metrics: [acuracy]
+gatess: []
+gates:
+  - kind: non-inferiority
+    metric: accuracy
+    margn: 0.02
+  - kind: non-inferiorty
+    metric: accuracy
+    margin: 0.02
+  - {kind: floor, metric: f1, minimum: 1.5}
+  - {kind: ratio, metric: throughput, maximum: 1.0}
+  - {kind: ratio, metric: size}
+golden:
+  - {text: fine}
+resamples: 10
+"""
+
+
+def _write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "suite.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
+    """Misspelt keys, kinds and metrics, missing and impossible values: all in one error, each with line and hint."""
+    with pytest.raises(ConfigError) as caught:
+        load_suite(_write(tmp_path, WRONG))
+    found = [str(problem) for problem in caught.value.problems]
+    for line, words in (
+        (2, "did you mean 'accuracy'?"),
+        (3, "gatess: unknown key (did you mean 'gates'?)"),
+        (5, "gates[0].margin: is required"),
+        (7, "gates[0].margn: unknown key (did you mean 'margin'?)"),
+        (8, "did you mean 'non-inferiority'?"),
+        (11, "'f1' is not a metric"),
+        (11, "less than or equal to 1"),
+        (12, "throughput wants a minimum"),
+        (13, "exactly one of minimum and maximum is wanted"),
+        (15, "label: is required"),
+        (16, "greater than or equal to 1000"),
+    ):
+        assert any(f"line {line}:" in problem and words in problem for problem in found), (line, words, found)
+
+
+def test_the_suite_of_the_recipe_loads() -> None:
+    """sentiment.yaml is a suite with gates on quality, speed and size, and golden rows for both labels."""
+    suite = load_suite(suites_folder() / "sentiment.yaml")
+    judged = {(gate.kind, gate.metric) for gate in suite.gates}
+    assert {("non-inferiority", "accuracy"), ("non-inferiority", "macro_f1"), ("ratio", "throughput")} <= judged
+    assert {row.label for row in suite.golden} == {"positive", "negative"}
+
+
+def test_every_suite_that_comes_along_loads() -> None:
+    """No suite of the folder has an error."""
+    paths = sorted(suites_folder().glob("*.yaml"))
+    assert paths
+    for path in paths:
+        assert load_suite(path).name == path.stem
+
+
+def test_a_suite_without_anything_is_the_default(tmp_path: Path) -> None:
+    """The version alone is a suite."""
+    assert load_suite(_write(tmp_path, "version: 1\n")) == Suite()
+
+
+def test_a_suite_cannot_be_changed() -> None:
+    """Suites are frozen."""
+    with pytest.raises(ValueError, match="frozen"):
+        Suite().name = "other"  # type: ignore[misc]  # that is the test
+
+
+@pytest.mark.parametrize("section", [Suite, NonInferiority, Floor, Ratio, Golden])
+def test_every_key_is_documented(section: type[Section]) -> None:
+    """The docstring under a field is its documentation, and none is without."""
+    assert all(field.description for field in section.model_fields.values())
+
+
+def test_every_metric_has_its_evaluate_module() -> None:
+    """What a suite may name, `evaluate` can load from the folder."""
+    assert {path.stem for path in (suites_folder() / "metrics").glob("*.py")} == set(METRICS)
