@@ -189,7 +189,7 @@ def _sdist(path: Path, *, trap: Path) -> str:
     """A source distribution whose setup.py leaves a trace when it is run; returns its sha256."""
     files = {
         "demo-1.0/setup.py": f"open({str(trap)!r}, 'w').write('ran'); raise SystemExit('ran')",
-        "demo-1.0/PKG-INFO": "Metadata-Version: 1.0\nName: demo\nVersion: 1.0\n",
+        "demo-1.0/PKG-INFO": "Metadata-Version: 1.0\nName: demo\nVersion: 1.0\nLicense: MIT\n",
         "demo-1.0/data/rows.csv": ROWS.decode(),
     }
     with tarfile.open(path, "w:gz") as packed:
@@ -220,6 +220,9 @@ def test_package_is_fetched_through_pips_configuration_without_running_its_code(
     found = resolve(Source(package="demo==1.0", sha256=sha256, member="demo-1.0/data/rows.csv"))
     assert found.read_bytes() == ROWS
     assert not trap.exists()
+    words = "package demo==1.0, demo-1.0/data/rows.csv"
+    origin = Source(package="demo==1.0", sha256=sha256, member="demo-1.0/data/rows.csv")
+    assert describe(origin) == {"source": words, "licence": "MIT"}
 
 
 def test_package_comes_from_the_cache_when_the_index_is_gone(index: Path, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, 
         file = pq.ParquetFile(path)
         present = [name for name in wanted if name in file.schema_arrow.names]
         # Without one of the wanted columns the caller wants to list those there are.
-        columns = present if len(present) == len(set(wanted)) else None
+        columns = present if wanted and len(present) == len(set(wanted)) else None
     try:
         with _arrow_errors(path):
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):

@@ -126,10 +126,10 @@ def _units(index: Index, places: NDArray[np.intp]) -> tuple[NDArray[np.int64], N
 
 
 def _targets(totals: NDArray[np.int64], split: Split) -> NDArray[np.int64]:
-    """Rows wanted, int64, shape (3 splits, labels): at least one of each label in validation and test."""
+    """Rows wanted, int64, shape (3 splits, labels): at least one of each label in each split, if it has three."""
     targets = np.zeros((3, len(totals)), dtype=np.int64)
-    targets[TEST] = np.maximum(1, np.rint(totals * split.test))
-    targets[VALIDATION] = np.maximum(1, np.rint(totals * split.validation))
+    targets[TEST] = np.clip(np.rint(totals * split.test), 1, np.maximum(1, totals - 2))
+    targets[VALIDATION] = np.clip(np.rint(totals * split.validation), 1, np.maximum(1, totals - targets[TEST] - 1))
     targets[TRAIN] = totals - targets[TEST] - targets[VALIDATION]
     return targets
 

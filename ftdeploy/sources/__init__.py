@@ -63,9 +63,8 @@ def fingerprint(origin: Origin) -> dict[str, str]:
 
 
 def describe(origin: Origin) -> dict[str, str]:
-    """An origin in words, for reports and the model card: ``source``, and ``licence`` where the mirror states it.
-
-    A local path is given by its name only.
+    """An origin in words, for reports and the model card: ``source``, and ``licence`` where the mirror or the package
+    states one. A local path is given by its name only. Nothing is fetched.
     """
     if origin.path is not None:
         words = f"file {origin.path.name}"
@@ -76,7 +75,10 @@ def describe(origin: Origin) -> dict[str, str]:
     words += f", {origin.member}" if origin.member else ""
     address = origin.url or (f"pypi:{origin.package}" if origin.package else None)
     entry = find_entry(address, sha256=origin.sha256) if address else None
-    return {"source": words} | ({"licence": entry.licence} if entry and entry.licence else {})
+    licence = entry.licence if entry else ""
+    if origin.package is not None and not licence:
+        licence = package.licence(origin.package, sha256=origin.sha256)
+    return {"source": words} | ({"licence": licence} if licence else {})
 
 
 def _existing(path: Path) -> Path:

@@ -10,12 +10,14 @@ import hashlib
 import lzma
 import shutil
 import stat
+import sys
 import tarfile
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -72,6 +74,21 @@ def take(archive: Path, member: str, *, sha256: str) -> Path:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return found
+
+
+def read_text(archive: Path, patterns: tuple[str, ...]) -> str:
+    """The first member whose name fits a pattern, as text; empty when there is none. At most 1 MB is read.
+
+    Raises:
+        SourceError: not an archive, or a damaged one.
+    """
+    with _files(archive, sys.maxsize) as files:
+        for pattern in patterns:
+            for name in sorted(files, key=lambda name: (name.count("/"), name)):
+                if fnmatch(name, pattern):
+                    with files[name]() as handle:
+                        return handle.read(_PIECE).decode("utf-8", "replace")
+    return ""
 
 
 def _unpack(archive: Path, member: str, target: Path, *, bound: int) -> None:

@@ -7,6 +7,7 @@ to find and fetch the one file (``pip_fetch.py``, in a process of its own).
 
 from __future__ import annotations
 
+import email.parser
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from ftdeploy import progress
 from ftdeploy.errors import SourceError
+from ftdeploy.sources.archive import read_text
 from ftdeploy.sources.cache import add_file, cache_folder, cached_file, locked
 from ftdeploy.sources.mirror import absence, mirrored_file
 
@@ -48,6 +50,17 @@ def fetch(pinned: str, *, sha256: str | None) -> Path:
             note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(kept.parent.name, encoding="utf-8")
         return kept
+
+
+def licence(pinned: str, *, sha256: str | None) -> str:
+    """The licence that a package's metadata states, empty for none or when the package was not fetched yet."""
+    found = _cached(pinned, sha256) or mirrored_file(f"pypi:{pinned}", sha256=sha256)
+    if found is None:
+        return ""
+    text = read_text(found, ("*.dist-info/METADATA", "*/PKG-INFO"))
+    stated = email.parser.HeaderParser().parsestr(text)
+    first: str = (stated["License-Expression"] or stated["License"] or "").strip().partition("\n")[0]
+    return "" if first == "UNKNOWN" else first
 
 
 def _cached(pinned: str, sha256: str | None) -> Path | None:

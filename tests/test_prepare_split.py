@@ -1,0 +1,118 @@
+"""The split's properties on drawn rows: exact shares, nothing divided that belongs together, order without effect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftdeploy.errors import DataError
+from ftdeploy.prepare.split import CONFLICT, DUPLICATE, TEST, TRAIN, VALIDATION, Index, assign, mark_duplicates, sample
+from ftdeploy.recipe import Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PARTS = (TRAIN, VALIDATION, TEST)
+
+
+def index(texts: list[int], labels: list[int], groups: list[int] | None = None) -> Index:
+    """An index whose keys are scrambled numbers of the texts."""
+    scrambled = np.array(texts, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return Index(
+        key=np.stack([scrambled, scrambled ^ np.uint64(0xABCDEF)], axis=1),
+        label=np.array(labels, dtype=np.int32),
+        group=np.array(groups or [0] * len(texts), dtype=np.uint64),
+        labels=tuple(str(number) for number in range(max(labels) + 1)),
+    )
+
+
+def everything(made: Index) -> NDArray[np.bool_]:
+    return np.ones(len(made.label), dtype=bool)
+
+
+@settings(max_examples=50, deadline=None)
+@given(sizes=st.lists(st.integers(3, 60), min_size=2, max_size=5), test=st.sampled_from([0.1, 0.2, 0.5]))
+def test_rows_that_stand_alone_fill_the_shares_of_each_label_exactly(sizes: list[int], test: float) -> None:
+    """Every label has round(share * rows) in test, at least one in each split, whatever its size."""
+    labels = [name for name, size in enumerate(sizes) for _ in range(size)]
+    made = index(list(range(len(labels))), labels)
+    where = assign(made, everything(made), Split(test=test, validation=0.1))
+    for name, size in enumerate(sizes):
+        here = where[made.label == name]
+        assert (here == TEST).sum() == min(max(1, round(np.rint(size * test))), size - 2)
+        assert all((here == part).any() for part in PARTS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_what_shares_a_text_or_a_group_stands_together(data: st.DataObject) -> None:
+    """Also along chains: a text in two groups ties both of them."""
+    count = data.draw(st.integers(30, 80))
+    texts = data.draw(st.lists(st.integers(0, 60), min_size=count, max_size=count))
+    groups = data.draw(st.lists(st.integers(0, 40), min_size=count, max_size=count))
+    made = index(texts, [0] * count, groups)
+    try:
+        where = assign(made, everything(made), Split())
+    except DataError:
+        return  # everything hangs together: a legitimate refusal
+    for values in (np.array(texts), np.array(groups)):
+        for value in set(values.tolist()) - ({0} if values.tolist() == groups else set()):
+            assert len(set(where[values == value].tolist())) == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(order=st.permutations(range(60)))
+def test_order_of_rows_has_no_effect(order: list[int]) -> None:
+    """The same row lands in the same split, with groups and without."""
+    texts, labels, groups = list(range(60)), [n % 3 for n in range(60)], [n // 4 + 1 for n in range(60)]
+    for tied in (None, groups):
+        straight = index(texts, labels, tied)
+        before = assign(straight, everything(straight), Split())
+        shuffled = index(
+            [texts[n] for n in order], [labels[n] for n in order], [tied[n] for n in order] if tied else None
+        )
+        assert (assign(shuffled, everything(shuffled), Split()) == before[list(order)]).all()
+
+
+def test_many_groups_come_close_to_the_shares_of_each_label() -> None:
+    """200 groups of 1 to 9 rows, three labels: within one point of the shares, which a blind draw of groups is not."""
+    draw = np.random.default_rng(4)
+    groups = np.repeat(np.arange(1, 201), draw.integers(1, 10, size=200))
+    labels = draw.choice(3, size=len(groups), p=[0.6, 0.3, 0.1])
+    made = index(list(range(len(groups))), labels.tolist(), groups.tolist())
+    where = assign(made, everything(made), Split(test=0.2, validation=0.1))
+    for name in range(3):
+        here = where[labels == name]
+        assert (here == TEST).mean() == pytest.approx(0.2, abs=0.01)
+        assert (here == VALIDATION).mean() == pytest.approx(0.1, abs=0.01)
+
+
+def test_without_stratifying_shares_hold_overall_and_rare_labels_are_reported() -> None:
+    """A label that chance left out of a split is an error that names the way out."""
+    made = index(list(range(1000)), [n % 2 for n in range(1000)])
+    where = assign(made, everything(made), Split(stratify=False))
+    assert [(where == part).sum() for part in PARTS] == [700, 100, 200]
+    rare = index(list(range(1000)), [int(n < 2) for n in range(1000)])
+    with pytest.raises(DataError, match="no rows in a split") as caught:
+        assign(rare, everything(rare), Split(stratify=False))
+    assert "stratify: true" in caught.value.fix
+
+
+def test_duplicates_keep_the_first_and_conflicts_keep_none() -> None:
+    """Per text: one label leaves the first row, two labels leave nothing."""
+    made = index([7, 8, 7, 9, 8, 7], [0, 0, 0, 1, 1, 0])
+    assert mark_duplicates(made).tolist() == [0, CONFLICT, DUPLICATE, 0, CONFLICT, DUPLICATE]
+
+
+def test_sample_takes_only_kept_rows_and_all_when_there_are_fewer() -> None:
+    """The limit is a ceiling."""
+    made = index(list(range(100)), [0] * 100)
+    kept = np.arange(100) % 2 == 0
+    chosen = sample(made, kept, 20)
+    assert chosen.sum() == 20
+    assert not (chosen & ~kept).any()
+    assert (sample(made, kept, 500) == kept).all()

@@ -1,0 +1,190 @@
+"""The starter recipe: guessed columns, a file that loads, and rows that prepare as it stands."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftdeploy.dataset import label_names, read_split
+from ftdeploy.errors import ConfigError, DataError, SourceError
+from ftdeploy.prepare import prepare
+from ftdeploy.recipe import load_recipe
+from ftdeploy.stage import run_stage
+from ftdeploy.starter import Starter, supported_margin, write_starter
+from ftdeploy.suite import NonInferiority
+
+TOPICS = ("the parcel came late", "the lamp was broken", "a friendly shop assistant", "it works as described")
+
+
+def _lines(count: int = 60) -> list[tuple[str, str]]:
+    draw = random.Random(2)  # noqa: S311 - test data
+    return [(f"{draw.choice(TOPICS)}, order {n}", ("praise", "complaint")[n % 2]) for n in range(count)]
+
+
+def _runs(data_file: Path, out: Path, **flags: Any) -> tuple[Starter, set[str]]:
+    """Write the starter, load it, prepare its rows; the starter and the texts of the training split."""
+    made = write_starter(data_file, out, **flags)
+    recipe = load_recipe(out)
+    dataset = run_stage(prepare, recipe, {}, out.parent / "dataset").artifact
+    assert label_names(dataset) == made.labels
+    assert dataset.facts["rows"] == made.rows
+    return made, set(read_split(dataset, "train")["text"].to_pylist())
+
+
+def _csv(rows: list[list[str]], delimiter: str = ",") -> str:
+    return "".join(delimiter.join('"' + cell.replace('"', '""') + '"' for cell in row) + "\n" for row in rows)
+
+
+def test_csv_with_header(tmp_path: Path) -> None:
+    """The long column is the text, the one with few values the label; others are mentioned."""
+    rows = [["ticket", "Message", "kind"], *([f"T{n}", text, label] for n, (text, label) in enumerate(_lines()))]
+    (tmp_path / "Support Tickets 2024.csv").write_text(_csv(rows))
+    made, texts = _runs(tmp_path / "Support Tickets 2024.csv", tmp_path / "new" / "recipe.yaml")
+    assert (made.text, made.label, made.labels) == ("Message", "kind", ("complaint", "praise"))
+    assert len(texts) == 42
+    body = made.recipe.read_text()
+    assert "name: support-tickets-2024" in body
+    assert "the other columns: ticket" in body
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ('say "text": now', "kind: of # it"),
+        ("Texte d'été 🙂", "étiquette"),
+        ("yes", "null"),
+        ("- dash", "{brace}"),
+        ("tab\there", "new\nline"),
+        ("2024", "1e3"),
+        ("back\\slash", "%percent"),
+        ("line\u2028separator", "{rows}"),
+    ],
+)
+def test_odd_column_names_survive(tmp_path: Path, text: str, label: str) -> None:
+    """Names with colons, quotes, braces, line breaks, Unicode, or that look like other YAML types."""
+    lines = [json.dumps({text: line, label: kind, "other: # name\n": n}) for n, (line, kind) in enumerate(_lines())]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    made, texts = _runs(tmp_path / "rows.jsonl", tmp_path / "r.yaml")
+    assert (made.text, made.label) == (text, label)
+    assert len(texts) == 42
+
+
+@pytest.mark.parametrize("label", ["yes: no", "1", "1.0", "null", "- x", "naïve 🙂", '"quoted"', "a, b]", "#"])
+def test_odd_labels_survive(tmp_path: Path, label: str) -> None:
+    """Labels are written so that YAML reads them as the same strings."""
+    lines = [json.dumps({"text": text, "label": label if kind == "praise" else "other"}) for text, kind in _lines()]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    made, _ = _runs(tmp_path / "rows.jsonl", tmp_path / "r.yaml")
+    assert set(made.labels) == {label, "other"}
+
+
+def test_semicolons_windows_encoding_and_no_header(tmp_path: Path) -> None:
+    """What a spreadsheet writes: found by looking, and stated in the recipe."""
+    rows = [[f"{text} für {n} €", label] for n, (text, label) in enumerate(_lines())]
+    (tmp_path / "export.csv").write_bytes(_csv(rows, ";").encode("cp1252"))
+    made, texts = _runs(tmp_path / "export.csv", tmp_path / "r.yaml")
+    source = load_recipe(made.recipe).data.source
+    assert (source.encoding, source.delimiter, source.header, source.names) == (
+        "cp1252", ";", False, ("column1", "column2"),
+    )  # fmt: skip
+    assert any("für" in text and "€" in text for text in texts)
+    assert len(texts) == 42
+
+
+def test_tsv_with_byte_order_mark_and_parquet(tmp_path: Path) -> None:
+    """The other formats."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [["text", "label"], *([text, label] for text, label in _lines())]
+    (tmp_path / "a.tsv").write_text(_csv(rows, "\t"), encoding="utf-8-sig")
+    assert _runs(tmp_path / "a.tsv", tmp_path / "a.yaml")[0].text == "text"
+    table = pa.table({"review": [text for text, _ in _lines()], "stars": [n % 5 for n in range(60)]})
+    pq.write_table(table, tmp_path / "b.parquet")
+    made, _ = _runs(tmp_path / "b.parquet", tmp_path / "b.yaml")
+    assert (made.text, made.label, made.labels) == ("review", "stars", ("0", "1", "2", "3", "4"))
+
+
+def test_columns_that_cannot_be_guessed_are_listed_with_the_flag(tmp_path: Path) -> None:
+    """Two columns that could be the label: say which; then it runs."""
+    rows = [["note", "shop", "tone"]] + [
+        [text, ("north", "south")[n % 3 % 2], kind] for n, (text, kind) in enumerate(_lines())
+    ]
+    (tmp_path / "a.csv").write_text(_csv(rows))
+    with pytest.raises(DataError, match="shop, tone") as caught:
+        write_starter(tmp_path / "a.csv", tmp_path / "r.yaml")
+    assert "--label" in caught.value.fix
+    assert not (tmp_path / "r.yaml").exists()
+    assert _runs(tmp_path / "a.csv", tmp_path / "r.yaml", label="tone")[0].label == "tone"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a,b\n1,2\n3,4\n", "which column holds the text"),
+        ("text,other\n" + "".join(f"a b {n},{n}\n" for n in range(50)), "which column holds the label"),
+        ("text,label\n", "no rows"),
+        ("", "is empty"),
+        ('text,label\n"x,1\n', "unexpected end"),
+    ],
+)
+def test_files_that_hold_no_task(tmp_path: Path, content: str, words: str) -> None:
+    """Numbers only, no label column, no rows, a broken file: an error and no recipe."""
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(DataError, match=words):
+        write_starter(tmp_path / "a.csv", tmp_path / "r.yaml")
+    assert not (tmp_path / "r.yaml").exists()
+
+
+def test_flags_that_name_no_column_and_files_that_are_not_there(tmp_path: Path) -> None:
+    """Did you mean."""
+    (tmp_path / "rows.csv").write_text(_csv([["text", "label"], *(list(row) for row in _lines())]))
+    with pytest.raises(DataError) as caught:
+        write_starter(tmp_path / "rows.csv", tmp_path / "r.yaml", label="lable")
+    assert "'label'" in caught.value.fix
+    with pytest.raises(SourceError) as missing:
+        write_starter(tmp_path / "row.csv", tmp_path / "r.yaml")
+    assert "'rows.csv'" in missing.value.fix
+
+
+def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
+    """Whatever stands there stays as it is."""
+    (tmp_path / "rows.csv").write_text(_csv([["text", "label"], *(list(row) for row in _lines())]))
+    (tmp_path / "r.yaml").write_text("mine")
+    with pytest.raises(ConfigError, match="exists already"):
+        write_starter(tmp_path / "rows.csv", tmp_path / "r.yaml")
+    assert (tmp_path / "r.yaml").read_text() == "mine"
+
+
+def test_margin_is_one_that_the_test_rows_can_support(tmp_path: Path) -> None:
+    """An equally good candidate with 4% flips passes the gate about nine times in ten, and no margin half as wide does.
+
+    Checked with the bootstrap that the gate uses, on drawn flips.
+    """
+    import numpy as np
+
+    from ftdeploy.metrics import METRICS
+    from ftdeploy.statistics import compare
+
+    draw = np.random.default_rng(0)
+    rows, margin = 400, supported_margin(400)
+    passed = {margin: 0, margin / 2: 0}
+    for _ in range(60):
+        truth, chance = draw.integers(0, 2, rows), draw.random(rows)
+        # 2% only the baseline has right, 2% only the candidate, 12% nobody.
+        baseline = np.where((chance >= 0.02) & (chance < 0.16), 1 - truth, truth)
+        candidate = np.where((chance < 0.02) | ((chance >= 0.04) & (chance < 0.16)), 1 - truth, truth)
+        for tried in passed:
+            result = compare(METRICS["accuracy"], truth, baseline, candidate, classes=2, margin=tried, resamples=1000)
+            passed[tried] += result.verdict == "pass"
+    assert passed[margin] >= 45
+    assert passed[margin / 2] < passed[margin]
+    (tmp_path / "rows.csv").write_text(_csv([["text", "label"], *(list(row) for row in _lines(200))]))
+    made = write_starter(tmp_path / "rows.csv", tmp_path / "r.yaml")
+    gates = load_recipe(made.recipe).validate_.suite.gates
+    assert [gate.margin for gate in gates if isinstance(gate, NonInferiority)] == [supported_margin(40)]
+    assert supported_margin(100_000) == 0.01

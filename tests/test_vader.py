@@ -1,0 +1,65 @@
+"""The loader of the ground-truth files, on lines as the files have them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def vader() -> ModuleType:
+    """The loader is named by path, so it is imported by path."""
+    spec = importlib.util.spec_from_file_location("vader_loader", ROOT / "recipes" / "sources" / "vader.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _load(vader: ModuleType, path: Path) -> list[dict[str, str]]:
+    rows: Iterator[dict[str, str]] = vader.load(path)
+    return list(rows)
+
+
+def test_clear_ratings_become_labels_and_the_rest_is_left_out(vader: ModuleType, tmp_path: Path) -> None:
+    """|rating| > 0.5; quotes and separators inside a text are text."""
+    path = tmp_path / "movieReviewSnippets_GroundTruth.txt"
+    path.write_bytes(
+        '1\t2.27\tThe ""Rock""\u2028 shines\r\n2\t0.5\tso so\r\n3\t-0.51\tdull\tand long\r\n\r\n4\t-0.2\tmeh\r\n'.encode()
+    )
+    assert _load(vader, path) == [
+        {
+            "text": 'The ""Rock""\u2028 shines',
+            "label": "positive",
+            "id": "movie-1",
+            "document": "movie-1",
+            "source": "movie",
+        },
+        {"text": "dull\tand long", "label": "negative", "id": "movie-3", "document": "movie-3", "source": "movie"},
+    ]
+
+
+def test_sentences_of_one_review_share_its_document(vader: ModuleType, tmp_path: Path) -> None:
+    """The id is review_sentence; a folder gives every domain in it."""
+    (tmp_path / "amazonReviewSnippets_GroundTruth.txt").write_text("7_1\t1\tgood\n7_2\t-1\tbad\n", encoding="utf-8")
+    (tmp_path / "tweets_GroundTruth.txt").write_text("1\t1\tyay\n", encoding="utf-8")
+    (tmp_path / "tweets_anonDataRatings.txt").write_text("not read", encoding="utf-8")
+    found = _load(vader, tmp_path)
+    assert [(row["document"], row["source"]) for row in found] == [
+        ("amazon-7", "amazon"), ("amazon-7", "amazon"), ("tweets-1", "tweets"),
+    ]  # fmt: skip
+
+
+def test_broken_line_is_named(vader: ModuleType, tmp_path: Path) -> None:
+    """A line with too few fields says which."""
+    path = tmp_path / "tweets_GroundTruth.txt"
+    path.write_text("1\t1\tfine\n2 1 no tabs\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 2: 1 fields"):
+        _load(vader, path)
