@@ -25,6 +25,7 @@ RUNTIME = (
     "serve/__init__.py",
     "serve/app.py",
     "serve/batcher.py",
+    "serve/engine.py",
     "serve/kserve.py",
     "serve/limits.py",
     "serve/metrics.py",

@@ -97,7 +97,11 @@ class App:
             signal.signal(number, begin)
 
     def drain(self, then: Callable[[], object]) -> None:
-        """Refuse new questions, answer those in flight, then call ``then``."""
+        """End well: health turns bad and connections are closed after their answer; a moment later new questions are
+        refused; when the last answer is out, ``then`` is called.
+
+        The moment (``drain_seconds``) is for questions that were on their way when the signal came.
+        """
         if self.engine.draining:
             return
         self.engine.draining = True
@@ -107,6 +111,7 @@ class App:
         limits = self.engine.limits
         log.info("draining: %d requests in flight", self._in_flight)
         await asyncio.sleep(limits.drain_seconds)
+        self.engine.refusing = True
         if self._in_flight:
             self._idle.clear()
             with suppress(TimeoutError):

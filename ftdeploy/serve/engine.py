@@ -31,8 +31,8 @@ OFF_LOOP_CHARS = 4000
 class Engine:
     """The model of a bundle with its queue and its traffic.
 
-    `start` loads and warms up in the background, `stop` ends it. Until the model is warm, while the service drains,
-    and when a forward pass hangs, it is not ready, and every question is refused with 503.
+    `start` loads and warms up in the background, `stop` ends it. Until the model is warm and when a forward pass hangs
+    it is not ready, and every question is refused with 503. ``draining`` turns health to 503, ``refusing`` questions.
 
     Args:
         folder: the bundle's source folder, with ``model/`` in it; nothing is loaded yet.
@@ -49,6 +49,7 @@ class Engine:
         self.digest = bundle_digest(folder)
         self.failure: str | None = None
         self.draining = False
+        self.refusing = False
         self.recorder: Recorder | None = None
         self.batcher: Batcher[Encoded, Scored] | None = None
         self._traffic = read_options(self.signature.traffic)
@@ -111,9 +112,10 @@ class Engine:
         log.info("%s %s is ready on %s after %.1f s", name, self.digest[:12], predictor.provider, seconds)
 
     def state(self) -> str:
-        """``loading``, ``ready``, ``failed``, ``draining`` or ``stuck``."""
-        if self.draining:
-            return "draining"
+        """``loading``, ``ready``, ``failed``, ``stuck`` or ``draining``, for health."""
+        return "draining" if self.draining else self._condition()
+
+    def _condition(self) -> str:
         if self.batcher is None:
             return "failed" if self.failure else "loading"
         since = self.batcher.busy_since()
@@ -126,7 +128,7 @@ class Engine:
         Raises:
             Refusal: 503, with the state.
         """
-        state = self.state()
+        state = "draining" if self.refusing else self._condition()
         if state != "ready":
             reason = self.failure or f"the model is {state}"
             raise Refusal(503, "unhealthy", reason, headers=(RETRY_SOON,), unread=True)

@@ -24,7 +24,7 @@ class Limits:
         timeout_seconds: a request that waits longer for the model is answered with 503; a forward pass that takes
             longer turns readiness off until it comes back.
         body_seconds: a body that is not there after so long is refused with 408.
-        drain_seconds: after SIGTERM, how long connections are still told to close before the socket goes.
+        drain_seconds: after SIGTERM, how long questions that were on their way are still taken.
         batch_tokens: budget of padded tokens in one forward pass.
         batch_rows: most rows in one forward pass.
         threads: threads of one forward pass; 0 divides the processors among the lanes.
