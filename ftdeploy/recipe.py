@@ -96,6 +96,8 @@ class Origin(Section):
             raise ValueError("revision goes with hub")
         if self.hub is not None and self.sha256 is not None:
             raise ValueError("with hub, state the commit as revision instead of a sha256")
+        if self.hub is not None and self.member is not None:
+            raise ValueError("member goes with path, url or package")
         return self
 
 

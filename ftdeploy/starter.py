@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -188,7 +189,7 @@ def _look_for_header(source: Any, path: Path, *, tab: bool) -> Any:
     first = next(open_text(path, source.encoding), "")
     delimiter = "\t" if tab else find_delimiter(first, source, ())
     settled = {} if delimiter == ("\t" if tab else ",") else {"delimiter": delimiter}
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(sys.maxsize)
     try:
         lines = list(islice(csv.reader(open_text(path, source.encoding), delimiter=delimiter), 500))
     except csv.Error:

@@ -91,6 +91,18 @@ def test_path_is_given_back_and_missing_one_names_a_sibling(tmp_path: Path) -> N
     assert "'rows.csv'" in caught.value.fix
 
 
+def test_member_of_a_local_folder_and_archive(tmp_path: Path) -> None:
+    """`member` reaches into a folder as into an archive."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows.csv").write_bytes(ROWS)
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as packed:
+        packed.write(tmp_path / "data" / "rows.csv", "rows.csv")
+    for name in ("data", "data.zip"):
+        assert resolve(Origin(path=tmp_path / name, member="rows.csv")).read_bytes() == ROWS
+        with pytest.raises(SourceError, match=r"row\.csv"):
+            resolve(Origin(path=tmp_path / name, member="row.csv"))
+
+
 def test_path_with_another_sha256_is_refused(tmp_path: Path) -> None:
     """A stated sha256 holds for local files too, and the error names both sums."""
     (tmp_path / "rows.csv").write_bytes(ROWS)

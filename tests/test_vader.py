@@ -31,19 +31,12 @@ def _load(vader: ModuleType, path: Path) -> list[dict[str, str]]:
 def test_clear_ratings_become_labels_and_the_rest_is_left_out(vader: ModuleType, tmp_path: Path) -> None:
     """|rating| > 0.5; quotes and separators inside a text are text."""
     path = tmp_path / "movieReviewSnippets_GroundTruth.txt"
-    path.write_bytes(
-        '1\t2.27\tThe ""Rock""\u2028 shines\r\n2\t0.5\tso so\r\n3\t-0.51\tdull\tand long\r\n\r\n4\t-0.2\tmeh\r\n'.encode()
-    )
-    assert _load(vader, path) == [
-        {
-            "text": 'The ""Rock""\u2028 shines',
-            "label": "positive",
-            "id": "movie-1",
-            "document": "movie-1",
-            "source": "movie",
-        },
-        {"text": "dull\tand long", "label": "negative", "id": "movie-3", "document": "movie-3", "source": "movie"},
-    ]
+    lines = ['1\t2.27\tThe ""Rock""\u2028 shines', "2\t0.5\tso so", "3\t-0.51\tdull\tand long", "", "4\t-0.2\tmeh"]
+    path.write_bytes("".join(f"{line}\r\n" for line in lines).encode())
+    positive, negative = _load(vader, path)
+    common = {"document": "movie-1", "source": "movie"}
+    assert positive == common | {"text": 'The ""Rock""\u2028 shines', "label": "positive", "id": "movie-1"}
+    assert (negative["text"], negative["label"], negative["id"]) == ("dull\tand long", "negative", "movie-3")
 
 
 def test_sentences_of_one_review_share_its_document(vader: ModuleType, tmp_path: Path) -> None:

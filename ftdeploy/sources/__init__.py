@@ -31,7 +31,11 @@ def resolve(origin: Origin) -> Path:
         found = _existing(origin.path)
         if origin.sha256 is not None and digest_path(found) != origin.sha256:
             raise mismatch(str(found), stated=origin.sha256, found=digest_path(found))
-        return found if origin.member is None else archive.take(found, origin.member, sha256=sha256_file(found))
+        if origin.member is None:
+            return found
+        if found.is_dir():
+            return _existing(found / origin.member)
+        return archive.take(found, origin.member, sha256=sha256_file(found))
     if origin.url is not None:
         found = url.fetch(origin.url, sha256=str(origin.sha256))
         return found if origin.member is None else archive.take(found, origin.member, sha256=str(origin.sha256))
