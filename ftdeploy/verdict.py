@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -205,12 +206,10 @@ def read_report(path: Path) -> Report:
     Raises:
         ArtifactError: it is missing, damaged, or of another version.
     """
-    import json
-
     try:
         body = json.loads(path.read_bytes())
-        return Report.model_validate_json(json.dumps({"schema_": body.pop("schema")} | body))
-    except (OSError, ValueError, AttributeError, KeyError, ValidationError) as error:
+        return Report.model_validate({"schema_": body.pop("schema")} | body)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, ValidationError) as error:
         raise ArtifactError(
             f"{path} cannot be read as a report: {str(error).splitlines()[0]}",
             cause="it was made by another version of ftdeploy, or it is damaged",
