@@ -76,6 +76,12 @@ def _refuse_outside_data(model: Path) -> None:
         for entry in tensor.external_data:
             if entry.key == "location":
                 data = model.parent / entry.value
+                if not data.is_file():
+                    raise ArtifactError(
+                        f"{model} wants its weights from {entry.value!r}, which is not there",
+                        cause="the model was copied without its data file",
+                        fix="copy the whole folder, or export the model again",
+                    )
                 if data.resolve().parent != model.parent.resolve() or data.is_symlink() or data.stat().st_nlink > 1:
                     raise ArtifactError(
                         f"{model} wants its weights from {entry.value!r}",
