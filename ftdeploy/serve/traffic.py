@@ -19,8 +19,9 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -165,27 +166,33 @@ class Recorder:
         self._thread.join(timeout)
 
     def _work(self) -> None:
-        self._guarded(lambda: seal_leftovers(self.folder), rows=0)
+        self._guarded(partial(seal_leftovers, self.folder), rows=0)
         while not self._stop.wait(TICK):
             self._tick()
         self._tick()
         self._guarded(self._seal, rows=0)
 
     def _tick(self) -> None:
-        found: list[Answered] = []
-        while self._queue and len(found) < self._options.segment_rows:
-            found.append(self._queue.popleft())
-        rows = sum(len(answered.labels) for answered in found)
-        self._queued_rows -= rows
-        if rows:
-            self._guarded(lambda: self._write(found), rows=rows)
+        while self._queue:
+            found: list[Answered] = []
+            rows = 0
+            room = self._options.segment_rows - (self._open_rows if self._open else 0)
+            while self._queue and rows < room:
+                found.append(self._queue.popleft())
+                rows += len(found[-1].labels)
+            self._queued_rows -= rows
+            self._guarded(partial(self._write, found), rows=rows)
+            self._seal_when_due()
+        self._seal_when_due()
+
+    def _seal_when_due(self) -> None:
         age = time.monotonic() - self._open_since
         if self._open is not None and (
             self._open_rows >= self._options.segment_rows or age >= self._options.segment_seconds
         ):
             self._guarded(self._seal, rows=0)
 
-    def _guarded(self, action: Any, *, rows: int) -> None:
+    def _guarded(self, action: Callable[[], object], *, rows: int) -> None:
         """Do something on disk; a failure drops the rows in hand, is counted, and is logged once until it is over."""
         try:
             action()

@@ -1,0 +1,207 @@
+"""The batcher gathers while the model is busy, waits for nobody, starves nobody, and keeps failures to themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ftdeploy.serve.batcher import Batcher, ForwardError, QueueFullError
+
+
+@dataclass(frozen=True)
+class Text:
+    """A row with token ids."""
+
+    ids: tuple[int, ...]
+
+
+def text(length: int, mark: int = 0) -> Text:
+    """A row of that many tokens."""
+    return Text((mark,) * length)
+
+
+class Model:
+    """A forward pass that can be held, and that remembers its batches."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.free.set()
+        self.entered = threading.Event()
+        self.batches: list[list[Text]] = []
+
+    def __call__(self, rows: Sequence[Text]) -> list[tuple[int, int]]:
+        self.batches.append(list(rows))
+        self.entered.set()
+        assert self.free.wait(20)
+        if any(row.ids[0] < 0 for row in rows):
+            raise ValueError("poisoned row")
+        return [(row.ids[0], len(row.ids)) for row in rows]
+
+
+def play(scene: Callable[[Model, Batcher[Text, tuple[int, int]]], Coroutine[Any, Any, None]], **options: int) -> None:
+    """Run a scene on an event loop with a batcher before a fresh model."""
+
+    async def stage() -> None:
+        model = Model()
+        batcher = Batcher(model, **{"tokens": 100, **options})
+        try:
+            await scene(model, batcher)
+        finally:
+            model.free.set()
+            batcher.close()
+
+    asyncio.run(stage())
+
+
+async def busy(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> asyncio.Task[list[tuple[int, int]]]:
+    """Hold the model in a forward pass over one row."""
+    model.free.clear()
+    model.entered.clear()
+    first = asyncio.create_task(batcher.answer([text(1)], timeout=20))
+    await asyncio.to_thread(model.entered.wait, 20)
+    return first
+
+
+def test_answers_come_in_the_order_asked_whatever_the_batches() -> None:
+    """A request of mixed lengths is cut into several batches and put together again."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        rows = [text(1 + (7 * index) % 90, mark=index) for index in range(40)]
+        found = await batcher.answer(rows, timeout=20)
+        assert found == [(index, len(row.ids)) for index, row in enumerate(rows)]
+        assert len(model.batches) > 1
+        for batch in model.batches:
+            assert len(batch) == 1 or len(batch) * max(len(row.ids) for row in batch) <= 100
+
+    play(scene)
+
+
+def test_rows_gather_while_the_model_is_busy_and_a_lone_row_goes_at_once() -> None:
+    """The first row is a batch of its own; those that came meanwhile go together."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        first = await busy(model, batcher)
+        others = [asyncio.create_task(batcher.answer([text(10, mark=index)], timeout=20)) for index in range(8)]
+        await asyncio.sleep(0)
+        model.free.set()
+        await asyncio.gather(first, *others)
+        assert [len(batch) for batch in model.batches] == [1, 8]
+
+    play(scene)
+
+
+def test_the_oldest_row_is_never_overtaken_twice() -> None:
+    """A long row among a stream of short ones is in the next batch once it is the oldest."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        first = await busy(model, batcher)
+        waiting = [asyncio.create_task(batcher.answer([text(length)], timeout=20)) for length in (5, 90, *[5] * 50)]
+        await asyncio.sleep(0)
+        model.free.set()
+        await asyncio.gather(first, *waiting)
+        assert [len(batch[0].ids) for batch in model.batches[1:3]] == [5, 90]
+
+    play(scene)
+
+
+def test_a_failing_forward_pass_fails_its_requests_and_nothing_else() -> None:
+    """Requests before and after are answered, and the lane lives on."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        with pytest.raises(ForwardError):
+            await batcher.answer([text(3, mark=-1)], timeout=20)
+        assert await batcher.answer([text(3)], timeout=20) == [(0, 3)]
+        assert batcher.flow.failed == 1
+        assert len(model.batches) == 2
+
+    play(scene)
+
+
+def test_a_full_queue_refuses_with_a_time_to_come_back_and_takes_again_later() -> None:
+    """What waits is bounded; what is refused was not queued."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        first = await busy(model, batcher)
+        second = asyncio.create_task(batcher.answer([text(2)] * 3, timeout=20))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError) as caught:
+            await batcher.answer([text(2)] * 2, timeout=20)
+        assert caught.value.retry_after > 0
+        assert batcher.waiting == 3
+        model.free.set()
+        await asyncio.gather(first, second)
+        assert len(await batcher.answer([text(2)] * 2, timeout=20)) == 2
+
+    play(scene, max_queue=4)
+
+
+def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits() -> None:
+    """Otherwise it could never be answered, however often it is tried again."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:  # noqa: ARG001  # one shape of scene
+        assert len(await batcher.answer([text(2)] * 9, timeout=20)) == 9
+
+    play(scene, max_queue=4)
+
+
+def test_a_late_request_is_given_up_and_its_rows_never_reach_the_model() -> None:
+    """Nobody waits for them, so they must not take the place of others."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        first = await busy(model, batcher)
+        with pytest.raises(TimeoutError):
+            await batcher.answer([text(7)], timeout=0.01)
+        model.free.set()
+        await first
+        await batcher.answer([text(2)], timeout=20)
+        assert [len(row.ids) for batch in model.batches for row in batch] == [1, 2]
+
+    play(scene)
+
+
+def test_a_pass_that_hangs_can_be_seen_from_outside() -> None:
+    """`busy_since` tells how long the oldest running pass has been at it; None when all lanes rest."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        assert batcher.busy_since() is None
+        first = await busy(model, batcher)
+        assert batcher.busy_since() is not None
+        model.free.set()
+        await first
+        assert batcher.busy_since() is None
+
+    play(scene)
+
+
+def test_two_lanes_run_two_passes_at_the_same_time() -> None:
+    """With the first lane held, the second one answers."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        first = await busy(model, batcher)
+        model.entered.clear()
+        second = asyncio.create_task(batcher.answer([text(2)], timeout=20))
+        assert await asyncio.to_thread(model.entered.wait, 20)
+        assert not first.done()
+        model.free.set()
+        await asyncio.gather(first, second)
+
+    play(scene, lanes=2)
+
+
+def test_what_waits_at_close_is_still_answered() -> None:
+    """Draining loses nothing."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        first = await busy(model, batcher)
+        waiting = [asyncio.create_task(batcher.answer([text(60)], timeout=20)) for _ in range(5)]
+        await asyncio.sleep(0)
+        batcher.close()
+        model.free.set()
+        assert len(await asyncio.gather(first, *waiting)) == 6
+
+    play(scene)

@@ -1,0 +1,39 @@
+"""Limits come from the signature, can be changed by the environment, and a typing error is told in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftdeploy.errors import ServeError
+from ftdeploy.recipe import ServeSettings
+from ftdeploy.serve.limits import Limits, read_limits
+
+
+def test_the_environment_goes_before_the_signature_and_the_signature_before_the_defaults() -> None:
+    """Whole numbers stay whole, although a signature stores every limit as a float."""
+    found = read_limits({"max_texts": 8.0, "timeout_seconds": 2.5}, {"FTDEPLOY_MAX_TEXTS": "9", "FTDEPLOY_THREADS": ""})
+    assert found == Limits(max_texts=9, timeout_seconds=2.5)
+    assert isinstance(found.max_texts, int)
+
+
+def test_every_serve_setting_of_a_recipe_is_a_limit_with_the_same_default() -> None:
+    """The recipe's section and the service cannot drift apart."""
+    assert read_limits(ServeSettings().model_dump(), {}) == Limits()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAX_TEXTS", "many"), ("MAX_TEXTS", "2.5"), ("MAX_TEXTS", "0"), ("MAX_QUEUE", "-1"), ("TIMEOUT_SECONDS", "nan"),
+     ("TIMEOUT_SECONDS", "inf"), ("MAX_BODY_BYTES", "2MB")],
+)  # fmt: skip
+def test_a_value_that_is_no_limit_is_an_error_that_names_the_variable(name: str, value: str) -> None:
+    """Not a traceback of float(), and not silently the default."""
+    with pytest.raises(ServeError, match=f"FTDEPLOY_{name} is '{value}'"):
+        read_limits({}, {f"FTDEPLOY_{name}": value})
+
+
+def test_an_unknown_name_in_the_signature_is_an_error_with_a_suggestion() -> None:
+    """A limit that is not enforced must not look as if it were."""
+    with pytest.raises(ServeError, match="max_text") as caught:
+        read_limits({"max_text": 3}, {})
+    assert "max_texts" in caught.value.fix

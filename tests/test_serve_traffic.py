@@ -1,0 +1,238 @@
+"""Traffic segments: no text in them, sealed by rename, kept within bounds, and never in the way of an answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftdeploy.errors import ServeError
+from ftdeploy.recipe import TrafficSettings
+from ftdeploy.serve.traffic import (
+    QUEUE_ROWS,
+    Answered,
+    Recorder,
+    TrafficOptions,
+    keep_within,
+    random_projection,
+    read_options,
+    read_segment,
+    seal_leftovers,
+    stored_projection,
+)
+
+DIGEST = "0123456789abcdef" * 4
+
+
+def answered(name: str, rows: int = 1, seed: int = 0) -> Answered:
+    """A request that was answered, with random embeddings of width 8."""
+    embeddings = np.random.default_rng(seed).normal(size=(rows, 8)).astype(np.float32)
+    return Answered(
+        id=name,
+        time=1_700_000_000.1234,
+        labels=["good"] * rows,
+        confidences=[0.75] * rows,
+        tokens=list(range(2, 2 + rows)),
+        unknown=[0.25] * rows,
+        truncated=[False] * rows,
+        embeddings=list(embeddings),
+    )
+
+
+def recorder(folder: Path, **options: float) -> Recorder:
+    """A recorder with the given options."""
+    return Recorder(folder, digest=DIGEST, options=TrafficOptions(**options))  # type: ignore[arg-type]  # numbers all
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until the background thread has brought something about."""
+    for _ in range(400):
+        if condition():
+            return
+        time.sleep(0.02)
+    pytest.fail("it did not come about")
+
+
+def test_a_segment_holds_every_fact_and_the_projected_embedding(tmp_path: Path) -> None:
+    """One line per text; the embedding comes back as the float16 projection of what the model gave."""
+    writer = recorder(tmp_path)
+    request = answered("r1", rows=3)
+    writer.record(request)
+    writer.close()
+    (path,) = tmp_path.iterdir()
+    assert path.match(f"segment-*-{os.getpid()}-1.jsonl")
+    rows = list(read_segment(path))
+    assert [(row["id"], row["row"], row["tokens"]) for row in rows] == [("r1", 0, 2), ("r1", 1, 3), ("r1", 2, 4)]
+    assert rows[0] | {"embedding": None} == {
+        "id": "r1", "row": 0, "time": 1_700_000_000.123, "digest": DIGEST, "label": "good", "confidence": 0.75,
+        "tokens": 2, "unknown": 0.25, "truncated": False, "embedding": None,
+    }  # fmt: skip
+    expected = np.stack(request.embeddings) @ random_projection(DIGEST, 8)
+    np.testing.assert_allclose(np.stack([row["embedding"] for row in rows]), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_the_projection_of_the_drift_reference_is_used(tmp_path: Path) -> None:
+    """Served embeddings then lie in the same space as the remembered ones."""
+    np.savez(tmp_path / "reference.npz", projection=np.eye(8, 4, dtype=np.float32))
+    assert stored_projection(tmp_path / "missing.npz") is None
+    options = TrafficOptions()
+    projection = stored_projection(tmp_path / "reference.npz")
+    writer = Recorder(tmp_path / "traffic", digest=DIGEST, options=options, projection=projection)
+    request = answered("r1")
+    writer.record(request)
+    writer.close()
+    (path,) = (tmp_path / "traffic").iterdir()
+    (row,) = read_segment(path)
+    np.testing.assert_allclose(row["embedding"], request.embeddings[0][:4], rtol=2e-3, atol=2e-3)
+
+
+def test_segments_are_sealed_by_rows_and_only_the_running_one_is_open(tmp_path: Path) -> None:
+    """A sealed segment has its final name and is never written again."""
+    writer = recorder(tmp_path, segment_rows=2)
+    for index in range(5):
+        writer.record(answered(f"r{index}"))
+    writer.close()
+    sealed = sorted(tmp_path.glob("segment-*.jsonl"))
+    assert [len(list(read_segment(path))) for path in sealed] == [2, 2, 1]
+    assert [row["id"] for path in sealed for row in read_segment(path)] == [f"r{index}" for index in range(5)]
+    assert not list(tmp_path.glob("*.open"))
+
+
+def test_a_segment_is_sealed_when_it_is_old(tmp_path: Path) -> None:
+    """A quiet service still hands its rows over."""
+    writer = recorder(tmp_path, segment_seconds=0.05)
+    writer.record(answered("r1"))
+    until(lambda: list(tmp_path.glob("segment-*.jsonl")))
+    writer.close()
+
+
+def test_the_oldest_segments_go_when_there_are_too_many_bytes(tmp_path: Path) -> None:
+    """Retention counts sealed bytes, goes by age, and leaves open segments alone."""
+    for index in range(5):
+        path = tmp_path / f"segment-2026010{index}T000000Z-1-1.jsonl"
+        path.write_bytes(b"x" * 100)
+        os.utime(path, (index, index))
+    (tmp_path / "segment-20260101T000000Z-2-1.jsonl.open").write_bytes(b"x" * 1000)
+    keep_within(tmp_path, 250)
+    assert sorted(path.name[8:16] for path in tmp_path.glob("*.jsonl")) == ["20260103", "20260104"]
+    assert len(list(tmp_path.glob("*.open"))) == 1
+
+
+def test_a_killed_writer_leaves_a_segment_that_the_next_start_seals(tmp_path: Path) -> None:
+    """kill -9, then a half last line: the next recorder keeps what is whole, and leaves a living writer's alone."""
+    code = (
+        "import sys, time; sys.path.insert(0, sys.argv[2]); from pathlib import Path; "
+        "from test_serve_traffic import answered, recorder; "
+        "writer = recorder(Path(sys.argv[1])); writer.record(answered('r1', rows=3)); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, tmp_path, Path(__file__).parent])
+    try:
+        until(lambda: [path for path in tmp_path.glob("*.open") if path.stat().st_size])
+        (left,) = tmp_path.glob("*.open")
+        seal_leftovers(tmp_path)
+        assert left.exists(), "the writer lives: its segment is not ours to seal"
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    with left.open("ab") as handle:
+        handle.write(b'{"id":"half')
+    recorder(tmp_path).close()
+    (sealed,) = tmp_path.iterdir()
+    assert sealed.suffix == ".jsonl"
+    assert [row["row"] for row in read_segment(sealed)] == [0, 1, 2]
+
+
+def test_a_folder_that_cannot_be_written_costs_rows_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows are dropped and counted, it is logged once, and recording goes on when the folder is back."""
+    blocked = tmp_path / "traffic"
+    blocked.write_text("a file stands where the folder should be", encoding="utf-8")
+    writer = recorder(blocked)
+    for index in range(3):
+        writer.record(answered(f"r{index}"))
+        until(lambda expected=index + 1: writer.dropped == expected)
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+    blocked.unlink()
+    writer.record(answered("r9", rows=2))
+    until(lambda: writer.written == 2)
+    writer.close()
+    (path,) = blocked.iterdir()
+    assert [row["id"] for row in read_segment(path)] == ["r9", "r9"]
+    assert writer.dropped == 3
+
+
+def test_a_full_disk_costs_rows_and_leaves_whole_lines(tmp_path: Path) -> None:
+    """ENOSPC in the middle of a write (a file size limit stands in for the disk): what is sealed can be read."""
+    code = (
+        "import resource, signal, sys, time; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
+        "from test_serve_traffic import answered, recorder\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "writer = recorder(Path(sys.argv[1]))\n"
+        "for index in range(20):\n"
+        "    writer.record(answered(f'r{index}'))\n"
+        "    while writer.written + writer.dropped <= index: time.sleep(0.01)\n"
+        "writer.close()\n"
+        "print(writer.written, writer.dropped)\n"
+    )
+    command = [sys.executable, "-c", code, tmp_path, Path(__file__).parent]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    written, dropped = map(int, done.stdout.split())
+    kept = [row["id"] for path in tmp_path.glob("segment-*.jsonl") for row in read_segment(path)]
+    assert len(kept) == len(set(kept)) == written > 0
+    assert written + dropped == 20
+    assert dropped > 0
+    for path in tmp_path.iterdir():
+        assert path.read_bytes().endswith(b"\n")
+
+
+def test_a_queue_that_is_full_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that hangs cannot make the service grow."""
+    monkeypatch.setattr("ftdeploy.serve.traffic.TICK", 3600)
+    writer = recorder(tmp_path)
+    rows = 100
+    for _ in range(QUEUE_ROWS // rows + 3):
+        writer.record(answered("r", rows=rows))
+    assert writer.dropped >= 2 * rows
+    writer.close()
+    assert writer.written + writer.dropped == (QUEUE_ROWS // rows + 3) * rows
+
+
+def test_sampling_keeps_a_request_whole(tmp_path: Path) -> None:
+    """About the stated share of the requests is kept, each with all its texts; 0 keeps none."""
+    writer = recorder(tmp_path, sample=0.5)
+    for index in range(400):
+        writer.record(answered(f"r{index}", rows=2))
+    writer.close()
+    rows = [row["id"] for path in tmp_path.iterdir() for row in read_segment(path)]
+    assert 100 < len(set(rows)) < 300
+    assert len(rows) == 2 * len(set(rows))
+    none = recorder(tmp_path / "none", sample=0)
+    none.record(answered("r"))
+    none.close()
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_recipe_and_the_service_know_the_same_options() -> None:
+    """Every `monitor.traffic` setting is an option of the same default; an unknown one is an error."""
+    assert read_options(TrafficSettings().model_dump()) == TrafficOptions()
+    with pytest.raises(ServeError, match="keep_text"):
+        read_options({"keep_text": True})
+
+
+def test_the_random_projection_belongs_to_the_bundle_and_keeps_distances() -> None:
+    """The same for the same digest, another for another; distances stay within a third on average."""
+    assert np.array_equal(random_projection(DIGEST, 384), random_projection(DIGEST, 384))
+    assert not np.array_equal(random_projection(DIGEST, 384), random_projection("f" + DIGEST[1:], 384))
+    points = np.random.default_rng(1).normal(size=(60, 384))
+    small = points @ random_projection(DIGEST, 384)
+    ratio = np.linalg.norm(small[1:] - small[:-1], axis=1) / np.linalg.norm(points[1:] - points[:-1], axis=1)
+    assert abs(ratio.mean() - 1) < 1 / 3
