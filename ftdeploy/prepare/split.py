@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TRAIN, VALIDATION, TEST, DUPLICATE, CONFLICT, SAMPLED_OUT = range(6)
+_PARTS = [TRAIN, VALIDATION, TEST]
+_LARGE = 0.1  # of a split's share of a label
 _SPLIT_NAMES = ("train", "validation", "test")
 
 
@@ -67,9 +69,9 @@ def sample(index: Index, kept: NDArray[np.bool_], limit: int) -> NDArray[np.bool
 def assign(index: Index, kept: NDArray[np.bool_], split: Split) -> NDArray[np.uint8]:
     """The split of every kept row (others: ``SAMPLED_OUT``), uint8, shape (rows,).
 
-    Rows of one group, and rows with the same text, stand together. Rows that stand alone fill the shares of each label
-    exactly; larger units are placed first, largest first, each where it brings the counts per label closest to their
-    shares in the sense of least squares.
+    Rows of one group, and rows with the same text, stand together. Such units are placed first, in the order of their
+    hashes, so that the sizes of groups are alike in all splits; then the rows that stand alone fill up the shares of
+    each label.
 
     Raises:
         DataError: a label is missing in a split.
@@ -80,11 +82,8 @@ def assign(index: Index, kept: NDArray[np.bool_], split: Split) -> NDArray[np.ui
     totals = np.bincount(label, minlength=int(label.max(initial=0)) + 1)
     targets = _targets(totals, split)
     where = np.full(len(places), SAMPLED_OUT, dtype=np.uint8)
-    sizes = np.bincount(unit)
-    alone = sizes[unit] == 1
-    assigned = _place_units(
-        unit=unit, label=label, order=order, sizes=sizes, targets=targets, totals=totals, where=where
-    )
+    alone = np.bincount(unit)[unit] == 1
+    assigned = _place_units(unit=unit, label=label, alone=alone, order=order, split=split, where=where)
     for name in range(len(totals)):
         rows = np.flatnonzero(alone & (label == name))
         rows = rows[np.argsort(order[unit[rows]], kind="stable")]
@@ -134,31 +133,60 @@ def _targets(totals: NDArray[np.int64], split: Split) -> NDArray[np.int64]:
     return targets
 
 
-def _place_units(*, unit: NDArray[np.int64], label: NDArray[np.int32], order: NDArray[np.uint64],
-                 sizes: NDArray[np.int64], targets: NDArray[np.int64], totals: NDArray[np.int64],
-                 where: NDArray[np.uint8]) -> NDArray[np.int64]:  # fmt: skip
-    """Place the units of several rows into ``where``; returns the rows placed, shape (3, labels)."""
-    assigned = np.zeros_like(targets)
-    large = np.flatnonzero(sizes > 1)
-    large = large[np.lexsort((order[large], -sizes[large]))]
-    rows_by_unit = np.argsort(unit, kind="stable")
-    starts = np.concatenate(([0], np.cumsum(sizes)))
-    weight = 1.0 / np.square(np.maximum(totals, 1, dtype=np.float64))
-    for one in large.tolist():
-        rows = rows_by_unit[starts[one] : starts[one + 1]]
-        names, counts = np.unique(label[rows], return_counts=True)
-        # Growth of the squared distance to the targets when the unit goes to each split.
-        excess = 2 * (assigned[:, names] - targets[:, names]) + counts
-        split = int(np.argmin((excess * counts * weight[names]).sum(axis=1)))
-        assigned[split, names] += counts
-        where[rows] = split
-    return assigned
+def _place_units(*, unit: NDArray[np.int64], label: NDArray[np.int32], alone: NDArray[np.bool_],
+                 order: NDArray[np.uint64], split: Split, where: NDArray[np.uint8]) -> NDArray[np.int64]:  # fmt: skip
+    """Place the units of several rows into ``where``; returns the rows placed, shape (3 splits, labels).
+
+    Each unit goes where it makes the sum of assigned^2 / wanted, over splits and labels, grow least (to first order);
+    that sum is smallest when all shares are kept. A label that is about to run out of units goes to a split that still
+    lacks it.
+    """
+    labels = int(label.max(initial=0)) + 1
+    shares = (1 - split.test - split.validation, split.validation, split.test)
+    totals = np.bincount(label[~alone], minlength=labels)
+    wanted = [[share * total for total in totals.tolist()] for share in shares]
+    assigned = [[0] * labels for _ in shares]
+    pairs, counts = np.unique(unit[~alone] * labels + label[~alone], return_counts=True)
+    units_left = (np.bincount(pairs % labels, minlength=labels) + np.bincount(label[alone], minlength=labels)).tolist()
+    contents: dict[int, list[tuple[int, int]]] = {}
+    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        contents.setdefault(pair // labels, []).append((pair % labels, count))
+
+    placed = np.zeros(len(order), dtype=np.uint8)
+    large = np.array(list(contents), dtype=np.int64)
+    for one in large[np.argsort(order[large], kind="stable")].tolist():
+        allowed = _lacking(contents[one], assigned, units_left) or _PARTS
+        growth = [sum(_growth(n, assigned[p][name], wanted[p][name]) for name, n in contents[one]) for p in allowed]
+        part = allowed[growth.index(min(growth))]
+        placed[one] = part
+        for name, count in contents[one]:
+            assigned[part][name] += count
+            units_left[name] -= 1
+    where[~alone] = placed[unit[~alone]]
+    return np.array(assigned, dtype=np.int64)
+
+
+def _growth(count: int, assigned: int, wanted: float) -> float:
+    # The second order would drive larger units into the larger split, so it counts only for units that are large
+    # beside a split's whole share.
+    second = count if count > _LARGE * wanted else 0
+    return count * (2 * assigned + second) / wanted
+
+
+def _lacking(content: list[tuple[int, int]], assigned: list[list[int]], units_left: list[int]) -> list[int]:
+    """The splits that lack a label of which there are hardly more units left than such splits."""
+    found: set[int] = set()
+    for name, _ in content:
+        empty = [part for part in _PARTS if not assigned[part][name]]
+        if units_left[name] <= len(empty):
+            found.update(empty)
+    return sorted(found)
 
 
 def _check_every_label(index: Index, where: NDArray[np.uint8], split: Split) -> None:
     missing = [
         f"{index.labels[name]!r} in {_SPLIT_NAMES[part]}"
-        for part in (TRAIN, VALIDATION, TEST)
+        for part in _PARTS
         for name in np.setdiff1d(np.unique(index.label[where < DUPLICATE]), index.label[where == part]).tolist()
     ]
     if missing:
