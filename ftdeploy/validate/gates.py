@@ -127,7 +127,7 @@ def _floor(gate: Floor, suite: Suite, evidence: Evidence) -> GateResult:
         kind=gate.kind,
         metric=gate.metric,
         verdict=verdict,
-        explanation=f"It is {now.value:.4f}; {says[verdict]}",
+        explanation=f"It is {now.value:.4f}, {says[verdict]}",
         baseline=was.value,
         candidate=now.value,
         difference=now.value - was.value,
