@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_a_killed_writer_leaves_a_segment_that_the_next_start_seals(tmp_path: Pa
         "from test_serve_traffic import answered, recorder; "
         "writer = recorder(Path(sys.argv[1])); writer.record(answered('r1', rows=3)); time.sleep(60)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code, tmp_path, Path(__file__).parent])
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)])
     try:
         until(lambda: [path for path in tmp_path.glob("*.open") if path.stat().st_size])
         (left,) = tmp_path.glob("*.open")
@@ -158,7 +159,7 @@ def test_a_folder_that_cannot_be_written_costs_rows_and_nothing_else(
     writer = recorder(blocked)
     for index in range(3):
         writer.record(answered(f"r{index}"))
-        until(lambda expected=index + 1: writer.dropped == expected)
+        until(partial(lambda expected: writer.dropped == expected, index + 1))
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
     blocked.unlink()
     writer.record(answered("r9", rows=2))
@@ -183,7 +184,7 @@ def test_a_full_disk_costs_rows_and_leaves_whole_lines(tmp_path: Path) -> None:
         "writer.close()\n"
         "print(writer.written, writer.dropped)\n"
     )
-    command = [sys.executable, "-c", code, tmp_path, Path(__file__).parent]
+    command = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     written, dropped = map(int, done.stdout.split())
     kept = [row["id"] for path in tmp_path.glob("segment-*.jsonl") for row in read_segment(path)]

@@ -132,13 +132,14 @@ class Recorder:
     def __init__(self, folder: Path, *, digest: str, options: TrafficOptions,
                  projection: NDArray[np.float32] | None = None) -> None:  # fmt: skip
         self.folder = folder
-        self.dropped = 0
         self.written = 0
+        # Each of these is written by one thread alone, so that no lock stands in the way of an answer.
+        self._put = self._refused = 0  # by the event loop
+        self._taken = self._lost = 0  # by the background thread
         self._digest = digest
         self._options = options
         self._projection = projection
         self._queue: deque[Answered] = deque()
-        self._queued_rows = 0
         self._chance = random.Random()  # noqa: S311  # which requests are sampled is no secret
         self._open: IO[bytes] | None = None
         self._open_rows = 0
@@ -149,15 +150,20 @@ class Recorder:
         self._thread = threading.Thread(target=self._work, name="traffic", daemon=True)
         self._thread.start()
 
+    @property
+    def dropped(self) -> int:
+        """Texts that could not be recorded."""
+        return self._refused + self._lost
+
     def record(self, answered: Answered) -> None:
         """Take note of an answered request. Never waits, never raises."""
         if self._options.sample < 1 and self._chance.random() >= self._options.sample:
             return
         rows = len(answered.labels)
-        if self._queued_rows + rows > QUEUE_ROWS:
-            self.dropped += rows
+        if self._put - self._taken + rows > QUEUE_ROWS:
+            self._refused += rows
             return
-        self._queued_rows += rows
+        self._put += rows
         self._queue.append(answered)
 
     def close(self, timeout: float = 5.0) -> None:
@@ -180,7 +186,7 @@ class Recorder:
             while self._queue and rows < room:
                 found.append(self._queue.popleft())
                 rows += len(found[-1].labels)
-            self._queued_rows -= rows
+            self._taken += rows
             self._guarded(partial(self._write, found), rows=rows)
             self._seal_when_due()
         self._seal_when_due()
@@ -197,7 +203,7 @@ class Recorder:
         try:
             action()
         except Exception as error:  # noqa: BLE001  # recording must not end because of one bad row or one bad disk
-            self.dropped += rows
+            self._lost += rows
             self._abandon()
             if not self._complained:
                 log.error("traffic is not recorded in %s: %s; rows are dropped and counted", self.folder, error)  # noqa: TRY400  # no traceback: the sentence says it
