@@ -1,0 +1,71 @@
+"""bench: two models side by side in one run, alternating, so that the ratio holds on a busy machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+from ftdeploy.artifact import MANIFEST, open_artifact
+from ftdeploy.dataset import read_split
+from ftdeploy.errors import ArtifactError
+from ftdeploy.measure import Cost, cost_ratio, measure
+
+
+def model_folder(folder: Path) -> Path:
+    """Where the model lies in a bundle or in a model artifact.
+
+    Raises:
+        ArtifactError: it is neither.
+    """
+    artifact = open_artifact(folder)
+    if artifact.kind == "bundle":
+        return folder / "src" / "model"
+    if artifact.kind in ("onnx", "compressed"):
+        return folder
+    raise ArtifactError(
+        f"{folder} is a {artifact.kind} artifact and holds no ONNX model",
+        cause="the wrong folder was named",
+        fix="name a bundle, or an onnx or compressed artifact",
+    )
+
+
+def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) -> dict[str, Any]:
+    """Measure ``candidate`` against ``baseline`` on test rows of the run that they belong to.
+
+    Args:
+        candidate: a bundle or a model artifact; its run's dataset gives the texts.
+        baseline: likewise.
+        rounds: alternating rounds.
+        rows: rows in a round.
+
+    Returns:
+        ``ratios`` by cost with their bounds, and ``table``, lines for people.
+
+    Raises:
+        ArtifactError: a folder is no model, or there is no dataset beside the candidate.
+    """
+    data = candidate.parent / "dataset"
+    if not (data / MANIFEST).is_file():
+        raise ArtifactError(
+            f"{candidate} has no dataset artifact beside it",
+            cause="the bundle was moved out of its run's folder",
+            fix="name the bundle in the folder of its run (runs/NAME/bundle)",
+        )
+    texts = read_split(open_artifact(data, kind="dataset"), "test", columns=["text"])["text"].to_pylist()
+    folders = {"baseline": model_folder(baseline), "candidate": model_folder(candidate)}
+    found = measure(folders, texts, rounds=rounds, rows=rows)
+    ratios = {cost: cost_ratio(found["baseline"], found["candidate"], cost) for cost in get_args(Cost)}
+    header = f"{'cost':<13} {'baseline':>12} {'candidate':>12} {'ratio':>7}   bounds"
+    table = [f"{candidate} against {baseline}, {rounds} alternating rounds of {rows} rows", header]
+    table += [
+        f"{cost:<13} {_shown(cost, r.baseline):>12} {_shown(cost, r.candidate):>12} {r.ratio:>6.2f}x   "
+        f"{r.lower:.2f} to {r.upper:.2f}"
+        for cost, r in ratios.items()
+    ]
+    return {"ratios": {cost: vars(ratio) for cost, ratio in ratios.items()}, "table": table}
+
+
+def _shown(cost: Cost, value: float) -> str:
+    if cost == "size":
+        return f"{value / 1e6:.1f} MB"
+    return f"{value:.0f} rows/s" if cost == "throughput" else f"{value * 1000:.2f} ms"

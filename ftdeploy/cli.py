@@ -1,0 +1,228 @@
+"""The command line. Each command has the name of the thing that it does; heavy imports wait until it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ftdeploy.stage import Outcome, Stage
+
+_EPILOG = (
+    "Exit codes: 0 done, 2 wrong usage, 3 recipe, 4 source, 5 data, 6 checkpoint, 7 training, 8 export parity, "
+    "9 compression, 10 a gate failed, 11 a gate could not decide, 12 artifact changed, 13 folder in use, 14 disk, "
+    "15 stage contract, 16 dependency, 17 service, 18 device, 130 interrupted."
+)
+
+app = typer.Typer(
+    help="From a transformers checkpoint to a measured, gated, monitored HTTP service: one recipe in, one bundle out.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a key for this run: section.key=value. Can be repeated.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, for programs.")]
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(help="Your rows: a CSV, TSV, JSONL or Parquet file.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the recipe.")] = Path("recipe.yaml"),
+    text: Annotated[str | None, typer.Option(help="The column with the text; guessed when left out.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column with the label; guessed when left out.")] = None,
+) -> None:
+    """Write a commented starter recipe for your own data."""
+    from ftdeploy.console import out as console
+    from ftdeploy.starter import write_starter
+
+    write_starter(data, out, text=text, label=label)
+    console.print(f"wrote {out}\n  check it:  ftdeploy check {out}\n  run it:    ftdeploy run {out}")
+
+
+@app.command()
+def check(recipe: RecipeArgument, set_: SetOption = None, json: JsonOption = False) -> None:
+    """Find every error of a recipe before anything runs: keys, sources, checkpoint, and rough cost."""
+    from ftdeploy.check import check_recipe
+    from ftdeploy.console import ConsoleReporter, out, print_json, show_facts
+    from ftdeploy.progress import reporting
+    from ftdeploy.recipe import load_recipe
+
+    with reporting(ConsoleReporter()):
+        found = check_recipe(load_recipe(recipe, overrides=set_ or ()))
+    if json:
+        print_json(found)
+        return
+    out.print(f"[green]{recipe} is valid[/]")
+    show_facts(found)
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    set_: SetOption = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder; runs/NAME when left out.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a recipe: prepare, train, export, compress, validate, package. What has not changed is skipped."""
+    from ftdeploy.console import ConsoleReporter, print_json
+    from ftdeploy.pipeline import FLOW, run_recipe
+    from ftdeploy.progress import reporting
+    from ftdeploy.recipe import load_recipe
+
+    if until is not None and until not in [stage.name for stage in FLOW]:
+        raise typer.BadParameter(f"{until!r} is not one of {', '.join(s.name for s in FLOW)}", param_hint="--until")
+    parsed = load_recipe(recipe, overrides=set_ or ())
+    folder = out or Path("runs") / parsed.name
+    with reporting(ConsoleReporter()):
+        artifacts = run_recipe(parsed, folder, until=until, watch=_show_stage)
+    if json:
+        print_json({kind: _as_json(artifact) for kind, artifact in artifacts.items()})
+    else:
+        _show_end(artifacts[FLOW[-1].writes if until is None else _written_by(until)])
+
+
+@app.command()
+def serve(
+    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
+) -> None:
+    """Serve a bundle over HTTP: /predict, KServe v2, health, metrics, and a page at /."""
+    from ftdeploy.serve import serve as serve_bundle
+
+    serve_bundle(bundle, host=host, port=port)
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or one artifact's.", show_default=False)],
+    json: JsonOption = False,
+) -> None:
+    """Show the facts and the lineage of a run or of one artifact."""
+    from ftdeploy.artifact import MANIFEST, open_artifact
+    from ftdeploy.console import out, print_json, show_facts
+    from ftdeploy.pipeline import read_run
+
+    if (folder / MANIFEST).is_file():
+        one = open_artifact(folder)
+        artifacts = {one.kind: one}
+    else:
+        artifacts = read_run(folder)
+    if json:
+        print_json({kind: _as_json(artifact) for kind, artifact in artifacts.items()})
+        return
+    names = {artifact.digest: kind for kind, artifact in artifacts.items()}
+    for kind, artifact in artifacts.items():
+        parents = ", ".join(str(names.get(digest, "?")) + " " + digest[:12] for digest in artifact.made_from)
+        out.print(f"[bold]{kind}[/] {artifact.digest[:12]}  by {artifact.made_by}" + (f"  from {parents}" * bool(parents)))
+        show_facts(artifact.facts, indent="    ")
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="A run's folder, or one artifact's.", show_default=False)]) -> None:
+    """Check that artifacts are as they were sealed, file by file."""
+    from ftdeploy.artifact import MANIFEST, open_artifact
+    from ftdeploy.console import out
+    from ftdeploy.pipeline import read_run
+
+    found = [open_artifact(folder)] if (folder / MANIFEST).is_file() else list(read_run(folder).values())
+    for artifact in found:
+        out.print(f"[green]intact[/] {artifact.kind} {artifact.digest} ({len(artifact.files)} files)")
+
+
+@app.command()
+def bench(
+    candidate: Annotated[Path, typer.Argument(help="A bundle, or an onnx or compressed artifact.", show_default=False)],
+    against: Annotated[Path | None, typer.Option(help="What to compare with; the onnx artifact beside it.")] = None,
+    rounds: Annotated[int, typer.Option(min=3, help="Alternating rounds.")] = 9,
+    rows: Annotated[int, typer.Option(min=32, help="Rows in a round.")] = 512,
+    json: JsonOption = False,
+) -> None:
+    """Measure a model against another, side by side in one run: throughput, latency, size."""
+    from ftdeploy.bench import bench_folders
+    from ftdeploy.console import ConsoleReporter, out, print_json
+    from ftdeploy.progress import reporting
+
+    with reporting(ConsoleReporter()):
+        found = bench_folders(candidate, against or candidate.parent / "onnx", rounds=rounds, rows=rows)
+    if json:
+        print_json(found)
+        return
+    for line in found["table"]:
+        out.print(line)
+
+
+@app.command()
+def doctor(json: JsonOption = False) -> None:
+    """Say what this machine and this installation have: versions, processor, providers, GPU, known traps."""
+    from ftdeploy.console import out, print_json, show_facts
+    from ftdeploy.doctor import examine
+
+    found = examine()
+    if json:
+        print_json(found)
+        return
+    for title, facts in found.items():
+        out.print(f"[bold]{title}[/]")
+        show_facts(facts)
+
+
+@app.command()
+def schema(
+    what: Annotated[str, typer.Argument(help="recipe, suite or report.")] = "recipe",
+) -> None:
+    """Print the JSON Schema of a recipe, with the meaning of every key; editors complete and check from it."""
+    from ftdeploy.console import print_json
+    from ftdeploy.recipe import recipe_schema
+    from ftdeploy.suite import suite_schema
+    from ftdeploy.verdict import report_schema
+
+    schemas = {"recipe": recipe_schema, "suite": suite_schema, "report": report_schema}
+    if what not in schemas:
+        raise typer.BadParameter(f"{what!r} is not one of {', '.join(schemas)}", param_hint="WHAT")
+    print_json(schemas[what]())
+
+
+def _show_stage(stage: Stage, outcome: Outcome | None, seconds: float) -> None:
+    from ftdeploy.console import err
+
+    if outcome is None:
+        err.print(f"[bold]{stage.name}[/]")
+    elif outcome.skipped:
+        err.print(f"  skipping {stage.name}: nothing changed ({outcome.artifact.digest[:12]})")
+    else:
+        err.print(f"  {stage.name} wrote {outcome.artifact.path} ({outcome.artifact.digest[:12]}) in {seconds:.1f} s")
+
+
+def _show_end(artifact: Any) -> None:
+    from ftdeploy.console import out, show_facts
+
+    out.print(f"\n[bold]{artifact.kind}[/] {artifact.path}")
+    show_facts({"digest": artifact.digest, **artifact.facts})
+    if artifact.kind == "bundle":
+        out.print(f"\nserve it:\n  ftdeploy serve {artifact.path}")
+
+
+def _written_by(name: str) -> Any:
+    from ftdeploy.pipeline import FLOW
+
+    return next(stage.writes for stage in FLOW if stage.name == name)
+
+
+def _as_json(artifact: Any) -> dict[str, Any]:
+    return {
+        "path": str(artifact.path),
+        "digest": artifact.digest,
+        "made_by": artifact.made_by,
+        "made_from": list(artifact.made_from),
+        "facts": dict(artifact.facts),
+        "settings": dict(artifact.settings),
+    }

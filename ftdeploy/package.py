@@ -1,0 +1,177 @@
+"""package: the chosen model as a Bento, with everything that it needs to be served, watched and trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ftdeploy import progress
+from ftdeploy.artifact import Artifact, sha256_file
+from ftdeploy.bill import bill_of_materials, pinned
+from ftdeploy.dataset import read_profile, read_split
+from ftdeploy.drift import compute_reference, write_reference
+from ftdeploy.errors import DependencyError
+from ftdeploy.predictor import Predictor
+from ftdeploy.recipe import DataSettings, ModelSettings, MonitorSettings, PackageSettings, ServeSettings
+from ftdeploy.serve import RUNTIME, RUNTIME_REQUIREMENTS
+from ftdeploy.signature import read_signature, write_signature
+from ftdeploy.sources import describe
+from ftdeploy.stage import Facts, stage
+from ftdeploy.tasks import TASKS
+from ftdeploy.verdict import Report, read_report, refuse
+
+#: BentoML stamps a Bento with the time it was built, and a clock has no place in a digest. This is the date that
+#: reproducible archives use.
+NO_DATE = "1980-01-01T00:00:00+00:00"
+
+
+@stage(writes="bundle", version=1, libraries=("bentoml", "onnxruntime", "tokenizers", "numpy", "ftdeploy"))
+def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, report: Artifact, *, package: PackageSettings,
+            serve: ServeSettings, monitor: MonitorSettings, data: DataSettings, model: ModelSettings, task: str, name: str,
+            seed: int, out: Path) -> Facts:  # fmt: skip
+    """Make the bundle, unless the report says that it must not be made.
+
+    Raises:
+        GateFailed, GateInconclusive: the report does not say pass.
+        DependencyError: bentoml is missing, or cannot build the Bento.
+    """
+    refuse(report)
+    found = read_report(report.file("report.json"))
+    context = out / "context"
+    requirements = pinned(RUNTIME_REQUIREMENTS)
+    _write_source(context)
+    folder = context / "model"
+    folder.mkdir()
+    for file in ("model.onnx", "tokenizer.json"):
+        shutil.copyfile(compressed.file(file), folder / file)
+    for file in ("report.json", "report.html"):
+        shutil.copyfile(report.file(file), folder / file)
+    signature = read_signature(compressed.path)
+    traffic = {key: value for key, value in monitor.traffic.model_dump().items() if value is not None}
+    write_signature(folder, signature.model_copy(update={"serve": serve.model_dump(), "traffic": traffic}))
+    _write_drift_reference(folder, dataset, task, package, seed)
+    sbom = bill_of_materials(name, sha256_file(folder / "model.onnx"), requirements)
+    (folder / "sbom.json").write_text(json.dumps(sbom, indent=1) + "\n", encoding="utf-8")
+    card = _model_card(found, package, {"data": data.source, "model": model}, (dataset, checkpoint, compressed), name, task)
+    (folder / "model_card.md").write_text(card, encoding="utf-8")
+
+    version = hashlib.sha256(f"{compressed.digest}{report.digest}".encode()).hexdigest()[:16]
+    with progress.task("build the Bento"):
+        _build(context, name, version, requirements, out)
+    return _facts(found, compressed, folder=out / "src" / "model")
+
+
+def service_sources() -> Path:
+    """The folder ``bentos``: beside the package in a checkout, inside it in an installed wheel."""
+    installed = Path(str(files("ftdeploy"))) / "_bentos"
+    return installed if installed.is_dir() else installed.parent.parent / "bentos"
+
+
+def _write_source(context: Path) -> None:
+    """The service, and the part of ftdeploy that it runs on, so that a bundle needs no ftdeploy installed."""
+    shutil.copytree(service_sources(), context, ignore=shutil.ignore_patterns("__pycache__"))
+    here = Path(str(files("ftdeploy")))
+    for name in RUNTIME:
+        target = context / "ftdeploy" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(here / name, target)
+
+
+def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings: PackageSettings, seed: int) -> None:
+    # Rows that the model was not trained on: its confidence on training rows would look like drift in production.
+    texts = [text for split in ("validation", "test") for text in read_split(dataset, split)["text"].to_pylist()]  # type: ignore[arg-type]  # the names are literals
+    reference = compute_reference(Predictor(folder), TASKS[task], texts[: settings.drift_rows], seed=seed)
+    write_reference(folder / "drift_reference.npz", reference)
+
+
+def _build(context: Path, name: str, version: str, requirements: dict[str, str], out: Path) -> None:
+    """Have BentoML build the Bento from ``context`` and put it at ``out``, without the time of day."""
+    home = out / "home"
+    bentofile = out / "bentofile.yaml"
+    document = {
+        "service": "service:Model",
+        "name": name,
+        "description": "file:" + os.fspath(context / "model" / "model_card.md"),
+        "include": ["**"],
+        "python": {"packages": [f"{n}=={v}" for n, v in requirements.items()], "lock_packages": False},
+    }
+    bentofile.write_text(yaml.safe_dump(document), encoding="utf-8")
+    command = [sys.executable, "-m", "bentoml", "build", "--version", version, "-f", os.fspath(bentofile), os.fspath(context)]
+    environment = os.environ | {
+        "BENTOML_HOME": os.fspath(home),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  # our own paths
+    built = home / "bentos" / name / version
+    if found.returncode != 0 or not (built / "bento.yaml").is_file():
+        lines = (found.stderr + found.stdout).strip().splitlines() or ["it said nothing"]
+        errors = [line for line in lines if "rror" in line] or lines
+        raise DependencyError(
+            f"BentoML could not build the bundle: {errors[0][:300]}",
+            cause="bentoml is not installed, or is of a version that this ftdeploy does not know",
+            fix="pip install -c constraints.txt 'ftdeploy[serve]'",
+        )
+    document = yaml.safe_load((built / "bento.yaml").read_text(encoding="utf-8"))
+    document["creation_time"] = NO_DATE
+    (built / "bento.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    for path in built.iterdir():
+        path.rename(out / path.name)
+    shutil.rmtree(home)
+    shutil.rmtree(context)
+    bentofile.unlink()
+
+
+def _model_card(report: Report, settings: PackageSettings, origins: dict[str, Any], made: tuple[Artifact, ...],
+                name: str, task: str) -> str:  # fmt: skip
+    import jinja2
+
+    dataset, checkpoint, compressed = made
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701  # Markdown, not HTML
+    template = environment.from_string((Path(str(files("ftdeploy"))) / "model_card.md.j2").read_text(encoding="utf-8"))
+    described = {role: describe(origin) for role, origin in origins.items()}
+    sources = [f"{role}: {found['source']}" for role, found in described.items()]
+    sources += [f"{role}, licence: {found['licence']}" for role, found in described.items() if "licence" in found]
+    primary = TASKS[task].metrics[0]
+    return template.render(
+        name=name,
+        task=task,
+        description=settings.description,
+        intended_use=settings.intended_use,
+        licence=settings.licence,
+        labels=read_profile(dataset)["labels"],
+        max_length=read_signature(compressed.path).max_length,
+        report=report,
+        weakest=sorted((s for s in report.slices if s.metric == primary), key=lambda s: s.candidate.value)[:5],
+        sources=sources,
+        made=[
+            f"{artifact.made_by} -> {artifact.kind} `{artifact.digest[:12]}`: "
+            + ", ".join(f"{key} {value}" for key, value in artifact.facts.items() if "second" not in key)
+            for artifact in made
+        ],
+    )
+
+
+def _facts(report: Report, compressed: Artifact, *, folder: Path) -> Facts:
+    scores = {metric.metric: metric.candidate.value for metric in report.metrics}
+    before = {f"fp32_{metric.metric}": metric.baseline.value for metric in report.metrics}
+    return {
+        "verdict": report.verdict,
+        **scores,
+        **before,
+        "winner": compressed.facts["winner"],
+        "speedup": compressed.facts["speedup"],
+        "times_smaller": compressed.facts["times_smaller"],
+        "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        "test_rows": report.rows,
+    }
