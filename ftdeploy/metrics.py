@@ -46,7 +46,7 @@ class Accuracy:
 
     name: str = "accuracy"
 
-    def statistics(self, references: Ids, predictions: Ids, classes: int) -> Floats:
+    def statistics(self, references: Ids, predictions: Ids, classes: int) -> Floats:  # noqa: ARG002 - the protocol's
         right = (references == predictions).astype(np.float64)
         return np.stack([right, np.ones_like(right)], axis=1)
 

@@ -63,10 +63,7 @@ def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candida
     golden = _golden(suite, before, after)
     names = tuple(dict.fromkeys((*suite.metrics, *after.task.metrics)))
     metrics = [_metric(metric, suite, answers, seed=seed) for metric in names]
-    crosscheck({found.metric: found.baseline.value for found in metrics}, answers.references,
-               answers.baseline.predictions)  # fmt: skip
-    crosscheck({found.metric: found.candidate.value for found in metrics}, answers.references,
-               answers.candidate.predictions)  # fmt: skip
+    _crosscheck(metrics, answers)
     same = identical(baseline.folder, candidate.folder)
     # The same model is measured once and compared with itself: a ratio of one, without noise.
     folders = {"candidate": candidate.folder} | ({} if same else {"baseline": baseline.folder})
@@ -157,6 +154,13 @@ def _metric(name: str, suite: Suite, answers: Answers, *, seed: int, rows: Ids |
         candidate=Scored(**asdict(now)),
         difference=Scored(value=difference.difference, lower=difference.lower, upper=difference.upper),
     )
+
+
+def _crosscheck(metrics: Sequence[MetricResult], answers: Answers) -> None:
+    before = {found.metric: found.baseline.value for found in metrics}
+    crosscheck(before, answers.references, answers.baseline.predictions)
+    after = {found.metric: found.candidate.value for found in metrics}
+    crosscheck(after, answers.references, answers.candidate.predictions)
 
 
 def _slices(names: Sequence[str], suite: Suite, answers: Answers, *, seed: int) -> Iterator[SliceResult]:
