@@ -1,0 +1,42 @@
+# `make run` does the main job on a fresh machine, `make test` runs every test. Both install what they need first.
+# Variables: PYTHON (3.11 or newer), VENV (where to install), RECIPE, TESTS (which tests), PIP_ARGS.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+RECIPE ?= recipes/sentiment.yaml
+TESTS  ?= tests
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: $(VENV)/.installed  ## run the sentiment recipe: from public data to a bundle that answers over HTTP
+	@$(BIN)/ftdeploy run $(RECIPE)
+
+test: $(VENV)/.installed  ## run the whole test suite, end to end included
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.installed  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed runs/sentiment/bundle  ## the shipped model against the fp32 export, side by side
+	@$(BIN)/ftdeploy bench runs/sentiment/bundle
+
+runs/sentiment/bundle:
+	@$(BIN)/ftdeploy run recipes/sentiment.yaml
+
+clean:  ## remove the environment, the runs and the caches of the tools
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Pins stand in constraints.txt; without them pip may take a CUDA build of torch of several gigabytes.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing into $(VENV), about two minutes"
+	@$(PYTHON) -c 'import sys; sys.exit("ftdeploy wants Python 3.11 or newer; this is %s: make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[all,dev]'
+	@touch $@
