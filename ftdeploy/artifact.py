@@ -263,7 +263,7 @@ def open_artifact(path: Path, *, kind: Kind | None = None, check_content: bool =
             fix="name a folder that `ftdeploy run` made, or move this one away and run again",
         )
     body = _read_manifest(manifest)
-    found = cast(Kind, body["kind"])
+    found = cast("Kind", body["kind"])
     if kind is not None and found != kind:
         raise ArtifactError(
             f"{path} is a {found} artifact, and a {kind} is wanted",

@@ -78,10 +78,9 @@ def bill_of_materials(name: str, digest: str, packages: dict[str, str]) -> dict[
 
 def _licences(package: str) -> list[dict[str, Any]]:
     metadata = distribution(package).metadata
-    stated = metadata.get("License-Expression")
-    if stated:
-        return [{"expression": stated}]
+    if "License-Expression" in metadata:
+        return [{"expression": metadata["License-Expression"]}]
     classified = [c.rpartition(" :: ")[2] for c in metadata.get_all("Classifier") or () if c.startswith("License ::")]
     # Some put the whole text of the licence into this field.
-    plain = (metadata.get("License") or "").strip().splitlines()[:1]
+    plain = metadata["License"].strip().splitlines()[:1] if "License" in metadata else []
     return [{"license": {"name": entry[:100]}} for entry in classified or plain]

@@ -122,12 +122,15 @@ def show(
     names = {artifact.digest: kind for kind, artifact in artifacts.items()}
     for kind, artifact in artifacts.items():
         parents = ", ".join(str(names.get(digest, "?")) + " " + digest[:12] for digest in artifact.made_from)
-        out.print(f"[bold]{kind}[/] {artifact.digest[:12]}  by {artifact.made_by}" + (f"  from {parents}" * bool(parents)))
+        source = f"  from {parents}" if parents else ""
+        out.print(f"[bold]{kind}[/] {artifact.digest[:12]}  by {artifact.made_by}{source}")
         show_facts(artifact.facts, indent="    ")
 
 
 @app.command()
-def verify(folder: Annotated[Path, typer.Argument(help="A run's folder, or one artifact's.", show_default=False)]) -> None:
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or one artifact's.", show_default=False)],
+) -> None:
     """Check that artifacts are as they were sealed, file by file."""
     from ftdeploy.artifact import MANIFEST, open_artifact
     from ftdeploy.console import out

@@ -26,12 +26,14 @@ class ConsoleReporter:
     def task(self, name: str, total: float | None) -> Iterator[Advance]:
         """A bar on a terminal; silent elsewhere, where `say` and the stage lines tell enough."""
         if not err.is_terminal:
-            yield lambda steps: None
+            yield lambda _steps: None
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+        from rich import progress as rich
 
-        columns = (SpinnerColumn(), TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=err, transient=True) as bars:
+        shown = (rich.TextColumn("  {task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
+        with rich.Progress(
+            rich.SpinnerColumn(), *shown, rich.TimeRemainingColumn(), console=err, transient=True
+        ) as bars:
             bar = bars.add_task(name, total=total)
 
             def advance(steps: float) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ftdeploy.predictor import Predictor
     from ftdeploy.tasks import Task
 
@@ -54,8 +55,8 @@ def compute_reference(predictor: Predictor, task: Task, texts: Sequence[str], *,
     unknown = np.array([row.unknown / max(1, len(row.ids)) for row in encoded])
     counts = np.bincount(task.predictions(outputs.logits), minlength=len(predictor.signature.labels))
     return {
-        "format": np.int64(FORMAT),  # type: ignore[dict-item]  # a scalar is an array of no dimensions
-        "rows": np.int64(len(texts)),  # type: ignore[dict-item]  # likewise
+        "format": np.array(FORMAT, dtype=np.int64),
+        "rows": np.array(len(texts), dtype=np.int64),
         "projection": projection,
         "mean": projected.mean(axis=0),
         "covariance": np.cov(projected, rowvar=False),
@@ -75,7 +76,7 @@ def _histogram(name: str, values: NDArray[np.float64], edges: NDArray[np.float64
 def write_reference(path: Path, reference: dict[str, NDArray[Any]]) -> None:
     """Write a reference as ``.npz``; numpy stamps its members with a fixed date, so equal content is equal bytes."""
     with path.open("wb") as handle:
-        np.savez_compressed(handle, allow_pickle=False, **reference)  # type: ignore[arg-type]  # numpy's stub
+        np.savez_compressed(handle, allow_pickle=False, **reference)
 
 
 def read_reference(path: Path) -> dict[str, NDArray[Any]]:

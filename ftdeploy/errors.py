@@ -113,14 +113,14 @@ class CompressionError(FtdeployError):
     title = "Compression failed"
 
 
-class GateFailed(FtdeployError):
+class GateFailed(FtdeployError):  # noqa: N818  # a verdict, and no fault of the program
     """A gate of the evaluation suite said no. The report is kept; no bundle is made."""
 
     exit_code = 10
     title = "A gate failed"
 
 
-class GateInconclusive(FtdeployError):
+class GateInconclusive(FtdeployError):  # noqa: N818  # likewise
     """The sample is too small for a gate to tell. The report is kept; no bundle is made."""
 
     exit_code = 11

@@ -80,10 +80,9 @@ def supported(model_type: str, task: str) -> bool:
     from optimum.exporters.tasks import TasksManager
 
     try:
-        known = TasksManager.get_supported_tasks_for_model_type(model_type, exporter="onnx", library_name="transformers")
+        return task in TasksManager.get_supported_tasks_for_model_type(model_type, "onnx", library_name="transformers")
     except KeyError:
         return False
-    return task in known
 
 
 def _check_layer(model: PreTrainedModel, layer: int) -> None:
@@ -140,7 +139,7 @@ def _with_embedding(constructor: Any, layer: int) -> Any:
     """The architecture's own export configuration, with the second output declared and computed."""
     base = constructor.func  # TasksManager hands out functools.partial(class, task=...)
 
-    class WithEmbedding(base):  # type: ignore[misc]  # optimum ships no types
+    class WithEmbedding(base):  # type: ignore[misc, valid-type]  # optimum ships no types
         @property
         def outputs(self) -> dict[str, dict[int, str]]:
             return {**super().outputs, "embedding": {0: "batch_size"}}

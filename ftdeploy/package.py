@@ -35,9 +35,9 @@ NO_DATE = "1980-01-01T00:00:00+00:00"
 
 
 @stage(writes="bundle", version=1, libraries=("bentoml", "onnxruntime", "tokenizers", "numpy", "ftdeploy"))
-def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, report: Artifact, *, package: PackageSettings,
-            serve: ServeSettings, monitor: MonitorSettings, data: DataSettings, model: ModelSettings, task: str, name: str,
-            seed: int, out: Path) -> Facts:  # fmt: skip
+def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, report: Artifact, *,
+            package: PackageSettings, serve: ServeSettings, monitor: MonitorSettings, data: DataSettings,
+            model: ModelSettings, task: str, name: str, seed: int, out: Path) -> Facts:  # fmt: skip
     """Make the bundle, unless the report says that it must not be made.
 
     Raises:
@@ -61,7 +61,8 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
     _write_drift_reference(folder, dataset, task, package, seed)
     sbom = bill_of_materials(name, sha256_file(folder / "model.onnx"), requirements)
     (folder / "sbom.json").write_text(json.dumps(sbom, indent=1) + "\n", encoding="utf-8")
-    card = _model_card(found, package, {"data": data.source, "model": model}, (dataset, checkpoint, compressed), name, task)
+    made = (dataset, checkpoint, compressed)
+    card = _model_card(found, package, {"data": data.source, "model": model}, made, name=name, task=task)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
 
     version = hashlib.sha256(f"{compressed.digest}{report.digest}".encode()).hexdigest()[:16]
@@ -88,7 +89,7 @@ def _write_source(context: Path) -> None:
 
 def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings: PackageSettings, seed: int) -> None:
     # Rows that the model was not trained on: its confidence on training rows would look like drift in production.
-    texts = [text for split in ("validation", "test") for text in read_split(dataset, split)["text"].to_pylist()]  # type: ignore[arg-type]  # the names are literals
+    texts = [text for split in ("validation", "test") for text in read_split(dataset, split)["text"].to_pylist()]
     reference = compute_reference(Predictor(folder), TASKS[task], texts[: settings.drift_rows], seed=seed)
     write_reference(folder / "drift_reference.npz", reference)
 
@@ -105,7 +106,8 @@ def _build(context: Path, name: str, version: str, requirements: dict[str, str],
         "python": {"packages": [f"{n}=={v}" for n, v in requirements.items()], "lock_packages": False},
     }
     bentofile.write_text(yaml.safe_dump(document), encoding="utf-8")
-    command = [sys.executable, "-m", "bentoml", "build", "--version", version, "-f", os.fspath(bentofile), os.fspath(context)]
+    command = [sys.executable, "-m", "bentoml", "build", "--version", version]
+    command += ["-f", os.fspath(bentofile), os.fspath(context)]
     environment = os.environ | {
         "BENTOML_HOME": os.fspath(home),
         "BENTOML_DO_NOT_TRACK": "True",
@@ -132,11 +134,11 @@ def _build(context: Path, name: str, version: str, requirements: dict[str, str],
     bentofile.unlink()
 
 
-def _model_card(report: Report, settings: PackageSettings, origins: dict[str, Any], made: tuple[Artifact, ...],
-                name: str, task: str) -> str:  # fmt: skip
+def _model_card(report: Report, settings: PackageSettings, origins: dict[str, Any],
+                made: tuple[Artifact, Artifact, Artifact], *, name: str, task: str) -> str:  # fmt: skip
     import jinja2
 
-    dataset, checkpoint, compressed = made
+    dataset, _, compressed = made
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701  # Markdown, not HTML
     template = environment.from_string((Path(str(files("ftdeploy"))) / "model_card.md.j2").read_text(encoding="utf-8"))
     described = {role: describe(origin) for role, origin in origins.items()}

@@ -27,7 +27,7 @@ Watch = Callable[[Stage, Outcome | None, float], None]
 
 
 def run_recipe(recipe: Recipe, out: Path, *, until: str | None = None,
-               watch: Watch = lambda stage, outcome, seconds: None) -> dict[Kind, Artifact]:  # fmt: skip
+               watch: Watch = lambda _stage, _outcome, _seconds: None) -> dict[Kind, Artifact]:  # fmt: skip
     """Run a recipe into a folder, one subfolder an artifact.
 
     Args:
@@ -98,7 +98,8 @@ def read_run(out: Path) -> dict[Kind, Artifact]:
     Raises:
         ArtifactError: there are none, or one is not as it was sealed.
     """
-    found = {s.writes: open_artifact(out / s.writes, kind=s.writes) for s in FLOW if (out / s.writes / MANIFEST).is_file()}
+    kinds = [stage.writes for stage in FLOW if (out / stage.writes / MANIFEST).is_file()]
+    found = {kind: open_artifact(out / kind, kind=kind) for kind in kinds}
     if not found:
         raise ArtifactError(
             f"{out} holds no artifacts",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ftdeploy.batching import by_length, pad
@@ -19,6 +18,7 @@ from ftdeploy.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     import onnxruntime
+    from numpy.typing import NDArray
 
 #: Padded tokens in a batch, when nothing else is said; the service's default too.
 BATCH_TOKENS = 2048
@@ -89,7 +89,8 @@ class Predictor:
         """Tokenise; texts longer than the model's length are cut at the right, keeping the closing special token."""
         found = []
         for encoding in self.tokenizer.encode_batch_fast(list(texts)):
-            length = len(encoding) + sum(len(rest) - encoding.special_tokens_mask.count(1) for rest in encoding.overflowing)
+            special = encoding.special_tokens_mask.count(1)
+            length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
             ids = encoding.ids
             unknown = ids.count(self._unknown) if self._unknown is not None else 0
             found.append(Encoded(ids=ids, length=length, unknown=unknown))
@@ -105,7 +106,7 @@ class Predictor:
         return Outputs(logits=logits, embedding=embedding)
 
     def predict(self, texts: Sequence[str], *, tokens: int = BATCH_TOKENS,
-                advance: Callable[[float], None] = lambda rows: None) -> Outputs:  # fmt: skip
+                advance: Callable[[float], None] = lambda _rows: None) -> Outputs:  # fmt: skip
         """Outputs for many texts, batched as the service batches (`by_length`), in the order given.
 
         Args:

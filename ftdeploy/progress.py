@@ -25,14 +25,14 @@ class Reporter(Protocol):
 
 
 class _Silent:
-    def task(self, name: str, total: float | None) -> AbstractContextManager[Advance]:
-        return nullcontext(lambda steps: None)
+    def task(self, name: str, total: float | None) -> AbstractContextManager[Advance]:  # noqa: ARG002  # shows nothing
+        return nullcontext(lambda _steps: None)
 
-    def say(self, message: str) -> None:
+    def say(self, message: str) -> None:  # noqa: ARG002  # likewise
         return None
 
 
-_reporter: ContextVar[Reporter] = ContextVar("reporter", default=_Silent())
+_reporter: ContextVar[Reporter] = ContextVar("reporter", default=_Silent())  # noqa: B039  # it has no state
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Each class is a section of the YAML file; the docstring under a field is its doc
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -133,6 +133,12 @@ def load_suite(path: Path) -> Suite:
     """
     data, lines = read_yaml(path)
     return parse(Suite, data, path=path, lines=lines)
+
+
+def suite_schema() -> dict[str, Any]:
+    """The JSON Schema of a suite, with the documentation of every key."""
+    schema = Suite.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ftdeploy suite"} | schema
 
 
 def suites_folder() -> Path:

@@ -54,15 +54,16 @@ class Trial:
     measured: Measurement | None = None
 
 
-def _outside(recipe: Recipe) -> Mapping[str, str]:
+def _outside(_recipe: Recipe) -> Mapping[str, str]:
     # Measured on this processor: another one may choose otherwise.
-    return {"provider": choose_provider().name, "cpu": ",".join(sorted(f for f in cpu_flags() if "avx" in f or "amx" in f))}
+    wide = sorted(flag for flag in cpu_flags() if "avx" in flag or "amx" in flag)
+    return {"provider": choose_provider().name, "cpu": ",".join(wide)}
 
 
 @stage(writes="compressed", version=1, outside=_outside,
        libraries=("onnxruntime", "onnx", "neural-compressor", "optimum-onnx"))  # fmt: skip
-def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings, task: str, seed: int,
-             out: Path, work: Path) -> Facts:  # fmt: skip
+def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings, task: str,
+             seed: int, out: Path, work: Path) -> Facts:  # fmt: skip
     """Choose among the candidates of the recipe; ``candidates.json`` tells what became of each.
 
     Raises:
@@ -131,7 +132,12 @@ def _judge(built: Sequence[Built], dataset: Artifact, task: Task, settings: Comp
                 progress.say(f"{one.candidate.name}: failed, {reason}")
                 trials.append(Trial(name=one.candidate.name, status="failed", reason=reason))
             else:
-                trials.append(_score(one.candidate, references, base, guesses, len(labels), task, settings, seed))
+                trials.append(
+                    _score(
+                        one.candidate, references, base, guesses,
+                        classes=len(labels), task=task, settings=settings, seed=seed,
+                    )
+                )  # fmt: skip
     return trials
 
 
@@ -149,13 +155,12 @@ def _predictions(one: Built, texts: list[str], task: Task, advance: progress.Adv
     return task.predictions(logits), ""
 
 
-def _score(candidate: Candidate, references: Ids, base: Ids, guesses: Ids, classes: int, task: Task,
+def _score(candidate: Candidate, references: Ids, base: Ids, guesses: Ids, *, classes: int, task: Task,
            settings: CompressSettings, seed: int) -> Trial:  # fmt: skip
     found, intervals, drops = {}, {}, []
     for name in dict.fromkeys((*task.metrics, *settings.max_drop)):
-        compared = compare(
-            METRICS[name], references, base, guesses, classes=classes, margin=settings.max_drop.get(name, 1.0), seed=seed
-        )  # fmt: skip
+        margin = settings.max_drop.get(name, 1.0)
+        compared = compare(METRICS[name], references, base, guesses, classes=classes, margin=margin, seed=seed)
         found[name] = compared.candidate
         intervals[name] = (compared.lower, compared.upper)
         if name in settings.max_drop and -compared.difference > settings.max_drop[name]:

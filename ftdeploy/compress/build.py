@@ -85,8 +85,8 @@ def _folder(candidate: Candidate, reason: str, onnx: Artifact, work: Path) -> Bu
         return Built(candidate=candidate, folder=onnx.path)
     folder = work / f"candidate-{candidate.name}"
     folder.mkdir(exist_ok=True)
-    for source, name in ((work / candidate.tool / "model.onnx", "model.onnx"), (onnx.file("tokenizer.json"), "tokenizer.json")):
-        shutil.copyfile(source, folder / name)
+    shutil.copyfile(work / candidate.tool / "model.onnx", folder / "model.onnx")
+    shutil.copyfile(onnx.file("tokenizer.json"), folder / "tokenizer.json")
     signature = read_signature(onnx.path)
     write_signature(folder, signature.model_copy(update={"session": candidate.session}))
     return Built(candidate=candidate, folder=folder)

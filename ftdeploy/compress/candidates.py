@@ -7,7 +7,7 @@ written), so nothing here is preferred: they are measured.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ftdeploy.signature import SessionOptions
 
@@ -28,7 +28,7 @@ class Candidate:
 
     name: str
     tool: str | None
-    session: SessionOptions = SessionOptions()
+    session: SessionOptions = field(default_factory=SessionOptions)
 
 
 FP32 = Candidate(name="fp32", tool=None)

@@ -17,7 +17,7 @@ from ftdeploy.errors import DependencyError
 Tool = Callable[[Path, Path, Path], None]
 
 
-def inc_dynamic(source: Path, config: Path, out: Path) -> None:
+def inc_dynamic(source: Path, _config: Path, out: Path) -> None:
     """Intel Neural Compressor, post-training dynamic int8, weights per channel."""
     _lend_onnx_mapping()
     from neural_compressor import PostTrainingQuantConfig, quantization

@@ -57,7 +57,7 @@ def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000) -> NoRetur
 
     Args:
         bundle: the bundle's folder.
-        host: address to listen on.
+        host: address or name to listen on.
         port: port to listen on.
 
     Raises:
@@ -76,13 +76,13 @@ def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000) -> NoRetur
             cause="ftdeploy was installed without its `serve` extra",
             fix="pip install 'ftdeploy[serve]'",
         )
-    check_port(host, port)
+    address = check_port(host, port)
     command = [sys.executable, "-m", "bentoml", "serve", os.fspath(bundle.resolve())]
-    os.execv(command[0], [*command, "--host", host, "--port", str(port)])  # noqa: S606  # a fixed program, no shell
+    os.execv(command[0], [*command, "--host", address, "--port", str(port)])  # noqa: S606  # a fixed program, no shell
 
 
-def check_port(host: str, port: int) -> None:
-    """Make sure that a port can be listened on.
+def check_port(host: str, port: int) -> str:
+    """Make sure that a port can be listened on, and give the host as an address, which is what BentoML takes.
 
     Raises:
         ServeError: it is taken, not allowed, or the host is not one of this machine.
@@ -92,6 +92,7 @@ def check_port(host: str, port: int) -> None:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
+            return str(probe.getsockname()[0])
     except (OSError, OverflowError) as error:
         raise ServeError(
             f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}",

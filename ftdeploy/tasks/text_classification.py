@@ -14,26 +14,31 @@ if TYPE_CHECKING:
     from ftdeploy.signature import Signature
 
 
+#: A label is learned against another, and each of the three splits wants a row of it.
+_FEWEST_LABELS = 2
+_FEWEST_ROWS = 3
+
+
 class TextClassification:
     """Single-label classification with a softmax over the labels."""
 
     name = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
-    metrics = ("accuracy", "macro_f1")
+    metrics: tuple[str, ...] = ("accuracy", "macro_f1")
     view = "labels"
 
     def check_labels(self, counts: Mapping[str, int]) -> None:
-        if len(counts) < 2:
+        if len(counts) < _FEWEST_LABELS:
             raise DataError(
                 f"the data holds one label only: {next(iter(counts), 'none at all')!r}",
                 cause="the label column is a constant, or a filter left one class",
                 fix="check `data.columns.label`, and that the source holds rows of every class",
             )
-        rare = {label: count for label, count in counts.items() if count < 3}
+        rare = {label: count for label, count in counts.items() if count < _FEWEST_ROWS}
         if rare:
             listed = ", ".join(f"{label!r} ({count})" for label, count in sorted(rare.items())[:10])
             raise DataError(
-                f"labels with fewer than 3 rows: {listed}",
+                f"labels with fewer than {_FEWEST_ROWS} rows: {listed}",
                 cause="each of train, validation and test wants at least one row of a label; often a typing error",
                 fix="correct or merge these labels, or remove their rows",
             )
@@ -54,15 +59,16 @@ class TextClassification:
     def predictions(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
         import numpy as np
 
-        return logits.argmax(axis=-1).astype(np.int64)
+        return np.asarray(logits.argmax(axis=-1), dtype=np.int64)
 
     def decode(self, logits: NDArray[np.float32], signature: Signature, *, top_k: int | None) -> list[Any]:
         scores = softmax(logits / signature.temperature)
         keep = len(signature.labels) if top_k is None else min(top_k, len(signature.labels))
-        answers = []
-        for row, order in zip(scores.tolist(), (-scores).argsort(axis=-1, kind="stable")[:, :keep].tolist(), strict=True):
-            answers.append([{"label": signature.labels[index], "score": row[index]} for index in order])
-        return answers
+        orders = (-scores).argsort(axis=-1, kind="stable")[:, :keep]
+        return [
+            [{"label": signature.labels[index], "score": row[index]} for index in order]
+            for row, order in zip(scores.tolist(), orders.tolist(), strict=True)
+        ]
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

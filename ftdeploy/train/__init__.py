@@ -53,12 +53,15 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
         for split in ("train", "validation")
     }
     network = _load_network(folder, chosen, labels, seed=seed)
-    precision = choose_precision(train.precision, where.name, network, rows["train"], train.batch_size, work)
+    precision = choose_precision(
+        train.precision, where.name, network, rows["train"], batch_size=train.batch_size, work=work
+    )
     progress.say(f"precision: {precision.name} ({precision.reason})")
 
     started = time.monotonic()
     trainer = build_trainer(
-        network, rows, chosen, train, tokenizer=tokenizer, seed=seed, device=where.name, precision=precision.name, work=work
+        network, rows, chosen, train, tokenizer=tokenizer, seed=seed, device=where.name, precision=precision.name,
+        work=work,
     )  # fmt: skip
     resumed = last_complete_checkpoint(work)
     if resumed is not None:
@@ -134,4 +137,3 @@ def _save(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Pat
     network.save_pretrained(out, safe_serialization=True)
     tokenizer.name_or_path = ""
     tokenizer.save_pretrained(out)
-

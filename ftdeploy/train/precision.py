@@ -29,8 +29,8 @@ class Precision:
     reason: str
 
 
-def choose_precision(wanted: str, device: str, network: PreTrainedModel, rows: list[dict[str, Any]], batch_size: int,
-                     work: Path) -> Precision:  # fmt: skip
+def choose_precision(wanted: str, device: str, network: PreTrainedModel, rows: list[dict[str, Any]], *,
+                     batch_size: int, work: Path) -> Precision:  # fmt: skip
     """The precision of the forward and backward passes.
 
     The choice is kept in ``work``: a run that resumes must go on in the precision it began with.
@@ -51,7 +51,8 @@ def choose_precision(wanted: str, device: str, network: PreTrainedModel, rows: l
     return chosen
 
 
-def _choose(wanted: str, device: str, network: PreTrainedModel, rows: list[dict[str, Any]], batch_size: int) -> Precision:
+def _choose(wanted: str, device: str, network: PreTrainedModel, rows: list[dict[str, Any]],
+            batch_size: int) -> Precision:  # fmt: skip
     import torch
 
     if wanted != "auto":
@@ -72,8 +73,9 @@ def _measure_gain(network: PreTrainedModel, rows: list[dict[str, Any]], batch_si
     from ftdeploy.train.trainer import collate
 
     trial = copy.deepcopy(network).train()
-    middle = sorted(rows, key=lambda row: len(row["input_ids"]))[max(0, len(rows) // 2 - batch_size // 2) :][:batch_size]
-    batch = collate(middle, pad_id=0)
+    by_length = sorted(rows, key=lambda row: len(row["input_ids"]))
+    start = max(0, len(rows) // 2 - batch_size // 2)
+    batch = collate(by_length[start : start + batch_size], pad_id=0)
 
     def step(dtype: torch.dtype | None) -> None:
         with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):

@@ -6,6 +6,7 @@ epoch sees its rows in another order than the undisturbed run.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 
@@ -34,7 +35,7 @@ class LengthGroupedBatches:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self._lengths) // self.batch_size)
+        return math.ceil(len(self._lengths) / self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = random.Random(f"{self._seed}/{self._epoch}")  # noqa: S311  # not for secrets

@@ -58,6 +58,8 @@ def collate(rows: Sequence[Row], *, pad_id: int) -> dict[str, torch.Tensor]:
 class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
     """The Trainer with length-grouped batches, layer-wise rates and a loss that must be a number."""
 
+    optimizer: torch.optim.Optimizer | None
+
     def __init__(self, *, settings: TrainSettings, pad_id: int, rows: Mapping[str, list[Row]], **kwargs: Any) -> None:
         self._settings = settings
         self.rows_seen = 0
@@ -74,14 +76,14 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
         batches = LengthGroupedBatches(
             [len(row["input_ids"]) for row in rows], batch_size=self._settings.batch_size, seed=self.args.seed
         )
-        loader = torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=self.data_collator)  # type: ignore[arg-type]  # a duck-typed sampler
+        loader = torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=self.data_collator)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]  # accelerate ships no types
 
     def create_optimizer(self) -> torch.optim.Optimizer:
         """AdamW with layer-wise learning rates."""
         if self.optimizer is None:
             self.optimizer = build_optimizer(self.model, self._settings)
-        return self.optimizer  # type: ignore[no-any-return]  # transformers ships no types
+        return self.optimizer
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """One step; stops where the loss is no number, instead of training on nonsense for hours."""
@@ -175,7 +177,7 @@ def build_trainer(network: PreTrainedModel, rows: Mapping[str, list[Row]], task:
 
 
 def stalled(log: Sequence[Mapping[str, Any]], metric: str, stopping: EarlyStopping) -> bool:
-    """Whether the last ``patience`` evaluations brought nothing; from the log alone, so that a resume changes nothing."""
+    """Whether the last ``patience`` evaluations brought nothing; from the log alone, so a resume changes nothing."""
     best, since = -math.inf, 0
     for value in (entry[metric] for entry in log if metric in entry):
         if value > best + stopping.min_delta:
@@ -199,7 +201,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers ships no ty
 
     def __init__(self) -> None:
         self._open = ExitStack()
-        self._advance: progress.Advance = lambda steps: None
+        self._advance: progress.Advance = lambda _steps: None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._advance = self._open.enter_context(progress.task("train", state.max_steps))
