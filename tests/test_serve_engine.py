@@ -1,0 +1,208 @@
+"""The states of a service: loading, ready, failed, stuck, draining; and where its traffic goes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import write_model_folder, write_source
+
+from ftdeploy.predictor import Encoded
+from ftdeploy.serve.app import App, create_app
+from ftdeploy.serve.engine import Engine, traffic_folder
+from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.model import Scored, bundle_digest, open_model
+from ftdeploy.serve.wire import Refusal
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "off")
+    write_model_folder(tmp_path / "src" / "model", serve={"timeout_seconds": 0.3})
+    return tmp_path / "src"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something has come about."""
+    while not condition():  # noqa: ASYNC110  # a state of another thread sets no event
+        await asyncio.sleep(0.01)
+
+
+def live(source: Path, scene: Callable[[Engine], Coroutine[Any, Any, None]]) -> None:
+    """Run a scene with an engine that was started."""
+
+    async def stage() -> None:
+        engine = Engine(source)
+        await engine.start()
+        try:
+            await scene(engine)
+        finally:
+            await engine.stop()
+
+    asyncio.run(stage())
+
+
+def test_it_is_loading_until_it_is_warm_and_refuses_meanwhile(source: Path) -> None:
+    """Readiness comes after the warm-up, never before."""
+
+    async def scene(engine: Engine) -> None:
+        assert engine.state() == "loading"
+        with pytest.raises(Refusal, match="loading") as caught:
+            engine.require_ready()
+        assert caught.value.status == 503
+        await engine.loaded()
+        assert engine.state() == "ready"
+        engine.require_ready()
+        (row,), (scored,) = await engine.ask(["superb"], "r1")
+        assert scored.answer[0]["label"] == "positive"
+        assert not row.truncated()
+
+    live(source, scene)
+
+
+def test_a_broken_model_is_failed_with_the_reason_and_the_process_lives(source: Path) -> None:
+    """Health can then tell why; an exit would only make BentoML start it again and again."""
+    (source / "model" / "model.onnx").write_bytes(b"not a model")
+
+    async def scene(engine: Engine) -> None:
+        await engine.loaded()
+        assert engine.state() == "failed"
+        with pytest.raises(Refusal, match=r"model\.onnx"):
+            engine.require_ready()
+
+    live(source, scene)
+
+
+def test_a_forward_pass_that_hangs_turns_readiness_off_until_it_comes_back(source: Path) -> None:
+    """A wedged session is seen, its request gets 503, and new ones are refused instead of queued."""
+    free = threading.Event()
+
+    async def scene(engine: Engine) -> None:
+        await engine.loaded()
+        assert engine.batcher is not None
+        run = engine.batcher._run
+
+        def hang(rows: Sequence[Encoded]) -> Sequence[Scored]:
+            free.wait(20)
+            return run(rows)
+
+        engine.batcher._run = hang
+        with pytest.raises(Refusal, match="no answer within") as caught:
+            await engine.ask(["good"], "r1")
+        assert caught.value.status == 503
+        await until(lambda: engine.state() == "stuck")
+        with pytest.raises(Refusal, match="stuck"):
+            engine.require_ready()
+        free.set()
+        await until(lambda: engine.state() == "ready")
+        await engine.ask(["good"], "r2")
+
+    live(source, scene)
+
+
+def test_long_texts_are_tokenised_off_the_event_loop(source: Path) -> None:
+    """A request of 100,000 characters does not make the others wait for its tokens."""
+    seen: list[int] = []
+
+    async def scene(engine: Engine) -> None:
+        await engine.loaded()
+        assert engine._predictor is not None
+        encode = engine._predictor.encode
+
+        def watched(texts: Sequence[str]) -> list[Encoded]:
+            seen.append(threading.get_ident())
+            return encode(texts)
+
+        engine._predictor.encode = watched  # type: ignore[method-assign]  # watched, not replaced
+        await engine.ask(["good"], "r1")
+        await engine.ask(["good " * 20_000], "r2")
+
+    live(source, scene)
+    assert seen[0] == threading.get_ident()
+    assert seen[1] != threading.get_ident()
+
+
+def test_draining_answers_what_is_in_flight_then_refuses_then_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Health turns bad at once, late arrivals are still taken for a moment, and the end waits for the last answer."""
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "off")
+    write_source(tmp_path / "src", serve={"drain_seconds": 0.05})
+    order: list[str] = []
+
+    async def stage(app: App) -> None:
+        await app.start()
+        await app.engine.loaded()
+        ended = asyncio.Event()
+        app._in_flight += 1  # a request that is being answered
+
+        def end() -> None:
+            order.append("ended")
+            ended.set()
+
+        app.drain(end)
+        assert app.engine.state() == "draining"
+        app.engine.require_ready()
+        await until(lambda: app.engine.refusing)
+        with pytest.raises(Refusal, match="draining"):
+            app.engine.require_ready()
+        await asyncio.sleep(0.1)
+        order.append("answered")
+        app._in_flight -= 1
+        app._idle.set()
+        await ended.wait()
+        await app.stop()
+
+    async def run() -> None:
+        await stage(create_app(tmp_path / "src"))
+
+    asyncio.run(run())
+    assert order == ["answered", "ended"]
+
+
+def test_traffic_goes_beside_the_bundle_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundle itself is sealed and never written."""
+    monkeypatch.delenv("FTDEPLOY_TRAFFIC", raising=False)
+    assert traffic_folder(tmp_path / "bundle" / "src") == tmp_path / "traffic"
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "~/elsewhere")
+    assert traffic_folder(tmp_path) == Path.home() / "elsewhere"
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "OFF")
+    assert traffic_folder(tmp_path) is None
+
+
+def test_the_digest_is_the_bundles_and_outside_of_one_the_models(source: Path) -> None:
+    """A bundle that is being developed has a name too."""
+    outside = bundle_digest(source)
+    assert len(outside) == 64
+    (source.parent / "artifact.json").write_text('{"digest": "abc"}', encoding="utf-8")
+    assert bundle_digest(source) == "abc"
+    (source.parent / "artifact.json").write_text("{}", encoding="utf-8")
+    assert bundle_digest(source) == outside
+
+
+def test_lanes_share_the_processors(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two passes at a time on four processors get two threads each; a stated number of threads is taken as it is."""
+    monkeypatch.setattr("ftdeploy.serve.model.processors", lambda: 4)
+
+    def threads(limits: Limits) -> int:
+        return int(open_model(source / "model", limits).session.get_session_options().intra_op_num_threads)
+
+    assert threads(Limits(lanes=2)) == 2
+    assert threads(Limits(lanes=8)) == 1
+    assert threads(Limits(threads=3)) == 3
+
+
+def test_the_engine_can_be_stopped_while_it_loads(source: Path) -> None:
+    """A service that is told to end early ends, and nothing starts to answer behind its back."""
+    engines: list[Engine] = []
+
+    async def scene(engine: Engine) -> None:
+        assert engine.state() == "loading"
+        engines.append(engine)
+
+    live(source, scene)
+    assert engines[0].state() == "loading"
