@@ -23,7 +23,7 @@ from ftdeploy.errors import DependencyError
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import DataSettings, ModelSettings, MonitorSettings, PackageSettings, ServeSettings
 from ftdeploy.serve import RUNTIME, RUNTIME_REQUIREMENTS
-from ftdeploy.signature import read_signature, write_signature
+from ftdeploy.signature import Signature, read_signature, write_signature
 from ftdeploy.sources import describe
 from ftdeploy.stage import Facts, stage
 from ftdeploy.tasks import TASKS
@@ -55,9 +55,8 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
         shutil.copyfile(compressed.file(file), folder / file)
     for file in ("report.json", "report.html"):
         shutil.copyfile(report.file(file), folder / file)
-    signature = read_signature(compressed.path)
-    traffic = {key: value for key, value in monitor.traffic.model_dump().items() if value is not None}
-    write_signature(folder, signature.model_copy(update={"serve": serve.model_dump(), "traffic": traffic}))
+    limits = {"serve": serve.model_dump(), "traffic": monitor.traffic.model_dump()}
+    write_signature(folder, Signature.model_validate(read_signature(compressed.path).model_dump() | limits))
     _write_drift_reference(folder, dataset, task, package, seed)
     sbom = bill_of_materials(name, sha256_file(folder / "model.onnx"), requirements)
     (folder / "sbom.json").write_text(json.dumps(sbom, indent=1) + "\n", encoding="utf-8")
@@ -101,7 +100,7 @@ def _build(context: Path, name: str, version: str, requirements: dict[str, str],
     document = {
         "service": "service:Model",
         "name": name,
-        "description": "file:" + os.fspath(context / "model" / "model_card.md"),
+        "description": "file:model/model_card.md",  # below the build context; BentoML allows no other place
         "include": ["**"],
         "python": {"packages": [f"{n}=={v}" for n, v in requirements.items()], "lock_packages": False},
     }
