@@ -32,7 +32,7 @@ def by_length(lengths: Sequence[int], *, tokens: int, rows: int = 64) -> Iterato
         yield batch
 
 
-def with_oldest(lengths: Sequence[int], *, tokens: int, rows: int = 64, call: int = 32) -> list[int]:
+def with_oldest(lengths: Sequence[int], *, tokens: int, rows: int = 64, call: int = 8) -> list[int]:
     """Indices of the next batch of a queue: the row that waits longest, and those that cost little beside it.
 
     A row joins when that adds fewer padded tokens than a forward pass of its own would cost. The oldest row is always
@@ -42,7 +42,8 @@ def with_oldest(lengths: Sequence[int], *, tokens: int, rows: int = 64, call: in
         lengths: tokens of each waiting row, oldest first; not empty.
         tokens: budget of padded tokens (rows x longest); the oldest row goes even when it alone is above it.
         rows: most rows in a batch.
-        call: what one forward pass costs beside its tokens, in tokens.
+        call: what one forward pass costs beside its tokens, in tokens. Measured on one processor thread with a
+            six-layer int8 encoder: about 8 (of 8, 16, 32, 64 it gave most texts per second).
     """
     first = longest = lengths[0]
     batch = [0]

@@ -18,7 +18,14 @@ from tiny import MAX_LENGTH, write_source
 from ftdeploy.serve.app import App, create_app
 from ftdeploy.serve.traffic import read_segment
 
-LIMITS = {"max_body_bytes": 20_000, "max_texts": 8, "max_chars": 1000, "max_queue": 16, "timeout_seconds": 5.0}
+LIMITS = {
+    "max_body_bytes": 20_000,
+    "max_texts": 8,
+    "max_chars": 1000,
+    "max_queue": 16,
+    "timeout_seconds": 5.0,
+    "lanes": 1,
+}
 
 
 class Client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from ftdeploy.predictor import Encoded
 from ftdeploy.serve.app import App, create_app
 from ftdeploy.serve.engine import Engine, traffic_folder
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.model import Scored, bundle_digest, open_model
+from ftdeploy.serve.model import Scored, bundle_digest, open_model, plan_lanes
 from ftdeploy.serve.wire import Refusal
 
 
@@ -164,6 +165,30 @@ def test_draining_answers_what_is_in_flight_then_refuses_then_ends(
     assert order == ["answered", "ended"]
 
 
+def test_the_handlers_of_signals_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the end the process reacts to signals as before."""
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "off")
+    write_source(tmp_path / "src")
+    calls: list[int] = []
+
+    def servers_own(number: int, frame: object) -> None:  # noqa: ARG001  # the signature of a handler
+        calls.append(number)
+
+    async def run() -> None:
+        app = create_app(tmp_path / "src")
+        await app.start()
+        assert signal.getsignal(signal.SIGTERM) is not servers_own
+        await app.stop()
+        assert signal.getsignal(signal.SIGTERM) is servers_own
+
+    before = signal.signal(signal.SIGTERM, servers_own)
+    try:
+        asyncio.run(run())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert calls == []
+
+
 def test_traffic_goes_beside_the_bundle_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundle itself is sealed and never written."""
     monkeypatch.delenv("FTDEPLOY_TRAFFIC", raising=False)
@@ -184,16 +209,21 @@ def test_the_digest_is_the_bundles_and_outside_of_one_the_models(source: Path) -
     assert bundle_digest(source) == outside
 
 
-def test_lanes_share_the_processors(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two passes at a time on four processors get two threads each; a stated number of threads is taken as it is."""
+def test_threads_become_lanes_on_processors_and_stay_together_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One lane for each thread unless stated; a stated number of lanes shares the threads."""
     monkeypatch.setattr("ftdeploy.serve.model.processors", lambda: 4)
+    assert plan_lanes(Limits(), on_cpu=True) == (4, 1)
+    assert plan_lanes(Limits(lanes=2), on_cpu=True) == (2, 2)
+    assert plan_lanes(Limits(threads=3), on_cpu=True) == (3, 1)
+    assert plan_lanes(Limits(lanes=8), on_cpu=True) == (8, 1)
+    assert plan_lanes(Limits(), on_cpu=False) == (1, 4)
 
-    def threads(limits: Limits) -> int:
-        return int(open_model(source / "model", limits).session.get_session_options().intra_op_num_threads)
 
-    assert threads(Limits(lanes=2)) == 2
-    assert threads(Limits(lanes=8)) == 1
-    assert threads(Limits(threads=3)) == 3
+def test_the_session_has_the_threads_of_one_lane(source: Path) -> None:
+    """ONNX Runtime is told, so that lanes do not fight for processors."""
+    predictor, lanes = open_model(source / "model", Limits(threads=6, lanes=2))
+    assert lanes == 2
+    assert predictor.session.get_session_options().intra_op_num_threads == 3
 
 
 def test_the_engine_can_be_stopped_while_it_loads(source: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -69,6 +70,7 @@ class App:
         self._idle = asyncio.Event()
         self._shed = 0
         self._draining: asyncio.Task[None] | None = None
+        self._caught: dict[int, Callable[..., Any]] = {}
         self._routes = self._make_routes()
 
     async def start(self) -> None:
@@ -78,10 +80,13 @@ class App:
 
     async def stop(self) -> None:
         """Answer what waits, seal the traffic, let go of everything."""
+        self._release_signals()
         await self.engine.stop()
 
     def _catch_signals(self) -> None:
-        """Drain before the server's own handler closes the socket: first refuse, answer the rest, then go."""
+        """Drain before the server's own handler closes the socket."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             server = signal.getsignal(number)
@@ -95,6 +100,11 @@ class App:
                     loop.call_soon_threadsafe(self.drain, lambda: server(signum, None))
 
             signal.signal(number, begin)
+            self._caught[number] = server
+
+    def _release_signals(self) -> None:
+        while self._caught:
+            signal.signal(*self._caught.popitem())
 
     def drain(self, then: Callable[[], object]) -> None:
         """End well: health turns bad and connections are closed after their answer; a moment later new questions are

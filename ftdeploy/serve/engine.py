@@ -89,7 +89,7 @@ class Engine:
         began = time.monotonic()
         name = self.signature.name
         try:
-            predictor = await asyncio.to_thread(open_model, self.folder / "model", self.limits)
+            predictor, lanes = await asyncio.to_thread(open_model, self.folder / "model", self.limits)
         except FtdeployError as error:
             self.failure = error.what
             log.error("%s cannot be served: %s. %s. %s", name, error.what, error.cause, error.fix)  # noqa: TRY400  # three parts say more than a traceback
@@ -103,7 +103,7 @@ class Engine:
             forward_of(predictor),
             tokens=self.limits.batch_tokens,
             rows=self.limits.batch_rows,
-            lanes=self.limits.lanes,
+            lanes=lanes,
             max_queue=self.limits.max_queue,
         )
         gc.collect()

@@ -27,8 +27,8 @@ class Limits:
         drain_seconds: after SIGTERM, how long questions that were on their way are still taken.
         batch_tokens: budget of padded tokens in one forward pass.
         batch_rows: most rows in one forward pass.
-        threads: threads of one forward pass; 0 divides the processors among the lanes.
-        lanes: forward passes at the same time, on one copy of the weights.
+        threads: threads of ONNX Runtime over all lanes; 0 takes the processors this process may use.
+        lanes: forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one.
     """
 
     max_body_bytes: int = 2_000_000
@@ -41,10 +41,10 @@ class Limits:
     batch_tokens: int = 2048
     batch_rows: int = 64
     threads: int = 0
-    lanes: int = 1
+    lanes: int = 0
 
 
-_MAY_BE_ZERO = frozenset({"threads", "drain_seconds"})
+_MAY_BE_ZERO = frozenset({"threads", "lanes", "drain_seconds"})
 
 
 def read_limits(stated: Mapping[str, float], environment: Mapping[str, str] | None = None) -> Limits:
