@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -11,14 +12,29 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ftdeploy.errors import ConfigError, Problem, did_you_mean
 
-Lines = dict[tuple[str | int, ...], int]
+#: Where each key stands; None for one that `--set` gave.
+Lines = dict[tuple[str | int, ...], int | None]
 M = TypeVar("M", bound="Section")
+
+#: More keys than this are no recipe: aliases of aliases multiply.
+_MOST_KEYS = 20_000
+#: What PyYAML raises beside its own errors: for dates and numbers that are none (2020-99-99, `!!int x`), and for
+#: thousands of open brackets.
+_YAML_FAULTS = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 class Section(BaseModel):
     """Base of every part of a recipe or a suite: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+
+class NestedError(ValueError):
+    """Raised in a validator when a document that a document names is wrong: its problems stand beside the others."""
+
+    def __init__(self, error: ConfigError) -> None:
+        super().__init__(error.what)
+        self.problems = error.problems
 
 
 def read_yaml(path: Path, *, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], Lines]:
@@ -34,24 +50,23 @@ def read_yaml(path: Path, *, overrides: Iterable[str] = ()) -> tuple[dict[str, A
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{path} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8 text'}",
+            f"{path} cannot be read: {_unread(error)}",
             cause="the path is wrong, or the file is not a text file",
             fix="give the path of a YAML file; `ftdeploy init` writes one to start from",
         ) from error
     lines: Lines = {}
     problems: list[Problem] = []
     try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
+        # The loader in Python: the one in C ends the whole process when brackets are nested deeply.
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None:
             _collect_lines(node, (), lines, problems)
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    except _YAML_FAULTS as error:
         raise ConfigError(
-            f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}",
+            f"{path} is not valid YAML{_fault(error)}",
             cause="indentation, a missing colon, or a quote that is not closed",
             fix="look at that line; text with a colon or a # in it wants quotes",
         ) from error
@@ -59,7 +74,7 @@ def read_yaml(path: Path, *, overrides: Iterable[str] = ()) -> tuple[dict[str, A
         problems.append(Problem(path="(document)", message="a mapping of sections is expected", line=1))
         data = {}
     for setting in overrides:
-        problems += _override(data, setting)
+        problems += _override(data, setting, lines)
     if problems:
         raise _config_error(path, problems)
     return data, lines
@@ -81,7 +96,24 @@ def parse(model: type[M], data: Mapping[str, Any], *, path: Path, lines: Lines, 
     try:
         return model.model_validate(data, context={"folder": path.parent} | (context or {}))
     except ValidationError as error:
-        raise _config_error(path, [_problem(model, item, lines) for item in error.errors()]) from error
+        found = [problem for item in error.errors() for problem in _problems(model, item, lines)]
+        raise _config_error(path, found) from error
+
+
+def _fault(error: Exception) -> str:
+    """Where PyYAML stopped, why, and what it was in the middle of."""
+    mark, start = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    context = f", {getattr(error, 'context', None)} that begins on line {start.line + 1}" if start else ""
+    return f"{where}: {reason}{context}"
+
+
+def _unread(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return f"it is not UTF-8 text (line {line}, byte {error.start + 1})"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _config_error(path: Path, problems: Sequence[Problem]) -> ConfigError:
@@ -96,6 +128,8 @@ def _config_error(path: Path, problems: Sequence[Problem]) -> ConfigError:
 
 def _collect_lines(node: yaml.Node, path: tuple[str | int, ...], lines: Lines, problems: list[Problem]) -> None:
     lines.setdefault(path, node.start_mark.line + 1)
+    if len(lines) > _MOST_KEYS:
+        raise ValueError(f"more than {_MOST_KEYS} keys, or aliases that multiply")
     if isinstance(node, yaml.MappingNode):
         for key_node, value in node.value:
             here = (*path, str(key_node.value))
@@ -112,13 +146,14 @@ def _collect_lines(node: yaml.Node, path: tuple[str | int, ...], lines: Lines, p
             _collect_lines(item, (*path, index), lines, problems)
 
 
-def _override(data: dict[str, Any], setting: str) -> list[Problem]:
+def _override(data: dict[str, Any], setting: str, lines: Lines) -> list[Problem]:
     name, separator, value = setting.partition("=")
     if not separator or not name.strip():
         return [Problem(path=setting, message="--set wants section.key=value")]
     *parents, last = name.strip().split(".")
     here: Any = data
-    for parent in parents:
+    for depth, parent in enumerate(parents):
+        lines.setdefault(tuple(parents[: depth + 1]), None)
         if here.get(parent) is None:
             here[parent] = {}
         here = here[parent]
@@ -126,9 +161,21 @@ def _override(data: dict[str, Any], setting: str) -> list[Problem]:
             return [Problem(path=name, message=f"--set goes through {parent!r}, which is not a section")]
     try:
         here[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+        _forget_lines(lines, (*parents, last), value)
+    except _YAML_FAULTS:
         return [Problem(path=name, message=f"--set value {value!r} is not valid YAML", hint="quote it")]
     return []
+
+
+def _forget_lines(lines: Lines, path: tuple[str, ...], value: str) -> None:
+    """What `--set` gave stands on no line of the file."""
+    for inside in [place for place in lines if place[: len(path)] == path]:
+        del lines[inside]
+    given: Lines = {}
+    node = yaml.compose(value, Loader=yaml.SafeLoader)
+    if node is not None:
+        _collect_lines(node, path, given, [])
+    lines.update(dict.fromkeys((path, *given)))
 
 
 def _dotted(location: Iterable[str | int]) -> str:
@@ -136,6 +183,19 @@ def _dotted(location: Iterable[str | int]) -> str:
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+def _problems(model: type[BaseModel], item: Any, lines: Lines) -> list[Problem]:
+    """One problem; or several, when the fault is a document that this one names."""
+    problem = _problem(model, item, lines)
+    nested = item.get("ctx", {}).get("error")
+    if not isinstance(nested, NestedError) or not nested.problems:
+        return [problem]
+    file = str(nested).partition(":")[0]
+    return [
+        Problem(path=problem.path, line=problem.line, message=f"{file}: {inner.where}{inner.message}", hint=inner.hint)
+        for inner in nested.problems
+    ]
 
 
 def _problem(model: type[BaseModel], item: Any, lines: Lines) -> Problem:
@@ -157,13 +217,17 @@ def _problem(model: type[BaseModel], item: Any, lines: Lines) -> Problem:
         message = f"{item['ctx']['tag']!r} is not one of {item['ctx']['expected_tags']}"
         hint = did_you_mean(item["ctx"]["tag"], [tag.strip(" '") for tag in item["ctx"]["expected_tags"].split(",")])
     elif item["type"] == "literal_error":
-        message = f"{item['input']!r} is not one of {item['ctx']['expected']}"
+        message = f"{reprlib.repr(item['input'])} is not one of {item['ctx']['expected']}"
         known = [part.strip(" '") for part in item["ctx"]["expected"].replace(" or ", ", ").split(",")]
         hint = did_you_mean(str(item["input"]), known) if isinstance(item["input"], str) else ""
     else:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] != "value_error" and not isinstance(item["input"], Mapping):
-            message += f", not {item['input']!r}"
+            message += f", not {reprlib.repr(item['input'])}"
+        if item["type"] == "string_type" and isinstance(item["input"], (bool, int, float)):
+            hint = "YAML reads yes, no, on, off, and digits, as no text: put it in quotes"
+    if location in lines and lines[location] is None:
+        message += " (given with --set)"
     return Problem(path=_dotted(location) or "(document)", message=message, line=line, hint=hint)
 
 

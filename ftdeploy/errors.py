@@ -50,10 +50,13 @@ class Problem:
     line: int | None = None
     hint: str = ""
 
+    @property
+    def where(self) -> str:
+        """Line and path, as they stand before the message."""
+        return (f"line {self.line}: " if self.line is not None else "") + f"{self.path}: "
+
     def __str__(self) -> str:
-        where = f"line {self.line}: " if self.line is not None else ""
-        hint = f" ({self.hint})" if self.hint else ""
-        return f"{where}{self.path}: {self.message}{hint}"
+        return f"{self.where}{self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 class ConfigError(FtdeployError):
@@ -67,6 +70,7 @@ class ConfigError(FtdeployError):
         self.problems = tuple(problems)
 
     def as_dict(self) -> dict[str, object]:
+        """The error as plain data, with every problem."""
         listed = [{"path": p.path, "line": p.line, "message": p.message, "hint": p.hint} for p in self.problems]
         return super().as_dict() | {"problems": listed}
 

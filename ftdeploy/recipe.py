@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from ftdeploy.document import Section, parse, read_yaml
-from ftdeploy.errors import did_you_mean
-from ftdeploy.suite import Suite, load_suite
+from ftdeploy.document import NestedError, Section, parse, read_yaml
+from ftdeploy.errors import ConfigError, did_you_mean
+from ftdeploy.suite import Suite, known_metric, load_suite
 from ftdeploy.tasks import TASKS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -36,7 +36,11 @@ CandidateName = Literal[
 
 def _relative(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
-    return path.expanduser() if folder is None or path.expanduser().is_absolute() else Path(folder) / path
+    try:
+        place = path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}") from None  # ~name of nobody
+    return place if folder is None or place.is_absolute() else Path(folder) / place
 
 
 def _known_task(name: str) -> str:
@@ -45,6 +49,7 @@ def _known_task(name: str) -> str:
     return name
 
 
+MetricName = Annotated[str, AfterValidator(known_metric)]
 TaskName = Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"enum": sorted(TASKS)})]
 RecipePath = Annotated[Path, AfterValidator(_relative)]
 
@@ -271,7 +276,7 @@ class CompressSettings(Section):
 
     objective: Literal["fastest", "smallest"] = "fastest"
     """What is best among the candidates that keep the metric."""
-    max_drop: Mapping[str, Annotated[float, Field(ge=0, lt=1)]] = {"accuracy": 0.01}
+    max_drop: Mapping[MetricName, Annotated[float, Field(ge=0, lt=1)]] = {"accuracy": 0.01}
     """Per metric, how much less than fp32 a candidate may score on the validation rows."""
     candidates: tuple[CandidateName, ...] | Literal["auto"] = "auto"
     """Which ones to try; `auto` tries all. fp32 is always measured beside them."""
@@ -294,7 +299,10 @@ class ValidateSettings(Section):
     @classmethod
     def _load(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, str):
-            return load_suite(_relative(Path(value), info))
+            try:
+                return load_suite(_relative(Path(value), info))
+            except ConfigError as error:
+                raise NestedError(error) from error
         return value
 
 
@@ -403,8 +411,8 @@ def load_recipe(path: Path, *, overrides: Iterable[str] = ()) -> Recipe:
 def dump_section(section: object) -> Any:
     """A section (or a scalar of the recipe) as plain JSON data, defaults filled in; for manifests and keys.
 
-    Paths are left as the recipe gives them when they lie below the working directory, so that a key does not hold
-    the name of somebody's home.
+    Of a path only its name is kept, so that a key does not hold somebody's home; what lies there is identified by
+    its content (``outside`` of a stage).
     """
     if isinstance(section, BaseModel):
         return {name: dump_section(getattr(section, name)) for name in type(section).model_fields}
