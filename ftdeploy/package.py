@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import yaml
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact, sha256_file
 from ftdeploy.bill import bill_of_materials, pinned
+from ftdeploy.child import run_module
 from ftdeploy.dataset import read_profile, read_split
 from ftdeploy.drift import compute_reference, write_reference
 from ftdeploy.errors import DependencyError
@@ -25,7 +25,7 @@ from ftdeploy.recipe import DataSettings, ModelSettings, MonitorSettings, Packag
 from ftdeploy.serve import RUNTIME, RUNTIME_REQUIREMENTS
 from ftdeploy.signature import Signature, read_signature, write_signature
 from ftdeploy.sources import describe
-from ftdeploy.stage import Facts, stage
+from ftdeploy.stage import Facts, out_of_space, stage
 from ftdeploy.tasks import TASKS
 from ftdeploy.verdict import Report, read_report, refuse
 
@@ -105,19 +105,20 @@ def _build(context: Path, name: str, version: str, requirements: dict[str, str],
         "python": {"packages": [f"{n}=={v}" for n, v in requirements.items()], "lock_packages": False},
     }
     bentofile.write_text(yaml.safe_dump(document), encoding="utf-8")
-    command = [sys.executable, "-m", "bentoml", "build", "--version", version]
-    command += ["-f", os.fspath(bentofile), os.fspath(context)]
-    environment = os.environ | {
+    environment = {
         "BENTOML_HOME": os.fspath(home),
         "BENTOML_DO_NOT_TRACK": "True",
         "PYTHONDONTWRITEBYTECODE": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  # our own paths
+    arguments: list[str | Path] = ["build", "--version", version, "-f", bentofile, context]
+    found = run_module("bentoml", arguments, environment=environment)
     built = home / "bentos" / name / version
     if found.returncode != 0 or not (built / "bento.yaml").is_file():
         lines = (found.stderr + found.stdout).strip().splitlines() or ["it said nothing"]
         errors = [line for line in lines if "rror" in line] or lines
+        if out_of_space(out):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(out))
         raise DependencyError(
             f"BentoML could not build the bundle: {errors[0][:300]}",
             cause="bentoml is not installed, or is of a version that this ftdeploy does not know",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from ftdeploy.artifact import MANIFEST, Artifact, Kind, open_artifact
 from ftdeploy.compress import compress
@@ -59,12 +60,11 @@ def run_recipe(recipe: Recipe, out: Path, *, until: str | None = None,
     return artifacts
 
 
-def _locked(out: Path) -> FileLock:
-    """The folder's lock, held; the operating system drops it with the process, however that ends."""
+def _locked(out: Path) -> AcquireReturnProxy[Any]:
+    """The folder's lock, held until the block ends; the system drops it with the process, however that ends."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".lock")
-        lock.acquire(timeout=0)
+        return FileLock(out / ".lock").acquire(timeout=0)
     except Timeout as error:
         raise LockedError(
             f"another run is at work in {out}",
@@ -77,7 +77,6 @@ def _locked(out: Path) -> FileLock:
             cause="no permission, a file in the way, or a full or read-only disk",
             fix="give another folder with --out",
         ) from error
-    return lock
 
 
 def _retire(bundle: Path) -> None:

@@ -17,6 +17,7 @@ import errno
 import hashlib
 import inspect
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from ftdeploy.artifact import Artifact, Fact, Kind, open_artifact, recover, seal, verify
-from ftdeploy.errors import ArtifactError, StageContractError, StorageError
+from ftdeploy.errors import ArtifactError, FtdeployError, StageContractError, StorageError
 from ftdeploy.recipe import Recipe, dump_section
 
 Facts = Mapping[str, Fact]
@@ -33,6 +34,7 @@ Body = Callable[..., Facts]
 
 _FOLDERS = frozenset({"out", "work"})
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_NO_ROOM = 64 * 1024  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +169,13 @@ def run_stage(stage: Stage, recipe: Recipe, inputs: Mapping[Kind, Artifact], tar
             settings=_sections(stage, recipe),
             facts=facts,
         )
-    except OSError as error:
-        if error.errno not in _OUT_OF_SPACE:
+    except FtdeployError:
+        raise
+    except Exception as error:
+        if not out_of_space(target.parent, error):
             raise
         raise StorageError(
-            f"{stage.name} could not write below {target.parent}: {error.strerror}",
+            f"{stage.name} could not write below {target.parent}: {getattr(error, 'strerror', None) or error}",
             cause="the disk or the quota is full, or the file system is read-only",
             fix=f"free space (`df -h {target.parent}`) and run again; finished stages are kept",
         ) from error
@@ -180,6 +184,24 @@ def run_stage(stage: Stage, recipe: Recipe, inputs: Mapping[Kind, Artifact], tar
         shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(work, ignore_errors=True)
     return Outcome(artifact=artifact, skipped=False)
+
+
+def out_of_space(folder: Path, error: BaseException | None = None) -> bool:
+    """Whether a failure is the disk's: the error says so, or there is no room left.
+
+    torch and safetensors raise classes of their own when the disk is full, some without saying why.
+
+    Args:
+        folder: an existing folder on that disk.
+        error: what was raised, if anything was.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _OUT_OF_SPACE:
+            return True
+        if any(os.strerror(number) in str(error) for number in _OUT_OF_SPACE[:2]):
+            return True
+        error = error.__cause__ or error.__context__
+    return shutil.disk_usage(folder).free < _NO_ROOM
 
 
 def _sections(stage: Stage, recipe: Recipe) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from pathlib import Path
 
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact
+from ftdeploy.child import run_module
 from ftdeploy.compress.candidates import Candidate
 from ftdeploy.signature import read_signature, write_signature
+from ftdeploy.stage import out_of_space
 
 #: Tools that run at once. Each loads its framework for seconds on one processor.
 AT_ONCE = 2
@@ -60,22 +62,29 @@ def _run_tool(tool: str, source: Path, config: Path, folder: Path) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     made = folder / "unfinished.onnx"
-    command = [sys.executable, "-m", "ftdeploy.compress.worker", tool, *map(os.fspath, (source, config, made))]
+    # Absolute, because the child has a working directory of its own: the tools write into it.
+    arguments: list[str | Path] = [tool, *(path.resolve() for path in (source, config, made))]
     try:
-        # The tools write into the working directory.
-        found = subprocess.run(  # noqa: S603  # our own module with our own paths
-            command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False
-        )
+        found = run_module("ftdeploy.compress.worker", arguments, cwd=folder, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         return f"took longer than {TIMEOUT} s"
     (folder / "log.txt").write_text(found.stdout + found.stderr, encoding="utf-8")
-    if found.returncode != 0:
-        lines = found.stderr.strip().splitlines() or ["it said nothing"]
-        return f"exit status {found.returncode}: {lines[-1][:300]}"
-    if not made.is_file() or not made.stat().st_size:
+    if found.returncode == 0 and made.is_file() and made.stat().st_size:
+        made.rename(done)
+        return ""
+    if out_of_space(folder):
+        # Not this candidate's fault; without it, a full disk would choose the model.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder))
+    return _reason(found)
+
+
+def _reason(found: subprocess.CompletedProcess[str]) -> str:
+    if found.returncode == 0:
         return "ended without an error and without a model"
-    made.rename(done)
-    return ""
+    if found.returncode < 0:
+        return f"killed by signal {-found.returncode} (9 is often the system, out of memory)"
+    lines = found.stderr.strip().splitlines() or ["it said nothing"]
+    return f"exit status {found.returncode}: {lines[-1][:300]}"
 
 
 def _folder(candidate: Candidate, reason: str, onnx: Artifact, work: Path) -> Built:

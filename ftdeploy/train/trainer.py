@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -106,14 +107,21 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
             state = type(self.state).load_from_json(str(resumed / "trainer_state.json"))
             if stalled(state.log_history, self.args.metric_for_best_model, stopping):
                 self.args.num_train_epochs = math.ceil(state.epoch)
-        self.train(resume_from_checkpoint=str(resumed) if resumed else None)
+        with warnings.catch_warnings():
+            # It falls back on the numbers in the folders' names, which is what is wanted.
+            warnings.filterwarnings("ignore", "mtime may not be reliable", UserWarning)
+            self.train(resume_from_checkpoint=str(resumed) if resumed else None)
 
     def history(self) -> list[dict[str, Any]]:
-        """What was logged: loss, learning rate and validation metrics by step; nothing that depends on a clock."""
+        """What was logged: loss, learning rate and validation metrics by step; nothing that depends on a clock.
+
+        The Trainer's last entry is left out: its mean loss counts only the steps since a resume.
+        """
         timed = ("runtime", "per_second", "flos")
         return [
             {name: value for name, value in entry.items() if not name.endswith(timed)}
             for entry in self.state.log_history
+            if "train_runtime" not in entry
         ]
 
 
@@ -209,6 +217,10 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers ships no ty
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._advance(1)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # The loss since the last entry is not part of a checkpoint; logged here, nothing of it is lost by a resume.
+        control.should_log = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
