@@ -132,7 +132,7 @@ class Source(Origin):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
-            b"".decode(value)  # unlike lookup, this refuses codecs that are not of text, as base64
+            " ".encode(value)  # unlike lookup, this refuses codecs that are not of text, as base64
             return codecs.lookup(value).name
         except LookupError:
             raise ValueError(f"{value!r} is not an encoding; often used: utf-8, cp1252, iso-8859-1, utf-16") from None
@@ -205,6 +205,16 @@ class DataSettings(Section):
     """Columns to report metrics by, beside text length (which is always there)."""
     limit: int | None = Field(default=None, ge=10)
     """Take a seeded sample of this many rows: for trying things out."""
+
+    @field_validator("labels")
+    @classmethod
+    def _different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for name in value if value.count(name) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands twice")
+        if len(value) == 1:
+            raise ValueError(f"{value[0]!r} is the only one; at least two are wanted, or none to take those found")
+        return value
 
     @field_validator("slices")
     @classmethod
@@ -285,8 +295,8 @@ class CompressSettings(Section):
     fp32 is left only for something at least this many times as good."""
     rows: int = Field(default=512, ge=32)
     """Rows in the timing batches."""
-    rounds: int = Field(default=5, ge=3)
-    """Alternating timing rounds; medians count."""
+    rounds: int = Field(default=7, ge=3)
+    """Alternating timing rounds. The best round of each candidate decides, medians are reported."""
 
 
 class ValidateSettings(Section):
