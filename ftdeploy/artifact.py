@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -125,11 +126,19 @@ def walk_files(folder: Path) -> Iterator[tuple[str, Path]]:
     Python's ``__pycache__`` does not count: serving a bundle writes it beside the service's source.
 
     Raises:
-        ArtifactError: there is a symbolic link; an artifact holds its content and points nowhere.
+        ArtifactError: there is a symbolic link (an artifact holds its content and points nowhere), or a name that is
+            not UTF-8.
     """
     for path in sorted(folder.rglob("*")):
-        if "__pycache__" in path.parts:
+        name = path.relative_to(folder).as_posix()
+        if "__pycache__" in name.split("/"):
             continue
+        if not name.isprintable():
+            raise ArtifactError(
+                f"{folder} holds a file with an unprintable name, {name!a}",
+                cause="it is not UTF-8 or holds control characters; ftdeploy makes no such file",
+                fix="remove or rename it",
+            )
         if path.is_symlink():
             raise ArtifactError(
                 f"{path} is a symbolic link",
@@ -137,7 +146,7 @@ def walk_files(folder: Path) -> Iterator[tuple[str, Path]]:
                 fix="replace the link by the file it points to",
             )
         if path.is_file() and path != folder / MANIFEST:
-            yield path.relative_to(folder).as_posix(), path
+            yield name, path
 
 
 def hash_folder(folder: Path) -> tuple[str, dict[str, str]]:
@@ -171,6 +180,17 @@ def check_layout(kind: Kind, files: Mapping[str, Path], *, made_by: str) -> None
         )
 
 
+def _check_facts(facts: Mapping[str, Fact], *, made_by: str) -> None:
+    odd = {name: value for name, value in facts.items() if not isinstance(value, (str, int, float))}
+    odd |= {name: value for name, value in facts.items() if isinstance(value, float) and not math.isfinite(value)}
+    if odd:
+        raise StageContractError(
+            f"{made_by} returned facts that no manifest can hold: {odd}",
+            cause="facts are finite numbers, truth values and texts",
+            fix="report this as a bug of ftdeploy; nothing was kept of the stage's output",
+        )
+
+
 def _canonical(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
@@ -182,10 +202,11 @@ def seal(folder: Path, *, target: Path, kind: Kind, made_by: str, made_from: tup
     An older artifact at ``target`` is replaced; a crash between the two renames is mended by `recover`.
 
     Raises:
-        StageContractError: the folder does not fit the layout of ``kind``.
+        StageContractError: the folder does not fit the layout of ``kind``, or a fact is not a plain value.
         OSError: the disk refused; ``target`` is then as it was before.
     """
     check_layout(kind, dict(walk_files(folder)), made_by=made_by)
+    _check_facts(facts, made_by=made_by)
     digest, files = hash_folder(folder)
     for name in files:
         _fsync(folder / name)
@@ -293,7 +314,7 @@ def _read_manifest(manifest: Path) -> dict[str, Any]:
         stated = body.pop("seal")
         intact = _canonical(body | {"seal": stated}) == raw
         intact = intact and hashlib.sha256(_canonical(body)).hexdigest() == stated
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         intact = False
     if not intact:
         raise ArtifactError(
