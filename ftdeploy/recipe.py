@@ -290,7 +290,7 @@ class CompressSettings(Section):
     """Per metric, how much less than fp32 a candidate may score on the validation rows."""
     candidates: tuple[CandidateName, ...] | Literal["auto"] = "auto"
     """Which ones to try; `auto` tries all. fp32 is always measured beside them."""
-    min_gain: float = Field(default=1.1, ge=1)
+    min_gain: float = Field(default=1.08, ge=1)
     """Candidates within this factor of the best at the objective count as equal there, and the better score decides;
     fp32 is left only for something at least this many times as good."""
     rows: int = Field(default=512, ge=32)
@@ -345,8 +345,16 @@ class ServeSettings(Section):
     """A request that takes longer is answered with 503."""
     batch_tokens: int = Field(default=2048, ge=64)
     """Budget of padded tokens in one forward pass."""
+    batch_rows: int = Field(default=64, ge=1)
+    """Most texts in one forward pass."""
     threads: int = Field(default=0, ge=0)
-    """Threads of ONNX Runtime; 0 takes the processors this process may use."""
+    """Threads of ONNX Runtime over all lanes; 0 takes the processors this process may use."""
+    lanes: int = Field(default=0, ge=0)
+    """Forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one."""
+    body_seconds: float = Field(default=10, gt=0)
+    """A request body that has not arrived after so long is refused with 408."""
+    drain_seconds: float = Field(default=0.5, ge=0)
+    """After SIGTERM, how long requests that are on their way are still taken."""
 
 
 class TrafficSettings(Section):
