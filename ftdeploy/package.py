@@ -100,7 +100,7 @@ def _build(context: Path, name: str, version: str, requirements: dict[str, str],
     document = {
         "service": "service:Model",
         "name": name,
-        "description": "file:model/model_card.md",  # below the build context; BentoML allows no other place
+        "description": (context / "model" / "model_card.md").read_text(encoding="utf-8"),
         "include": ["**"],
         "python": {"packages": [f"{n}=={v}" for n, v in requirements.items()], "lock_packages": False},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -86,6 +87,7 @@ def _retire(bundle: Path) -> None:
     old = open_artifact(bundle, kind="bundle", check_content=False)
     aside = bundle.parent / "superseded" / f"bundle-{old.digest[:12]}"
     if aside.exists():
+        shutil.rmtree(bundle)  # the very same one was kept before
         return
     aside.parent.mkdir(exist_ok=True)
     bundle.rename(aside)

@@ -40,12 +40,13 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
         DeviceError: a device is forced that is not there.
         TrainingError: the loss is not a number.
     """
-    from ftdeploy.train.trainer import build_trainer, encode_rows
-
     chosen, where = TASKS[task], choose_device(device)
     progress.say(f"device: {where.name} ({where.reason})")
     folder = resolve(model)
     check_checkpoint(folder)
+    # Imports torch, which takes seconds; a checkpoint is refused before.
+    from ftdeploy.train.trainer import build_trainer, encode_rows
+
     tokenizer = _load_tokenizer(folder)
     labels = label_names(dataset)
     rows = {
