@@ -72,10 +72,12 @@ def show_facts(facts: Mapping[str, Any], *, indent: str = "  ") -> None:
 
 
 def number(value: object) -> str:
-    """A value as a person reads it: four digits of a fraction, thousands apart."""
+    """A value as a person reads it: four digits of a fraction, thousands apart, small numbers by their power."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, float):
+        if 0 < abs(value) < 0.001:  # noqa: PLR2004
+            return f"{value:.1e}"
         return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"  # noqa: PLR2004
     if isinstance(value, int):
         return f"{value:,}"
