@@ -252,25 +252,31 @@ def test_the_work_folder_outlives_a_failure_only_for_the_same_key(tmp_path: Path
     assert names(tmp_path) == {"dataset", "report"}
 
 
+Write = Callable[[Path], None]
+
+
+def plain(path: Path) -> None:
+    path.write_bytes(bytes(1_000_000))
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
-    """Where to write so that the disk is full: a mounted disk of 256 KiB where that is allowed, else /dev/full."""
+def small_disk(tmp_path: Path) -> Iterator[Callable[[Write], Write]]:
+    """A disk of 256 KiB at ``disk``; where mounting is not allowed, every write goes to the device that is always full.
+
+    (Plainly: a library that writes beside its target and renames would replace that device.)
+    """
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, check=False
     )
     if mounted.returncode != 0:
-        yield lambda _path: Path("/dev/full")
+        yield lambda _write: lambda _path: plain(Path("/dev/full"))
         return
     try:
-        yield lambda path: path
+        yield lambda write: write
     finally:
         subprocess.run(["umount", folder], check=True)
-
-
-def plain(path: Path) -> None:
-    path.write_bytes(bytes(1_000_000))
 
 
 def parquet(path: Path) -> None:
@@ -286,12 +292,12 @@ def tokenizer(path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [plain, parquet, tensors, tokenizer])
-def test_a_full_disk(tmp_path: Path, small_disk: Callable[[Path], Path], write: Callable[[Path], None]) -> None:
+def test_a_full_disk(tmp_path: Path, small_disk: Callable[[Write], Write], write: Write) -> None:
     """Whichever library meets the full disk, in whatever words: one error class, and nothing half-made."""
 
     @stage(writes="dataset", version=1)
     def fill(*, out: Path) -> Facts:
-        write(small_disk(out / "train.parquet"))
+        small_disk(write)(out / "train.parquet")
         return {}
 
     with pytest.raises(StorageError) as caught:
