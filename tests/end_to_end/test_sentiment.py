@@ -100,7 +100,7 @@ def test_the_bundle_serves_by_ftdeploy_and_by_plain_bentoml(sentiment: Workspace
 
 
 def test_the_bundle_remembers_its_data_and_says_what_it_is(sentiment: Workspace) -> None:
-    """Drift reference, report, model card, bill of materials and pinned requirements are in the bundle, torch is not."""
+    """Drift reference, report, model card, bill of materials and pinned requirements are in it, torch is not."""
     model = sentiment.run / "bundle" / "src" / "model"
     assert (model / "drift_reference.npz").stat().st_size > 10_000
     card = (model / "model_card.md").read_text(encoding="utf-8")

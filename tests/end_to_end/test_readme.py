@@ -1,0 +1,118 @@
+"""README.md is a test: every shell block in it is run, in order, as a newcomer would type it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pyarrow.parquet as pq
+import pytest
+from workspace import ROOT, Workspace, free_port, make, serving
+
+pytestmark = pytest.mark.slow
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+#: Blocks by their first word after the path of the environment; a block that nobody runs fails the last test.
+SERVE, CALLS = "ftdeploy serve", "curl"
+PORT = free_port()
+
+
+def _typed(block: str) -> str:
+    """A block as it runs here: the environment of the tests, and a port that is free."""
+    return block.replace(".venv/bin/", f"{sys.prefix}/bin/").replace("3000", str(PORT))
+
+
+def _blocks(start: str) -> list[str]:
+    return [block for block in BLOCKS if block.replace(".venv/bin/", "").startswith(start)]
+
+
+def _run(block: str, workspace: Workspace) -> str:
+    command = ["bash", "-euo", "pipefail", "-c", _typed(block)]
+    found = subprocess.run(command, cwd=workspace.folder, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, f"{block}\n{found.stdout}\n{found.stderr}"
+    return found.stdout
+
+
+@pytest.fixture(scope="module")
+def served(sentiment: Workspace) -> Iterator[None]:
+    """The service that the README starts."""
+    (block,) = _blocks(SERVE)
+    with serving(shlex.split(_typed(block)), cwd=sentiment.folder, port=PORT):
+        yield
+
+
+def test_the_two_commands_of_a_newcomer(sentiment: Workspace) -> None:
+    """`make run` is what made the workspace; `make test` starts the test suite (here: one file of it)."""
+    assert _blocks("make run") == ["make run\n"]
+    assert _blocks("make test") == ["make test\n"]
+    found = make(sentiment.folder, "test", "TESTS=tests/test_errors.py")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert " passed" in found.stdout
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize("block", _blocks(CALLS))
+def test_the_calls_answer(sentiment: Workspace, block: str) -> None:
+    """Every curl of the README gets an answer."""
+    assert _run(block, sentiment).strip()
+
+
+@pytest.mark.usefixtures("served")
+def test_the_shown_answer_has_the_shape_of_the_real_one(sentiment: Workspace) -> None:
+    """The JSON under the first curl has the labels, the order and the keys of what the service says."""
+    shown = json.loads(re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)[0])
+    real = json.loads(_run(_blocks(CALLS)[0], sentiment))
+    assert [[entry["label"] for entry in answer] for answer in shown] == [
+        [entry["label"] for entry in answer] for answer in real
+    ]
+
+
+def test_own_data_from_a_csv_to_a_bundle(sentiment: Workspace) -> None:
+    """init, check, run on a CSV that a user brings (real rows, under names of their own) ends in a bundle."""
+    rows = _sample(sentiment)
+    with (sentiment.folder / "my-data.csv").open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["opinion", "verdict"])
+        writer.writerows(rows)
+    (block,) = _blocks("ftdeploy init")
+    output = _run(block, sentiment)
+    assert "bundle" in output
+    assert "serve it:" in output
+
+
+def _sample(workspace: Workspace) -> list[tuple[str, str]]:
+    table = pq.read_table(workspace.run / "dataset" / "train.parquet", columns=["text", "label"])
+    step = table.num_rows // 700
+    rows = table.take(list(range(0, table.num_rows, step))).to_pylist()
+    return [(row["text"], row["label"]) for row in rows]
+
+
+def test_looking_at_results(sentiment: Workspace) -> None:
+    """show, verify, bench, doctor and schema print what they say."""
+    (block,) = _blocks("ftdeploy show")
+    output = _run(block, sentiment)
+    for expected in ("by train@", "intact bundle", "throughput", "onnxruntime"):
+        assert expected in output
+    schema = json.loads((sentiment.folder / "recipe.schema.json").read_text(encoding="utf-8"))
+    assert "train" in schema["properties"]
+
+
+def test_the_install_command_resolves() -> None:
+    """The install line is accepted by pip with the pins, in a checkout."""
+    (block,) = _blocks("pip install")
+    command = [sys.executable, "-m", *shlex.split(block), "--dry-run", "--quiet"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+
+
+def test_no_block_is_left_out() -> None:
+    """Every shell block of the README is one that a test above runs."""
+    known = ("make run", "make test", SERVE, CALLS, "ftdeploy init", "ftdeploy show", "pip install")
+    run = [block for start in known for block in _blocks(start)]
+    assert sorted(run) == sorted(BLOCKS)
