@@ -19,14 +19,6 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETUP = ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "tests/test_errors.py")
 PARTS = (*SETUP, "recipes", "evaluation_suites")
-    "Makefile",
-    "pyproject.toml",
-    "constraints.txt",
-    "README.md",
-    "recipes",
-    "evaluation_suites",
-    "tests/test_errors.py",
-)
 
 
 @dataclass(frozen=True)
