@@ -8,6 +8,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ftdeploy.errors import DeviceError
 from ftdeploy.hardware import choose_provider, cpu_flags, has_bf16, nvidia_devices, processors
 from ftdeploy.sources.cache import cache_folder
 
@@ -47,8 +48,11 @@ def _choices() -> dict[str, str]:
         device = choose_device()
         found["training on"] = f"{device.name} ({device.reason})"
     found["bf16"] = "the processor has it; used where it is measured faster" if has_bf16() else "not in this processor"
-    provider = choose_provider()
-    found["inference on"] = f"{provider.name} ({provider.reason})"
+    try:
+        provider = choose_provider()
+        found["inference on"] = f"{provider.name} ({provider.reason})"
+    except DeviceError as error:
+        found["inference on"] = f"nothing: {error.what}; {error.fix}"
     return found
 
 

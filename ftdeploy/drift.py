@@ -76,7 +76,7 @@ def _histogram(name: str, values: NDArray[np.float64], edges: NDArray[np.float64
 def write_reference(path: Path, reference: dict[str, NDArray[Any]]) -> None:
     """Write a reference as ``.npz``; numpy stamps its members with a fixed date, so equal content is equal bytes."""
     with path.open("wb") as handle:
-        np.savez_compressed(handle, allow_pickle=False, **reference)
+        np.savez_compressed(handle, **reference)
 
 
 def read_reference(path: Path) -> dict[str, NDArray[Any]]:
