@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,11 +24,18 @@ from ftdeploy.errors import CompressionError, FtdeployError
 from ftdeploy.hardware import choose_provider, cpu_flags
 from ftdeploy.measure import Measurement, measure
 from ftdeploy.metrics import METRICS, Ids
-from ftdeploy.predictor import Predictor
+from ftdeploy.predictor import Outputs, Predictor
 from ftdeploy.recipe import CompressSettings, Recipe
 from ftdeploy.stage import Facts, stage
 from ftdeploy.statistics import compare
 from ftdeploy.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+#: Below this mean cosine a candidate's embedding no longer follows fp32's, and drift detection would be blind.
+SAME_EMBEDDING = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +49,7 @@ class Trial:
         metrics: on the validation rows.
         intervals: one-sided 95% bounds of the paired difference to fp32, per metric, as (lower, upper).
         flips: validation rows whose predicted class is another than fp32's.
+        embedding_cosine: mean cosine between its embeddings and fp32's; 1 is the same direction.
         measured: speed and size; None when it was not worth measuring.
     """
 
@@ -51,6 +59,7 @@ class Trial:
     metrics: Mapping[str, float] | None = None
     intervals: Mapping[str, tuple[float, float]] | None = None
     flips: int | None = None
+    embedding_cosine: float | None = None
     measured: Measurement | None = None
 
 
@@ -127,44 +136,48 @@ def _judge(built: Sequence[Built], dataset: Artifact, task: Task, settings: Comp
     texts, labels = table["text"].to_pylist(), label_names(dataset)
     references = task.targets(table["label"].to_pylist(), labels)
     trials: list[Trial] = []
-    base: Ids | None = None
+    base: Outputs | None = None
     with progress.task("score candidates", len(built) * len(texts)) as advance:
         for one in built:
-            guesses, reason = _predictions(one, texts, task, advance)
+            outputs, reason = _outputs(one, texts, advance)
             if base is None:
-                base = guesses  # the first is fp32
-            if guesses is None or base is None:
+                base = outputs  # the first is fp32
+            if outputs is None or base is None:
                 trials.append(Trial(name=one.candidate.name, status="failed", reason=reason))
             else:
                 trials.append(
                     _score(
-                        one.candidate, references, base, guesses,
+                        one.candidate, references, base, outputs,
                         classes=len(labels), task=task, settings=settings, seed=seed,
                     )
                 )  # fmt: skip
     return trials
 
 
-def _predictions(one: Built, texts: list[str], task: Task, advance: progress.Advance) -> tuple[Ids | None, str]:
+def _outputs(one: Built, texts: list[str], advance: progress.Advance) -> tuple[Outputs | None, str]:
     if one.folder is None:
         return None, one.reason
     try:
-        logits = Predictor(one.folder).predict(texts, advance=advance).logits
+        outputs = Predictor(one.folder).predict(texts, advance=advance)
     except FtdeployError as error:
         return None, error.what
     except Exception as error:  # noqa: BLE001  # onnxruntime's classes share no public base; it is this candidate's reason
         return None, str(error).splitlines()[0][:300]
-    if not np.isfinite(logits).all():
+    if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.embedding).all()):
         return None, "its answers are not numbers"
-    return task.predictions(logits), ""
+    return outputs, ""
 
 
-def _score(candidate: Candidate, references: Ids, base: Ids, guesses: Ids, *, classes: int, task: Task,
+def _score(candidate: Candidate, references: Ids, base: Outputs, outputs: Outputs, *, classes: int, task: Task,
            settings: CompressSettings, seed: int) -> Trial:  # fmt: skip
     found, intervals, drops = {}, {}, []
+    before, after = task.predictions(base.logits), task.predictions(outputs.logits)
+    cosine = _cosine(base.embedding, outputs.embedding)
+    if cosine < SAME_EMBEDDING:
+        drops.append(f"its embedding no longer follows fp32's (mean cosine {cosine:.2f})")
     for name in dict.fromkeys((*task.metrics, *settings.max_drop)):
         margin = settings.max_drop.get(name, 1.0)
-        compared = compare(METRICS[name], references, base, guesses, classes=classes, margin=margin, seed=seed)
+        compared = compare(METRICS[name], references, before, after, classes=classes, margin=margin, seed=seed)
         found[name] = compared.candidate
         intervals[name] = (compared.lower, compared.upper)
         if name in settings.max_drop and -compared.difference > settings.max_drop[name]:
@@ -175,8 +188,15 @@ def _score(candidate: Candidate, references: Ids, base: Ids, guesses: Ids, *, cl
         reason="; ".join(drops) or "within max_drop",
         metrics=found,
         intervals=intervals,
-        flips=int((base != guesses).sum()),
+        flips=int((before != after).sum()),
+        embedding_cosine=cosine,
     )
+
+
+def _cosine(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    """Mean cosine between the rows of two arrays of shape (rows, width)."""
+    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    return float(np.mean((before * after).sum(axis=1) / np.maximum(lengths, 1e-12)))
 
 
 def _report(trials: list[Trial], winner: Trial, settings: CompressSettings, out: Path) -> Facts:
@@ -196,7 +216,8 @@ def _report(trials: list[Trial], winner: Trial, settings: CompressSettings, out:
     note = "" if winner.name != FP32.name else " (no candidate was better than fp32, so fp32 goes on)"
     progress.say(f"winner: {winner.name}, {speedup:.2f}x the throughput of fp32, {smaller:.2f}x smaller{note}")
     scores = {f"validation_{name}": value for name, value in (winner.metrics or {}).items()}
-    return {"winner": winner.name, "speedup": speedup, "times_smaller": smaller, "bytes": best.size, **scores}
+    costs = {"speedup": speedup, "times_smaller": smaller, "bytes": best.size}
+    return {"winner": winner.name, **costs, **scores, "embedding_cosine": winner.embedding_cosine or 0.0}
 
 
 def _line(trial: Trial, base: Measurement) -> str:
