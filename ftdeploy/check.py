@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ftdeploy import progress
 from ftdeploy.checkpoints import check_checkpoint
-from ftdeploy.errors import ModelError
+from ftdeploy.errors import ConfigError, FtdeployError, ModelError, Problem
 from ftdeploy.export import supported
 from ftdeploy.hardware import choose_device, has_bf16, processors
 from ftdeploy.recipe import Recipe
-from ftdeploy.sources import describe, resolve
+from ftdeploy.sources import describe, fingerprint, resolve
 
 #: 100 million multiply-adds of a forward pass trained in a second, per processor: all-MiniLM-L6 at 30 tokens a row is
 #: 3.2 of them, and two processors with AVX512-BF16 trained 76 rows a second in bf16, 34 in fp32. An order of magnitude.
 _RATE = {"bf16": 120.0, "fp32": 54.0}
 _TOKENS = 30
+
+T = TypeVar("T")
 
 
 def check_recipe(recipe: Recipe) -> dict[str, str | int | float]:
@@ -33,22 +37,15 @@ def check_recipe(recipe: Recipe) -> dict[str, str | int | float]:
         SourceError: data or checkpoint cannot be had.
         ModelError: the checkpoint is refused, or its architecture cannot be exported for the task.
         DeviceError: a device is forced that is not there.
+        ConfigError: several of these at once; each is a problem with the path of its section.
     """
-    progress.say("resolving the data")
-    data = resolve(recipe.data.source)
-    progress.say("resolving the checkpoint")
-    checkpoint = resolve(recipe.model)
-    check_checkpoint(checkpoint)
-    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    kind = str(config.get("model_type", ""))
-    progress.say("asking Optimum about the architecture")
-    if not supported(kind, recipe.task):
-        raise ModelError(
-            f"Optimum cannot export {kind or 'this kind of'} models for {recipe.task}",
-            cause="the architecture is not among those that its ONNX exporter knows",
-            fix="choose a checkpoint of another architecture (bert, distilbert, roberta, electra, mpnet, ...)",
-        )
-    device = choose_device(recipe.device)
+    faults: dict[str, FtdeployError] = {}
+    data = _try(faults, "data.source", lambda: _check_data(recipe))
+    model = _try(faults, "model", lambda: _check_model(recipe))
+    device = _try(faults, "device", lambda: choose_device(recipe.device))
+    if data is None or model is None or device is None:
+        raise _together(faults)
+    checkpoint, config = model
     weights = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
     # Several copies stand on disk at once: checkpoint, optimizer (two moments), best and last, exports, candidates.
     disk = 14 * weights
@@ -57,13 +54,55 @@ def check_recipe(recipe: Recipe) -> dict[str, str | int | float]:
         "data": describe(recipe.data.source)["source"],
         "data bytes": _size(data),
         "checkpoint": describe(recipe.model)["source"],
-        "architecture": f"{kind}, exportable for {recipe.task}",
+        "architecture": f"{config['model_type']}, exportable for {recipe.task}",
         "weights": f"{weights / 1e6:.0f} MB",
         "device": f"{device.name} ({device.reason})",
         "memory, roughly": f"{(6 * weights + 1.5e9) / 1e9:.1f} GB",
         "disk, roughly": f"{disk / 1e9:.1f} GB" + (f"; only {free / 1e9:.1f} GB are free" if free < disk else ""),
         "time, roughly": _minutes(recipe, config, data) if device.name == "cpu" else "not estimated on a GPU",
     }
+
+
+def _try(faults: dict[str, FtdeployError], section: str, look: Callable[[], T]) -> T | None:
+    """What ``look`` finds; or None, with its error noted, so that the other sections are looked at all the same."""
+    try:
+        return look()
+    except FtdeployError as error:
+        faults[section] = error
+        return None
+
+
+def _together(faults: dict[str, FtdeployError]) -> FtdeployError:
+    if len(faults) == 1:
+        return next(iter(faults.values()))
+    return ConfigError(
+        f"{len(faults)} sections name what cannot be used",
+        cause="see each",
+        fix="correct them; paths in a recipe are relative to the recipe's own folder",
+        problems=[Problem(path=path, message=error.what, hint=error.fix) for path, error in faults.items()],
+    )
+
+
+def _check_data(recipe: Recipe) -> Path:
+    progress.say("resolving the data")
+    fingerprint(recipe.data.source)  # the loader's file, too, must be there
+    return resolve(recipe.data.source)
+
+
+def _check_model(recipe: Recipe) -> tuple[Path, dict[str, Any]]:
+    progress.say("resolving the checkpoint")
+    checkpoint = resolve(recipe.model)
+    check_checkpoint(checkpoint)
+    config: dict[str, Any] = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    kind = str(config.get("model_type", ""))
+    progress.say("asking Optimum about the architecture")
+    if not supported(kind, recipe.task):
+        raise ModelError(
+            f"Optimum cannot export {kind or 'this kind of'} models for {recipe.task}",
+            cause="the architecture is not among those that its ONNX exporter knows",
+            fix="choose a checkpoint of another architecture (bert, distilbert, roberta, electra, mpnet, ...)",
+        )
+    return checkpoint, config
 
 
 def _size(path: Path) -> int:
@@ -73,7 +112,7 @@ def _size(path: Path) -> int:
 def _minutes(recipe: Recipe, config: dict[str, object], data: Path) -> str:
     """Order of magnitude of the training time, from the size of the data and of the encoder."""
     layers, width = config.get("num_hidden_layers"), config.get("hidden_size")
-    if not isinstance(layers, int) or not isinstance(width, int):
+    if not isinstance(layers, int) or not isinstance(width, int) or layers * width <= 0:
         return "not estimated for this architecture"
     work = layers * 12 * width * width * _TOKENS / 1e8
     rate = _RATE["bf16" if has_bf16() else "fp32"] * processors() / work
