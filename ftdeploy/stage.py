@@ -33,7 +33,7 @@ Facts = Mapping[str, Fact]
 Body = Callable[..., Facts]
 
 _FOLDERS = frozenset({"out", "work"})
-_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _NO_ROOM = 64 * 1024  # bytes
 
 
@@ -198,7 +198,7 @@ def out_of_space(folder: Path, error: BaseException | None = None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in _OUT_OF_SPACE:
             return True
-        if any(os.strerror(number) in str(error) for number in _OUT_OF_SPACE[:2]):
+        if any(os.strerror(number) in str(error) for number in _OUT_OF_SPACE[:3]):
             return True
         error = error.__cause__ or error.__context__
     return shutil.disk_usage(folder).free < _NO_ROOM

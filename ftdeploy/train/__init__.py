@@ -71,7 +71,7 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     seconds = time.monotonic() - started
     _save(trainer.model, tokenizer, out)
     history = trainer.history()
-    (out / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    (out / "history.json").write_text(json.dumps(history, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return _facts(history, chosen, train) | {
         "device": where.name,
         "precision": precision.name,
@@ -135,6 +135,7 @@ def _load_network(folder: Path, task: Task, labels: tuple[str, ...], *, seed: in
 
 def _save(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
     network.config._name_or_path = ""  # noqa: SLF001  # else a path of this machine is saved
+    network.config.problem_type = None  # noted in the first step, which a resumed run may not have; inferred again
     network.save_pretrained(out, safe_serialization=True)
     tokenizer.name_or_path = ""
     tokenizer.save_pretrained(out)

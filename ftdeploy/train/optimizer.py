@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # encoder.layer.3., transformer.layer.3., h.3., layers.3., block.3.: how architectures number their layers.
 _LAYER = re.compile(r"\.(?:layer|layers|h|block|blocks)\.(\d+)\.")
+# wte and wpe are GPT-2's, shared is T5's.
+_EMBEDDINGS = re.compile(r"embed|\.w[tp]e\.|\.shared\.")
 
 
 def depth_of(name: str, *, base: str, layers: int) -> int:
@@ -28,7 +30,7 @@ def depth_of(name: str, *, base: str, layers: int) -> int:
         return max(1, layers - int(found.group(1)))
     if not name.startswith(base + ".") or ".pooler." in name:
         return 0
-    return layers + 1 if "embed" in name else 0
+    return layers + 1 if _EMBEDDINGS.search(name) else 0
 
 
 def build_optimizer(network: PreTrainedModel, settings: TrainSettings) -> AdamW:

@@ -58,7 +58,7 @@ def test_training_killed_again_and_again_ends_in_the_same_weights(tiny: TinyRun,
     work, command = run / "checkpoint.work", ("run", recipe, "--out", run, "--until", "train")
     assert killed_when(lambda: _reached(work, "checkpoint-14/complete.json"), *command)
 
-    # A pipe that nobody reads, in the place of the next checkpoint's optimizer: the run stops in the middle of it.
+    # The folder comes first, then its files one by one, and the list of them last.
     with start(*command) as process:
         while not _reached(work, "checkpoint-28"):
             assert process.poll() is None, process.communicate()
@@ -90,7 +90,7 @@ def test_training_that_had_stopped_early_does_not_go_on_after_a_kill(tiny: TinyR
     for attempt in range(1, 100):  # the moment is short; a kill that came too late shows nothing
         run = tmp_path / f"run-{attempt}"
         command = ("run", recipe, "--out", run, "--until", "train")
-        if killed_when(lambda run=run: _reached(run, last), *command) and not (run / "checkpoint").exists():  # type: ignore[misc]  # a lambda's default
+        if killed_when(lambda run=run: _reached(run, last), *command) and not (run / "checkpoint").exists():
             break
     found = ftdeploy(*command)
     assert found.returncode == 0, found.stderr
