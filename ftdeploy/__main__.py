@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
 
 def main() -> None:
     """Run the command line; the exit status of each error class is its own (``ftdeploy.errors.EXIT_CODES``)."""
@@ -21,9 +23,12 @@ def main() -> None:
 
         show_error(error, as_json="--json" in sys.argv)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
+        # typer turns the interrupt into an exit of its own.
+        if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
+            raise
         sys.stderr.write("\ninterrupted; finished stages are kept, run again to go on\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

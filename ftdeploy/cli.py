@@ -39,18 +39,18 @@ def init(
     label: Annotated[str | None, typer.Option(help="The column with the label; guessed when left out.")] = None,
 ) -> None:
     """Write a commented starter recipe for your own data."""
-    from ftdeploy.console import out as console
+    from ftdeploy.console import show_line
     from ftdeploy.starter import write_starter
 
     write_starter(data, out, text=text, label=label)
-    console.print(f"wrote {out}\n  check it:  ftdeploy check {out}\n  run it:    ftdeploy run {out}")
+    show_line("wrote {0}\n  check it:  ftdeploy check {0}\n  run it:    ftdeploy run {0}", out)
 
 
 @app.command()
 def check(recipe: RecipeArgument, set_: SetOption = None, json: JsonOption = False) -> None:
     """Find every error of a recipe before anything runs: keys, sources, checkpoint, and rough cost."""
     from ftdeploy.check import check_recipe
-    from ftdeploy.console import ConsoleReporter, out, print_json, show_facts
+    from ftdeploy.console import ConsoleReporter, print_json, show_facts, show_line
     from ftdeploy.progress import reporting
     from ftdeploy.recipe import load_recipe
 
@@ -59,7 +59,7 @@ def check(recipe: RecipeArgument, set_: SetOption = None, json: JsonOption = Fal
     if json:
         print_json(found)
         return
-    out.print(f"[green]{recipe} is valid[/]")
+    show_line("[green]{} is valid[/]", recipe)
     show_facts(found)
 
 
@@ -151,7 +151,7 @@ def bench(
 ) -> None:
     """Measure a model against another, side by side in one run: throughput, latency, size."""
     from ftdeploy.bench import bench_folders
-    from ftdeploy.console import ConsoleReporter, out, print_json
+    from ftdeploy.console import ConsoleReporter, print_json, show_line
     from ftdeploy.progress import reporting
 
     with reporting(ConsoleReporter()):
@@ -160,7 +160,7 @@ def bench(
         print_json(found)
         return
     for line in found["table"]:
-        out.print(line)
+        show_line("{}", line)
 
 
 @app.command()
@@ -195,6 +195,8 @@ def schema(
 
 
 def _show_stage(stage: Stage, outcome: Outcome | None, seconds: float) -> None:
+    from rich.markup import escape
+
     from ftdeploy.console import err
 
     if outcome is None:
@@ -202,16 +204,17 @@ def _show_stage(stage: Stage, outcome: Outcome | None, seconds: float) -> None:
     elif outcome.skipped:
         err.print(f"  skipping {stage.name}: nothing changed ({outcome.artifact.digest[:12]})")
     else:
-        err.print(f"  {stage.name} wrote {outcome.artifact.path} ({outcome.artifact.digest[:12]}) in {seconds:.1f} s")
+        place = escape(str(outcome.artifact.path))
+        err.print(f"  {stage.name} wrote {place} ({outcome.artifact.digest[:12]}) in {seconds:.1f} s")
 
 
 def _show_end(artifact: Any) -> None:
-    from ftdeploy.console import out, show_facts
+    from ftdeploy.console import show_facts, show_line
 
-    out.print(f"\n[bold]{artifact.kind}[/] {artifact.path}")
+    show_line("\n[bold]{}[/] {}", artifact.kind, artifact.path)
     show_facts({"digest": artifact.digest, **artifact.facts})
     if artifact.kind == "bundle":
-        out.print(f"\nserve it:\n  ftdeploy serve {artifact.path}")
+        show_line("\nserve it:\n  ftdeploy serve {}", artifact.path)
 
 
 def _written_by(name: str) -> Any:

@@ -15,8 +15,9 @@ from ftdeploy.errors import ConfigError, FtdeployError
 from ftdeploy.progress import Advance
 
 # Progress and messages go to stderr, results to stdout, so that `--json` can be piped.
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False, soft_wrap=True)
+# Texts are shown as they are: no colours for numbers, no pictures for :words:.
+err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+out = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
 class ConsoleReporter:
@@ -64,6 +65,11 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
+def show_line(message: str, *paths: object) -> None:
+    """A line on stdout; each ``{}`` in it takes a path as it is, brackets and all."""
+    out.print(message.format(*(escape(str(path)) for path in paths)))
+
+
 def show_facts(facts: Mapping[str, Any], *, indent: str = "  ") -> None:
     """Facts, one a line, aligned."""
     width = max((len(name) for name in facts), default=0)
@@ -74,7 +80,7 @@ def show_facts(facts: Mapping[str, Any], *, indent: str = "  ") -> None:
 def number(value: object) -> str:
     """A value as a person reads it: four digits of a fraction, thousands apart, small numbers by their power."""
     if isinstance(value, bool) or value is None:
-        return str(value).lower()
+        return "null" if value is None else str(value).lower()
     if isinstance(value, float):
         if 0 < abs(value) < 0.001:  # noqa: PLR2004
             return f"{value:.1e}"

@@ -446,4 +446,4 @@ def dump_section(section: object) -> Any:
 def recipe_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe, with the documentation of every key."""
     schema = Recipe.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ftdeploy recipe"} | schema
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "ftdeploy recipe"}

@@ -87,10 +87,11 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         raise _exists(out)
     if not data_file.is_file():
         siblings = [item.name for item in data_file.parent.iterdir()] if data_file.parent.is_dir() else []
+        hint = did_you_mean(data_file.name, siblings)
         raise SourceError(
             f"{data_file} does not exist",
             cause="the path is wrong, or it names a folder",
-            fix=did_you_mean(data_file.name, siblings) or "name a CSV, TSV, JSON Lines or Parquet file",
+            fix=hint if hint.startswith("did you mean") else "name a CSV, TSV, JSON Lines or Parquet file",
         )
     source = _describe_file(data_file)
     columns, names = _survey(source)

@@ -138,7 +138,7 @@ def load_suite(path: Path) -> Suite:
 def suite_schema() -> dict[str, Any]:
     """The JSON Schema of a suite, with the documentation of every key."""
     schema = Suite.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ftdeploy suite"} | schema
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "ftdeploy suite"}
 
 
 def suites_folder() -> Path:

@@ -197,7 +197,7 @@ def report_schema() -> dict[str, Any]:
     """The JSON Schema of ``report.json``, with the documentation of every key."""
     schema = Report.model_json_schema()
     schema["properties"] = {name.removesuffix("_"): body for name, body in schema["properties"].items()}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ftdeploy report"} | schema
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "ftdeploy report"}
 
 
 def read_report(path: Path) -> Report:
