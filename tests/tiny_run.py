@@ -1,4 +1,4 @@
-"""`ftdeploy` in real child processes, on a tiny recipe that was run once: for tests of runs, of faults and of bundles."""
+"""`ftdeploy` in real child processes, on a tiny recipe that was run once: for tests of runs, faults and bundles."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def make_tiny_run(folder: Path) -> TinyRun:
 
 def start(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start a command, without waiting for it."""
-    command = [sys.executable, "-m", "ftdeploy", *map(os.fspath, arguments)]
+    command = [sys.executable, "-m", "ftdeploy", *(os.fspath(argument) for argument in arguments)]
     settings = {**os.environ, **ENVIRONMENT, **(environment or {})}
     return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_training_that_had_stopped_early_does_not_go_on_after_a_kill(tiny: TinyR
     for attempt in range(1, 100):  # the moment is short; a kill that came too late shows nothing
         run = tmp_path / f"run-{attempt}"
         command = ("run", recipe, "--out", run, "--until", "train")
-        if killed_when(lambda run=run: _reached(run, last), *command) and not (run / "checkpoint").exists():
+        if killed_when(partial(_reached, run, last), *command) and not (run / "checkpoint").exists():
             break
     found = ftdeploy(*command)
     assert found.returncode == 0, found.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from checkpoints import SUITE
@@ -33,7 +33,7 @@ def test_a_failed_gate_leaves_a_report_and_no_bundle(tiny: TinyRun, tmp_path: Pa
     report = read_report(artifact(run, "report").file("report.json"))
     assert report.verdict == "fail"
     assert [gate.verdict for gate in report.gates] == ["fail"]
-    assert ElementTree.parse(run / "report" / "junit.xml").getroot().findall(".//failure")  # noqa: S314  # our own
+    assert ET.parse(run / "report" / "junit.xml").getroot().findall(".//failure")  # noqa: S314  # our own
     assert "0.999" in (run / "report" / "report.html").read_text(encoding="utf-8")
     assert not (run / "bundle").exists()
     assert remains(run) == []

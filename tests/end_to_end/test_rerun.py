@@ -20,8 +20,8 @@ pytestmark = pytest.mark.slow
 
 def _done(printed: str) -> dict[str, str]:
     """Stage -> ``skipping`` or ``wrote``, as the lines say."""
-    skipped = {name: "skipping" for name in re.findall(r"skipping (\w+): nothing changed", printed)}
-    wrote = {name: "wrote" for name in re.findall(r"(\w+) wrote \S+ \(\w+\) in [\d.]+ s", printed)}
+    skipped = dict.fromkeys(re.findall(r"skipping (\w+): nothing changed", printed), "skipping")
+    wrote = dict.fromkeys(re.findall(r"(\w+) wrote \S+ \(\w+\) in [\d.]+ s", printed), "wrote")
     found = skipped | wrote
     return {stage: found[stage] for stage in STAGES if stage in found}
 
