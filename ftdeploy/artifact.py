@@ -126,8 +126,7 @@ def walk_files(folder: Path) -> Iterator[tuple[str, Path]]:
     Python's ``__pycache__`` does not count: serving a bundle writes it beside the service's source.
 
     Raises:
-        ArtifactError: there is a symbolic link (an artifact holds its content and points nowhere), or a name that is
-            not UTF-8.
+        ArtifactError: there is a symbolic link, or a name that is not UTF-8.
     """
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
