@@ -1,0 +1,104 @@
+"""The order of the stages, the lock, and what a run's folder tells."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny import write_bundle
+from tiny_run import STAGES, TinyRun, artifact
+
+from ftdeploy.artifact import open_artifact
+from ftdeploy.errors import ArtifactError, LockedError, SourceError, StorageError
+from ftdeploy.pipeline import FLOW, _locked, _retire, current, read_run, run_recipe
+from ftdeploy.recipe import Recipe, load_recipe
+from ftdeploy.stage import Outcome, Stage
+
+
+def test_each_stage_reads_what_an_earlier_one_writes() -> None:
+    """The flow can run from the top to the bottom, and no two stages write the same kind."""
+    made: list[str] = []
+    for stage in FLOW:
+        assert set(stage.reads) <= set(made), stage.name
+        assert stage.writes not in made
+        made.append(stage.writes)
+    assert [stage.name for stage in FLOW] == list(STAGES)
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
+    """A second one is refused while the first holds it, and not afterwards, however the first ended."""
+    with _locked(tmp_path):
+        with pytest.raises(LockedError, match="another run") as caught:
+            _locked(tmp_path)
+        assert "--out" in caught.value.fix
+    with pytest.raises(ZeroDivisionError), _locked(tmp_path):
+        _ = 1 // 0
+    with _locked(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """A file in the way is told as such."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StorageError, match="cannot be written"):
+        _locked(tmp_path / "file" / "run")
+
+
+def _recipe(tiny: TinyRun) -> Recipe:
+    return load_recipe(tiny.recipe)
+
+
+def test_the_watcher_hears_of_each_stage_before_and_after(tiny: TinyRun, tmp_path: Path) -> None:
+    """Twice a stage; what was finished comes back as skipped, with its artifact."""
+    heard: list[tuple[str, bool | None]] = []
+
+    def watch(stage: Stage, outcome: Outcome | None, seconds: float) -> None:
+        assert seconds >= 0
+        heard.append((stage.name, None if outcome is None else outcome.skipped))
+
+    found = run_recipe(_recipe(tiny), tiny.copy(tmp_path, until="export"), until="export", watch=watch)
+    assert heard == [(name, state) for name in ("prepare", "train", "export") for state in (None, True)]
+    assert {kind: made.digest for kind, made in found.items()} == {
+        kind: artifact(tiny.run, kind).digest for kind in ("dataset", "checkpoint", "onnx")
+    }
+
+
+def test_a_stage_that_fails_leaves_the_lock_free(tiny: TinyRun, tmp_path: Path) -> None:
+    """A program that catches the error can run again at once."""
+    recipe = load_recipe(tiny.recipe, overrides=["data.source.path=gone.csv"])
+    for _ in range(2):
+        with pytest.raises(SourceError, match=r"gone\.csv"):
+            run_recipe(recipe, tmp_path / "run")
+
+
+def test_what_of_a_run_is_current(tiny: TinyRun, tmp_path: Path) -> None:
+    """A changed section makes the stage that reads it outdated, a missing artifact too."""
+    artifacts = read_run(tiny.run)
+    assert current(_recipe(tiny), artifacts) == dict.fromkeys(STAGES, True)
+    changed = load_recipe(tiny.recipe, overrides=["package.description=another"])
+    assert current(changed, artifacts) == dict.fromkeys(STAGES, True) | {"package": False}
+    run = tiny.copy(tmp_path, until="validate")
+    shutil.rmtree(run / "onnx")
+    states = current(_recipe(tiny), read_run(run))
+    assert [name for name, state in states.items() if state] == ["prepare", "train"]
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    """Named as such, and not an empty table."""
+    with pytest.raises(ArtifactError, match="holds no artifacts"):
+        read_run(tmp_path)
+
+
+def test_a_bundle_that_is_no_longer_passed_is_kept_aside(tmp_path: Path) -> None:
+    """Under its digest; the very same bundle is not kept twice; where there is none, nothing happens."""
+    bundle = tmp_path / "bundle"
+    first = write_bundle(bundle)
+    for _ in range(2):
+        _retire(bundle)
+        assert not bundle.exists()
+        aside = tmp_path / "superseded" / f"bundle-{first.digest[:12]}"
+        assert open_artifact(aside).digest == first.digest
+        _retire(bundle)
+        assert write_bundle(bundle).digest == first.digest
+    assert len(list((tmp_path / "superseded").iterdir())) == 1
