@@ -91,7 +91,7 @@ def test_the_model_card_has_the_figures_of_the_report(tiny: TinyRun) -> None:
         assert f"| {metric.metric} | {value.value:.4f} ({value.lower:.4f} to {value.upper:.4f}) |" in card
     assert f"**{report.verdict}**" in card
     for kind in ("dataset", "checkpoint", "compressed"):
-        assert artifact(tiny.run, kind).digest[:12] in card  # type: ignore[arg-type]  # names of kinds
+        assert artifact(tiny.run, kind).digest[:12] in card
     assert yaml.safe_load(card.split("---")[1]) == {"pipeline_tag": "text-classification"}
 
 
@@ -109,7 +109,7 @@ def test_the_drift_reference_remembers_rows_that_were_not_trained_on(tiny: TinyR
     for name in ("label", "confidence", "length", "unknown"):
         assert found[f"{name}_counts"].sum() == rows
     dataset = artifact(tiny.run, "dataset")
-    texts = [text for split in ("validation", "test") for text in read_split(dataset, split)["text"].to_pylist()]  # type: ignore[arg-type]  # names of splits
+    texts = [text for split in ("validation", "test") for text in read_split(dataset, split)["text"].to_pylist()]
     again = compute_reference(Predictor(_model(tiny)), TASKS["text-classification"], texts, seed=13)
     assert again.keys() == found.keys()
     for name, value in again.items():

@@ -53,8 +53,8 @@ def test_a_bundle_serves_where_ftdeploy_and_torch_are_not(
     notes = tmp_path / "refused"
     notes.touch()
     guarded = {"PYTHONPATH": tmp_path / "guard", "BUNDLE_SOURCE": bundle / "src", "REFUSED": notes}
-    for name, value in {**ENVIRONMENT, **guarded}.items():
-        monkeypatch.setenv(name, os.fspath(value))
+    for name, value in {**ENVIRONMENT, **{name: os.fspath(path) for name, path in guarded.items()}}.items():
+        monkeypatch.setenv(name, value)
     code = "import ftdeploy; print(ftdeploy.__file__); import torch"
     probe = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert probe.stdout.strip() == str(bundle / "src" / "ftdeploy" / "__init__.py"), "the guard does not guard"
