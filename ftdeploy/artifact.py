@@ -49,7 +49,15 @@ LAYOUT: dict[Kind, Layout] = {
     ),
     "checkpoint": Layout(
         required=("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "history.json"),
-        optional=("special_tokens_map.json", "vocab.txt", "merges.txt", "vocab.json", "added_tokens.json", "*.model"),
+        optional=(
+            "special_tokens_map.json",
+            "vocab.txt",
+            "merges.txt",
+            "vocab.json",
+            "added_tokens.json",
+            "chat_template.jinja",
+            "*.model",
+        ),
     ),
     "onnx": Layout(required=(*_MODEL_FOLDER, "parity.json"), optional=("model.onnx.data",)),
     "compressed": Layout(required=(*_MODEL_FOLDER, "candidates.json"), optional=("model.onnx.data",)),
@@ -209,6 +217,8 @@ def seal(folder: Path, *, target: Path, kind: Kind, made_by: str, made_from: tup
     digest, files = hash_folder(folder)
     for name in files:
         _fsync(folder / name)
+    for below in {folder / parent for name in files for parent in Path(name).parents}:
+        _fsync(below)
     body = {
         "format": FORMAT,
         "kind": kind,
@@ -227,7 +237,8 @@ def seal(folder: Path, *, target: Path, kind: Kind, made_by: str, made_from: tup
         os.fsync(handle.fileno())
     _fsync(folder)
     if target.exists():
-        shutil.rmtree(_old(target), ignore_errors=True)
+        if _old(target).exists():
+            shutil.rmtree(_old(target))
         target.rename(_old(target))
     folder.rename(target)
     _fsync(target.parent)

@@ -7,11 +7,29 @@ quantized model depend a little on the other rows of its batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How the service runs a model; measuring and validating run it alike.
+
+    Attributes:
+        tokens: budget of padded tokens in one forward pass.
+        rows: most rows in one forward pass.
+        threads: threads over all lanes; 0 takes the processors this process may use.
+        lanes: forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one.
+    """
+
+    tokens: int = 2048
+    rows: int = 64
+    threads: int = 0
+    lanes: int = 0
 
 
 def by_length(lengths: Sequence[int], *, tokens: int, rows: int = 64) -> Iterator[list[int]]:

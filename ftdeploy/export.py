@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 PARITY_ROWS = 512
 
 
-@stage(writes="onnx", version=1, libraries=("torch", "transformers", "optimum-onnx", "onnx", "onnxruntime"))
+@stage(
+    writes="onnx", version=1, libraries=("torch", "transformers", "tokenizers", "optimum-onnx", "onnx", "onnxruntime")
+)
 def export(checkpoint: Artifact, dataset: Artifact, *, export: ExportSettings, model: ModelSettings, task: str,
            name: str, out: Path) -> Facts:  # fmt: skip
     """Export a checkpoint to ``model.onnx`` and prove parity on validation rows.

@@ -29,6 +29,23 @@ def processors() -> int:
     return max(1, min(allowed, quota)) if quota else allowed
 
 
+def plan_lanes(*, threads: int, lanes: int, on_cpu: bool) -> tuple[int, int]:
+    """How the threads are used: ``(lanes, threads of one lane)``.
+
+    On processors one lane for each thread: two passes of one thread gave 280 texts per second where one pass of two
+    threads gave 155 (six-layer int8 encoder, 64 connections, two processors shared with other work), because threads
+    of one pass wait for each other at every layer. On a GPU passes run one after the other anyway.
+
+    Args:
+        threads: over all lanes; 0 takes the processors this process may use.
+        lanes: 0 takes one for each thread, on a GPU one.
+        on_cpu: whether the model runs on processors.
+    """
+    threads = threads or processors()
+    lanes = lanes or (threads if on_cpu else 1)
+    return lanes, max(1, threads // lanes)
+
+
 def _cgroup_quota() -> int | None:
     try:
         limit, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()[:2]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,10 +18,13 @@ import numpy as np
 from scipy.stats import binom
 
 from ftdeploy import progress
-from ftdeploy.batching import by_length
-from ftdeploy.predictor import BATCH_TOKENS, Predictor
+from ftdeploy.batching import Batching, by_length
+from ftdeploy.hardware import CPU, choose_provider, plan_lanes
+from ftdeploy.predictor import Predictor
 
 Cost = Literal["size", "throughput", "latency_p50", "latency_p95"]
+
+SERVED = Batching()
 
 #: Texts that are answered one by one in a round, for the latency percentiles.
 LATENCY_TEXTS = 32
@@ -92,8 +96,8 @@ class CostRatio:
     confidence: float
 
 
-def measure(folders: Mapping[str, Path], texts: Sequence[str], *, rounds: int, rows: int, threads: int = 0,
-            tokens: int = BATCH_TOKENS) -> dict[str, Measurement]:  # fmt: skip
+def measure(folders: Mapping[str, Path], texts: Sequence[str], *, rounds: int, rows: int,
+            batching: Batching = SERVED, device: str = "auto") -> dict[str, Measurement]:  # fmt: skip
     """Measure model folders side by side, alternating, after a warm-up that does not count.
 
     Args:
@@ -101,8 +105,8 @@ def measure(folders: Mapping[str, Path], texts: Sequence[str], *, rounds: int, r
         texts: a sample of what is served; taken at even distances, repeated when there are fewer than ``rows``.
         rounds: timing rounds; each holds every model once.
         rows: rows in a timing round.
-        threads: of ONNX Runtime; 0 takes the processors this process may use.
-        tokens: budget of padded tokens in a batch, as it is served.
+        batching: how the service runs a model: budget, threads, and passes at the same time.
+        device: ``auto``, ``cpu`` or ``cuda``.
 
     Returns:
         name -> what was measured, in the order of ``folders``.
@@ -114,7 +118,7 @@ def measure(folders: Mapping[str, Path], texts: Sequence[str], *, rounds: int, r
     if not folders or not texts or rounds < 1 or rows < 1:
         raise ValueError("measure wants at least one folder, one text, one round and one row")
     sample = _spread(texts, rows)
-    probes = [_Probe(folder, sample, threads=threads, tokens=tokens) for folder in folders.values()]
+    probes = [_Probe(folder, sample, batching=batching, device=device) for folder in folders.values()]
     with progress.task("measure", total=len(probes) * (rounds + 1)) as advance:
         for probe in probes:
             probe.batches()
@@ -182,12 +186,15 @@ def _spread(texts: Sequence[str], rows: int) -> list[str]:
 class _Probe:
     """A model that is open and takes its turn in every round."""
 
-    def __init__(self, folder: Path, sample: Sequence[str], *, threads: int, tokens: int) -> None:
-        self.predictor = Predictor(folder, threads=threads)
+    def __init__(self, folder: Path, sample: Sequence[str], *, batching: Batching, device: str) -> None:
+        on_cpu = choose_provider(device).name == CPU
+        self.lanes, threads = plan_lanes(threads=batching.threads, lanes=batching.lanes, on_cpu=on_cpu)
+        self.predictor = Predictor(folder, threads=threads, device=device)
         self.size = folder_size(folder)
         # Tokenising is the same work for every model and would hide the difference.
         self.ids = [row.ids for row in self.predictor.encode(sample)]
-        self.plan = list(by_length([len(ids) for ids in self.ids], tokens=tokens))
+        plan = by_length([len(ids) for ids in self.ids], tokens=batching.tokens, rows=batching.rows)
+        self.plan = list(plan)[::-1]  # the longest first, so that no lane is left with them at the end
         self.alone = [self.ids[int(index)] for index in np.linspace(0, len(self.ids) - 1, LATENCY_TEXTS)]
         self.throughputs: list[float] = []
         self.p50: list[float] = []
@@ -195,8 +202,9 @@ class _Probe:
 
     def batches(self) -> float:
         began = time.perf_counter()
-        for batch in self.plan:
-            self.predictor.run([self.ids[index] for index in batch])
+        with ThreadPoolExecutor(self.lanes) as lanes:
+            # ONNX Runtime lets go of the interpreter while it computes.
+            list(lanes.map(lambda batch: self.predictor.run([self.ids[index] for index in batch]), self.plan))
         return len(self.ids) / (time.perf_counter() - began)
 
     def singles(self) -> list[float]:

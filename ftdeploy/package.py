@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ from typing import Any
 import yaml
 
 from ftdeploy import progress
-from ftdeploy.artifact import Artifact, sha256_file
+from ftdeploy.artifact import Artifact, digest_of, sha256_file
 from ftdeploy.bill import bill_of_materials, pinned
 from ftdeploy.child import run_module
 from ftdeploy.dataset import read_profile, read_split
 from ftdeploy.drift import compute_reference, write_reference
 from ftdeploy.errors import DependencyError
 from ftdeploy.predictor import Predictor
-from ftdeploy.recipe import DataSettings, ModelSettings, MonitorSettings, PackageSettings, ServeSettings
+from ftdeploy.recipe import DataSettings, Device, ModelSettings, MonitorSettings, PackageSettings, Recipe, ServeSettings
 from ftdeploy.serve import RUNTIME, RUNTIME_REQUIREMENTS
 from ftdeploy.signature import Signature, read_signature, write_signature
 from ftdeploy.sources import describe
@@ -29,15 +30,26 @@ from ftdeploy.stage import Facts, out_of_space, stage
 from ftdeploy.tasks import TASKS
 from ftdeploy.verdict import Report, read_report, refuse
 
+_HERE = Path(str(files("ftdeploy")))
+
 #: BentoML stamps a Bento with the time it was built, and a clock has no place in a digest. This is the date that
 #: reproducible archives use.
 NO_DATE = "1980-01-01T00:00:00+00:00"
 
 
-@stage(writes="bundle", version=1, libraries=("bentoml", "onnxruntime", "tokenizers", "numpy", "ftdeploy"))
+def _outside(_recipe: Recipe) -> Mapping[str, str]:
+    """What a bundle carries beside the model: the service's source and the pins of everything that it needs."""
+    carried = [*sorted(path for path in service_sources().iterdir() if path.is_file()), *(_HERE / n for n in RUNTIME)]
+    source = digest_of({path.name + str(number): sha256_file(path) for number, path in enumerate(carried)})
+    pins = " ".join(f"{name}=={number}" for name, number in pinned(RUNTIME_REQUIREMENTS).items())
+    return {"source": source, "pins": hashlib.sha256(pins.encode()).hexdigest()}
+
+
+@stage(writes="bundle", version=1, outside=_outside, libraries=("ftdeploy",))
 def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, report: Artifact, *,
             package: PackageSettings, serve: ServeSettings, monitor: MonitorSettings, data: DataSettings,
-            model: ModelSettings, task: str, name: str, seed: int, out: Path) -> Facts:  # fmt: skip
+            model: ModelSettings, device: Device, task: str, name: str, seed: int,
+            out: Path) -> Facts:  # fmt: skip
     """Make the bundle, unless the report says that it must not be made.
 
     Raises:
@@ -53,11 +65,11 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
     folder.mkdir()
     for file in ("model.onnx", "tokenizer.json"):
         shutil.copyfile(compressed.file(file), folder / file)
-    for file in ("report.json", "report.html"):
-        shutil.copyfile(report.file(file), folder / file)
+    # Not report.html: it quotes rows of the test data, and a bundle travels further than its data may.
+    shutil.copyfile(report.file("report.json"), folder / "report.json")
     limits = {"serve": serve.model_dump(), "traffic": monitor.traffic.model_dump()}
     write_signature(folder, Signature.model_validate(read_signature(compressed.path).model_dump() | limits))
-    _write_drift_reference(folder, dataset, task, package, seed)
+    _write_drift_reference(folder, dataset, task, package, device=device, seed=seed)
     sbom = bill_of_materials(name, sha256_file(folder / "model.onnx"), requirements)
     (folder / "sbom.json").write_text(json.dumps(sbom, indent=1) + "\n", encoding="utf-8")
     made = (dataset, checkpoint, compressed)
@@ -72,24 +84,27 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
 
 def service_sources() -> Path:
     """The folder ``bentos``: beside the package in a checkout, inside it in an installed wheel."""
-    installed = Path(str(files("ftdeploy"))) / "_bentos"
+    installed = _HERE / "_bentos"
     return installed if installed.is_dir() else installed.parent.parent / "bentos"
 
 
 def _write_source(context: Path) -> None:
     """The service, and the part of ftdeploy that it runs on, so that a bundle needs no ftdeploy installed."""
     shutil.copytree(service_sources(), context, ignore=shutil.ignore_patterns("__pycache__"))
-    here = Path(str(files("ftdeploy")))
     for name in RUNTIME:
         target = context / "ftdeploy" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(here / name, target)
+        shutil.copyfile(_HERE / name, target)
 
 
-def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings: PackageSettings, seed: int) -> None:
+def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings: PackageSettings, *, device: Device,
+                           seed: int) -> None:  # fmt: skip
     # Rows that the model was not trained on: its confidence on training rows would look like drift in production.
     texts = [text for split in ("validation", "test") for text in read_split(dataset, split)["text"].to_pylist()]
-    reference = compute_reference(Predictor(folder), TASKS[task], texts[: settings.drift_rows], seed=seed)
+    # At even distances: sources are often sorted by label or by date.
+    kept = sorted({index * len(texts) // settings.drift_rows for index in range(settings.drift_rows)})
+    predictor = Predictor(folder, device=device)
+    reference = compute_reference(predictor, TASKS[task], [texts[index] for index in kept], seed=seed)
     write_reference(folder / "drift_reference.npz", reference)
 
 
@@ -140,7 +155,7 @@ def _model_card(report: Report, settings: PackageSettings, origins: dict[str, An
 
     dataset, _, compressed = made
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701  # Markdown, not HTML
-    template = environment.from_string((Path(str(files("ftdeploy"))) / "model_card.md.j2").read_text(encoding="utf-8"))
+    template = environment.from_string((_HERE / "model_card.md.j2").read_text(encoding="utf-8"))
     described = {role: describe(origin) for role, origin in origins.items()}
     sources = [f"{role}: {found['source']}" for role, found in described.items()]
     sources += [f"{role}, licence: {found['licence']}" for role, found in described.items() if "licence" in found]

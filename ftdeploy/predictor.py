@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Tokenizer
 
-from ftdeploy.batching import by_length, pad
+from ftdeploy.batching import Batching, by_length, pad
 from ftdeploy.errors import ArtifactError
 from ftdeploy.session import open_session
 from ftdeploy.signature import Signature, read_signature
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import onnxruntime
     from numpy.typing import NDArray
 
-#: Padded tokens in a batch, when nothing else is said; the service's default too.
-BATCH_TOKENS = 2048
+SERVED = Batching()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,19 +104,19 @@ class Predictor:
         logits, embedding = self.session.run(["logits", "embedding"], feeds)
         return Outputs(logits=logits, embedding=embedding)
 
-    def predict(self, texts: Sequence[str], *, tokens: int = BATCH_TOKENS,
+    def predict(self, texts: Sequence[str], *, batching: Batching = SERVED,
                 advance: Callable[[float], None] = lambda _rows: None) -> Outputs:  # fmt: skip
         """Outputs for many texts, batched as the service batches (`by_length`), in the order given.
 
         Args:
             texts: the rows.
-            tokens: budget of padded tokens in a batch.
+            batching: its budget of tokens and rows.
             advance: told the rows done, for a progress bar.
         """
         encoded = self.encode(texts)
         logits: NDArray[np.float32] | None = None
         embedding: NDArray[np.float32] | None = None
-        for batch in by_length([len(row.ids) for row in encoded], tokens=tokens):
+        for batch in by_length([len(row.ids) for row in encoded], tokens=batching.tokens, rows=batching.rows):
             found = self.run([encoded[index].ids for index in batch])
             if logits is None or embedding is None:
                 logits = np.empty((len(texts), found.logits.shape[1]), dtype=np.float32)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from ftdeploy.batching import Batching
 from ftdeploy.document import NestedError, Section, parse, read_yaml
 from ftdeploy.errors import ConfigError, did_you_mean
 from ftdeploy.suite import Suite, known_metric, load_suite
@@ -326,7 +327,8 @@ class PackageSettings(Section):
     intended_use: str = ""
     """Who should use the model for what, and who should not."""
     drift_rows: int = Field(default=2000, ge=50)
-    """Most rows of training data that the drift reference is computed from."""
+    """Most rows that the drift reference is computed from, at even distances from validation and test: on rows that it
+    was trained on the model is surer than it will ever be in service."""
 
 
 class ServeSettings(Section):
@@ -355,6 +357,10 @@ class ServeSettings(Section):
     """A request body that has not arrived after so long is refused with 408."""
     drain_seconds: float = Field(default=0.5, ge=0)
     """After SIGTERM, how long requests that are on their way are still taken."""
+
+    def batching(self) -> Batching:
+        """How the service runs a model, for whoever measures as it is served."""
+        return Batching(tokens=self.batch_tokens, rows=self.batch_rows, threads=self.threads, lanes=self.lanes)
 
 
 class TrafficSettings(Section):
@@ -391,7 +397,8 @@ class Recipe(Section):
     seed: int = Field(default=13, ge=0, lt=2**31)
     """Decides splits, the new head's weights, the order of rows and every resampling."""
     device: Device = "auto"
-    """Where training runs: CUDA where there is one, else the CPU; or forced."""
+    """Where training, measuring and validating run: CUDA where there is one, else the CPU; or forced. A served bundle
+    chooses by itself; `FTDEPLOY_DEVICE` forces it."""
     data: DataSettings
     """Where the rows come from and how they become splits."""
     model: ModelSettings

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftdeploy.errors import ArtifactError
+from ftdeploy.errors import ArtifactError, DeviceError
 from ftdeploy.hardware import choose_provider, processors
 from ftdeploy.signature import SessionOptions
 
 if TYPE_CHECKING:
     import onnxruntime
+
+log = logging.getLogger(__name__)
 
 _LEVELS = {
     "disabled": "ORT_DISABLE_ALL",
@@ -48,7 +51,7 @@ def open_session(model: Path, options: SessionOptions | None = None, *, threads:
     settings.log_severity_level = 3  # errors only: its warnings name nodes that nobody can act on
     providers = [chosen.name] if chosen.name == "CPUExecutionProvider" else [chosen.name, "CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(
+        session = onnxruntime.InferenceSession(
             os.fspath(model), settings, providers=providers, disabled_optimizers=list(options.disabled_optimizers)
         )
     except Exception as error:  # onnxruntime raises classes of its C++ core that share no public base
@@ -57,6 +60,17 @@ def open_session(model: Path, options: SessionOptions | None = None, *, threads:
             cause="the file is truncated or not an ONNX model, or it needs a newer onnxruntime",
             fix="make the artifact again, or install the onnxruntime it was made with",
         ) from error
+    # ONNX Runtime falls back to the CPU without a word where CUDA's libraries cannot be loaded.
+    got = session.get_providers()[0]
+    if got != chosen.name:
+        if device != "auto" or os.environ.get("FTDEPLOY_DEVICE", "auto") != "auto":
+            raise DeviceError(
+                f"provider {chosen.name} is forced and could not be loaded; ONNX Runtime took {got}",
+                cause="libraries of CUDA or cuDNN are missing, or are of another version than onnxruntime-gpu wants",
+                fix="install those that its release notes name, or do not force the device",
+            )
+        log.warning("%s could not be loaded, the model runs on %s", chosen.name, got)
+    return session
 
 
 def _refuse_outside_data(model: Path) -> None:

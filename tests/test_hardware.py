@@ -9,7 +9,7 @@ import pytest
 
 from ftdeploy import hardware
 from ftdeploy.errors import DeviceError
-from ftdeploy.hardware import CPU, CUDA, choose_device, choose_provider, has_bf16, processors
+from ftdeploy.hardware import CPU, CUDA, choose_device, choose_provider, has_bf16, plan_lanes, processors
 
 BUILT = [CUDA, CPU]
 PLAIN = ["AzureExecutionProvider", CPU]
@@ -157,3 +157,13 @@ def test_processors_are_cut_by_the_quota_of_the_container(
     assert processors() == count
     file.unlink()
     assert processors() == 8
+
+
+def test_threads_become_lanes_on_processors_and_stay_together_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One lane for each thread unless stated; a stated number of lanes shares the threads."""
+    monkeypatch.setattr("ftdeploy.hardware.processors", lambda: 4)
+    assert plan_lanes(threads=0, lanes=0, on_cpu=True) == (4, 1)
+    assert plan_lanes(threads=0, lanes=2, on_cpu=True) == (2, 2)
+    assert plan_lanes(threads=3, lanes=0, on_cpu=True) == (3, 1)
+    assert plan_lanes(threads=0, lanes=8, on_cpu=True) == (8, 1)
+    assert plan_lanes(threads=0, lanes=0, on_cpu=False) == (1, 4)

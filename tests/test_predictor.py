@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny import MAX_LENGTH, WIDTH, WORDS, write_model_folder
 
+from ftdeploy.batching import Batching
 from ftdeploy.errors import ArtifactError
 from ftdeploy.predictor import Predictor
 
@@ -22,7 +23,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 def test_answers_are_in_the_order_given_whatever_the_batches(predictor: Predictor) -> None:
     """Rows go through the model sorted by length; the outputs come back in the order of the texts."""
     texts = [" ".join(["film"] * (index % 9)) + f" {WORDS[index % len(WORDS)]}" for index in range(50)]
-    together = predictor.predict(texts, tokens=64)
+    together = predictor.predict(texts, batching=Batching(tokens=64))
     one_by_one = np.concatenate([predictor.predict([text]).logits for text in texts])
     assert together.logits.dtype == together.embedding.dtype == np.float32
     assert together.embedding.shape == (50, WIDTH)
@@ -32,7 +33,7 @@ def test_answers_are_in_the_order_given_whatever_the_batches(predictor: Predicto
 def test_progress_adds_up_to_the_rows(predictor: Predictor) -> None:
     """A progress bar fed by `predict` ends at its total."""
     seen: list[float] = []
-    predictor.predict(["good film"] * 30, tokens=40, advance=seen.append)
+    predictor.predict(["good film"] * 30, batching=Batching(tokens=40), advance=seen.append)
     assert sum(seen) == 30
     assert len(seen) > 1
 

@@ -16,7 +16,7 @@ from ftdeploy.predictor import Encoded
 from ftdeploy.serve.app import App, create_app
 from ftdeploy.serve.engine import Engine, traffic_folder
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.model import Scored, bundle_digest, open_model, plan_lanes
+from ftdeploy.serve.model import Scored, bundle_digest, open_model
 from ftdeploy.serve.wire import Refusal
 
 
@@ -207,16 +207,6 @@ def test_the_digest_is_the_bundles_and_outside_of_one_the_models(source: Path) -
     assert bundle_digest(source) == "abc"
     (source.parent / "artifact.json").write_text("{}", encoding="utf-8")
     assert bundle_digest(source) == outside
-
-
-def test_threads_become_lanes_on_processors_and_stay_together_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One lane for each thread unless stated; a stated number of lanes shares the threads."""
-    monkeypatch.setattr("ftdeploy.serve.model.processors", lambda: 4)
-    assert plan_lanes(Limits(), on_cpu=True) == (4, 1)
-    assert plan_lanes(Limits(lanes=2), on_cpu=True) == (2, 2)
-    assert plan_lanes(Limits(threads=3), on_cpu=True) == (3, 1)
-    assert plan_lanes(Limits(lanes=8), on_cpu=True) == (8, 1)
-    assert plan_lanes(Limits(), on_cpu=False) == (1, 4)
 
 
 def test_the_session_has_the_threads_of_one_lane(source: Path) -> None:

@@ -21,17 +21,19 @@ from ftdeploy.compress.build import Built, build_all
 from ftdeploy.compress.candidates import CANDIDATES, FP32, Candidate
 from ftdeploy.dataset import label_names, read_split
 from ftdeploy.errors import CompressionError, FtdeployError
-from ftdeploy.hardware import choose_provider, cpu_flags
+from ftdeploy.hardware import choose_provider, cpu_flags, processors
 from ftdeploy.measure import Measurement, measure
 from ftdeploy.metrics import METRICS, Ids
 from ftdeploy.predictor import Outputs, Predictor
-from ftdeploy.recipe import CompressSettings, Recipe
+from ftdeploy.recipe import CompressSettings, Device, Recipe, ServeSettings
 from ftdeploy.stage import Facts, stage
 from ftdeploy.statistics import compare
 from ftdeploy.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ftdeploy.batching import Batching
 
 
 #: Below this mean cosine a candidate's embedding no longer follows fp32's, and drift detection would be blind.
@@ -63,16 +65,17 @@ class Trial:
     measured: Measurement | None = None
 
 
-def _outside(_recipe: Recipe) -> Mapping[str, str]:
+def _outside(recipe: Recipe) -> Mapping[str, str]:
     # Measured on this processor: another one may choose otherwise.
     wide = sorted(flag for flag in cpu_flags() if "avx" in flag or "amx" in flag)
-    return {"provider": choose_provider().name, "cpu": ",".join(wide)}
+    provider = choose_provider(recipe.device).name
+    return {"provider": provider, "processors": str(processors()), "cpu": ",".join(wide)}
 
 
 @stage(writes="compressed", version=1, outside=_outside,
        libraries=("onnxruntime", "onnx", "neural-compressor", "optimum-onnx"))  # fmt: skip
-def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings, task: str,
-             seed: int, out: Path, work: Path) -> Facts:  # fmt: skip
+def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings,
+             serve: ServeSettings, device: Device, task: str, seed: int, out: Path, work: Path) -> Facts:  # fmt: skip
     """Choose among the candidates of the recipe; ``candidates.json`` tells what became of each.
 
     Raises:
@@ -81,7 +84,10 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     names = tuple(CANDIDATES) if compress.candidates == "auto" else compress.candidates
     wanted = [FP32, *(CANDIDATES[name] for name in names if name != FP32.name)]
     built = build_all(wanted, onnx, checkpoint.file("config.json"), work)
-    trials = _judge(built, dataset, TASKS[task], compress, seed)
+    provider = choose_provider(device)
+    progress.say(f"measuring on {provider.name} ({provider.reason})")
+    how = _How(settings=compress, batching=serve.batching(), device=device, seed=seed)
+    trials = _judge(built, dataset, TASKS[task], how)
     folders = {b.candidate.name: b.folder for b in built if b.folder is not None}
     kept = {trial.name: folders[trial.name] for trial in trials if trial.status == "kept"}
     if FP32.name not in kept:
@@ -91,7 +97,7 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
             fix="install the onnxruntime of constraints.txt; `ftdeploy doctor` says what is there",
         )
     texts = read_split(dataset, "validation")["text"].to_pylist()
-    measured = measure(kept, texts, rounds=compress.rounds, rows=compress.rows)
+    measured = measure(kept, texts, rounds=compress.rounds, rows=compress.rows, batching=how.batching, device=device)
     trials = [replace(trial, measured=measured.get(trial.name)) for trial in trials]
     winner = choose([trial for trial in trials if trial.measured is not None], compress)
     for name in ("model.onnx", "tokenizer.json", "signature.json"):
@@ -130,7 +136,15 @@ def _measurement(trial: Trial) -> Measurement:
     return trial.measured
 
 
-def _judge(built: Sequence[Built], dataset: Artifact, task: Task, settings: CompressSettings, seed: int) -> list[Trial]:
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    settings: CompressSettings
+    batching: Batching
+    device: Device
+    seed: int
+
+
+def _judge(built: Sequence[Built], dataset: Artifact, task: Task, how: _How) -> list[Trial]:
     """Predict the validation rows with every candidate and hold the scores against fp32's."""
     table = read_split(dataset, "validation")
     texts, labels = table["text"].to_pylist(), label_names(dataset)
@@ -139,7 +153,7 @@ def _judge(built: Sequence[Built], dataset: Artifact, task: Task, settings: Comp
     base: Outputs | None = None
     with progress.task("score candidates", len(built) * len(texts)) as advance:
         for one in built:
-            outputs, reason = _outputs(one, texts, advance)
+            outputs, reason = _outputs(one, texts, how, advance)
             if base is None:
                 base = outputs  # the first is fp32
             if outputs is None or base is None:
@@ -148,17 +162,18 @@ def _judge(built: Sequence[Built], dataset: Artifact, task: Task, settings: Comp
                 trials.append(
                     _score(
                         one.candidate, references, base, outputs,
-                        classes=len(labels), task=task, settings=settings, seed=seed,
+                        classes=len(labels), task=task, settings=how.settings, seed=how.seed,
                     )
                 )  # fmt: skip
     return trials
 
 
-def _outputs(one: Built, texts: list[str], advance: progress.Advance) -> tuple[Outputs | None, str]:
+def _outputs(one: Built, texts: list[str], how: _How, advance: progress.Advance) -> tuple[Outputs | None, str]:
     if one.folder is None:
         return None, one.reason
     try:
-        outputs = Predictor(one.folder).predict(texts, advance=advance)
+        predictor = Predictor(one.folder, threads=how.batching.threads, device=how.device)
+        outputs = predictor.predict(texts, batching=how.batching, advance=advance)
     except FtdeployError as error:
         return None, error.what
     except Exception as error:  # noqa: BLE001  # onnxruntime's classes share no public base; it is this candidate's reason

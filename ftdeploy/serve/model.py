@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.hardware import CPU, choose_provider, processors
+from ftdeploy.hardware import CPU, choose_provider, plan_lanes
 from ftdeploy.predictor import Encoded, Predictor
 from ftdeploy.serve.limits import Limits
 
@@ -44,18 +44,6 @@ def bundle_digest(folder: Path) -> str:
             return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def plan_lanes(limits: Limits, *, on_cpu: bool) -> tuple[int, int]:
-    """How the threads are used: ``(lanes, threads of one lane)``.
-
-    On processors one lane for each thread: two passes of one thread gave 280 texts per second where one pass of two
-    threads gave 155 (six-layer int8 encoder, 64 connections, two processors shared with other work), because threads
-    of one pass wait for each other at every layer. On a GPU passes run one after the other anyway.
-    """
-    threads = limits.threads or processors()
-    lanes = limits.lanes or (threads if on_cpu else 1)
-    return lanes, max(1, threads // lanes)
-
-
 def open_model(folder: Path, limits: Limits) -> tuple[Predictor, int]:
     """Open a model folder and run it until it is warm; also says how many lanes it is meant for.
 
@@ -63,7 +51,8 @@ def open_model(folder: Path, limits: Limits) -> tuple[Predictor, int]:
         ArtifactError: the folder or the model is unusable.
         DeviceError: a device was forced that is not there.
     """
-    lanes, threads = plan_lanes(limits, on_cpu=choose_provider().name == CPU)
+    on_cpu = choose_provider().name == CPU
+    lanes, threads = plan_lanes(threads=limits.threads, lanes=limits.lanes, on_cpu=on_cpu)
     predictor = Predictor(folder, threads=threads)
     forward = forward_of(predictor)
     longest = predictor.encode(["warm " * predictor.signature.max_length])[0]

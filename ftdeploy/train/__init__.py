@@ -13,7 +13,7 @@ from ftdeploy.artifact import Artifact
 from ftdeploy.checkpoints import check_checkpoint
 from ftdeploy.dataset import label_names, read_split
 from ftdeploy.errors import ModelError
-from ftdeploy.hardware import choose_device, has_bf16
+from ftdeploy.hardware import choose_device, has_bf16, processors
 from ftdeploy.recipe import Device, ModelSettings, Recipe, TrainSettings
 from ftdeploy.sources import fingerprint, resolve
 from ftdeploy.stage import Facts, stage
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 
 def _outside(recipe: Recipe) -> Mapping[str, str]:
     chosen = choose_device(recipe.device)
-    return {**fingerprint(recipe.model), "device": chosen.name, "bf16": str(has_bf16())}
+    # The order in which threads add up decides the last bits of the weights.
+    machine = {"device": chosen.name, "bf16": str(has_bf16()), "threads": str(processors())}
+    return fingerprint(recipe.model) | machine
 
 
-@stage(writes="checkpoint", version=1, libraries=("torch", "transformers", "accelerate"), outside=_outside)
+@stage(writes="checkpoint", version=1, outside=_outside,
+       libraries=("torch", "transformers", "accelerate", "tokenizers"))  # fmt: skip
 def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task: str, seed: int, device: Device,
           out: Path, work: Path) -> Facts:  # fmt: skip
     """Fine-tune on the train split; the best epoch by the task's first metric on the validation split is kept.
@@ -45,7 +48,11 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     folder = resolve(model)
     check_checkpoint(folder)
     # Imports torch, which takes seconds; a checkpoint is refused before.
+    import torch
+
     from ftdeploy.train.trainer import build_trainer, encode_rows
+
+    torch.set_num_threads(processors())  # torch by itself counts the host's, not the container's
 
     tokenizer = _load_tokenizer(folder)
     labels = label_names(dataset)
@@ -54,6 +61,7 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
         for split in ("train", "validation")
     }
     network = _load_network(folder, chosen, labels, seed=seed)
+    network.config.pad_token_id = tokenizer.pad_token_id
     precision = choose_precision(
         train.precision, where.name, network, rows["train"], batch_size=train.batch_size, work=work
     )
@@ -96,6 +104,12 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
     if tokenizer.pad_token_id is None:
         # Decoder-only checkpoints often have none; any id does, because padded positions are masked.
+        if tokenizer.eos_token is None:
+            raise ModelError(
+                f"the tokenizer of {folder} has neither a padding nor an end-of-text token",
+                cause="the checkpoint was saved without its special tokens",
+                fix="name one in tokenizer_config.json (`pad_token`), or choose another checkpoint",
+            )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
@@ -116,6 +130,7 @@ def _load_network(folder: Path, task: Task, labels: tuple[str, ...], *, seed: in
             num_labels=len(labels),
             id2label=ids,
             label2id={label: index for index, label in ids.items()},
+            problem_type="single_label_classification",  # whatever the checkpoint was tuned for before
             ignore_mismatched_sizes=True,  # a head for other labels is replaced
             use_safetensors=True,
             trust_remote_code=False,

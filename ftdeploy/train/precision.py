@@ -47,7 +47,9 @@ def choose_precision(wanted: str, device: str, network: PreTrainedModel, rows: l
     if note.exists():
         return Precision(**json.loads(note.read_text(encoding="utf-8")))
     chosen = _choose(wanted, device, network, rows, batch_size)
-    note.write_text(json.dumps(asdict(chosen)), encoding="utf-8")
+    written = note.with_suffix(".partial")  # a full disk may cut it short
+    written.write_text(json.dumps(asdict(chosen)), encoding="utf-8")
+    written.rename(note)
     return chosen
 
 

@@ -6,22 +6,31 @@ The stage never fails because a gate fails: the verdict is in the facts and in t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import DataError
-from ftdeploy.recipe import ServeSettings, ValidateSettings
+from ftdeploy.hardware import choose_provider, processors
+from ftdeploy.recipe import Device, Recipe, ServeSettings, ValidateSettings
 from ftdeploy.stage import Facts, stage
 from ftdeploy.validate.evaluation import Subject, evaluate_models
 from ftdeploy.validate.render import write_report
 from ftdeploy.verdict import Compared, Report
 
 
-@stage(writes="report", version=1, libraries=("evaluate", "numpy", "onnxruntime", "scipy", "tokenizers"))
+def _outside(recipe: Recipe) -> Mapping[str, str]:
+    # Speed is measured: other processors or another number of them give another report.
+    return {"provider": choose_provider(recipe.device).name, "processors": str(processors())}
+
+
+@stage(
+    writes="report", version=1, outside=_outside, libraries=("evaluate", "numpy", "onnxruntime", "scipy", "tokenizers")
+)
 def validate(dataset: Artifact, onnx: Artifact, compressed: Artifact, *, validate_: ValidateSettings,
-             serve: ServeSettings, seed: int, task: str, name: str, out: Path) -> Facts:  # fmt: skip
+             serve: ServeSettings, device: Device, seed: int, task: str, name: str, out: Path) -> Facts:  # fmt: skip
     """Judge the compressed model by the suite, on the test rows, batched as the service batches.
 
     Writes ``report.json`` (`ftdeploy.verdict.Report`), ``report.html``, ``junit.xml`` and ``flips.csv``.
@@ -47,8 +56,8 @@ def validate(dataset: Artifact, onnx: Artifact, compressed: Artifact, *, validat
         name=name,
         task=task,
         seed=seed,
-        threads=serve.threads,
-        tokens=serve.batch_tokens,
+        batching=serve.batching(),
+        device=device,
     )
     write_report(report, answers, out)
     for gate in report.gates:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftdeploy import progress
+from ftdeploy.batching import Batching
 from ftdeploy.metrics import Ids
 from ftdeploy.predictor import Predictor
 
@@ -55,13 +56,13 @@ class Answers:
         return len(self.texts)
 
 
-def answer(table: pa.Table, baseline: Predictor, candidate: Predictor, *, tokens: int) -> Answers:
+def answer(table: pa.Table, baseline: Predictor, candidate: Predictor, *, batching: Batching) -> Answers:
     """Both models' answers to the rows of a split.
 
     Args:
         table: the rows, as ``read_split`` gives them.
         baseline, candidate: the models.
-        tokens: budget of padded tokens in a batch, as it is served.
+        batching: how the service runs a model.
 
     Raises:
         DataError: a label that the baseline does not know.
@@ -69,7 +70,7 @@ def answer(table: pa.Table, baseline: Predictor, candidate: Predictor, *, tokens
     texts = _strings(table, "text")
     labels = baseline.signature.labels
     with progress.task("predict", total=2 * len(texts)) as advance:
-        answers = [_answer(model, texts, tokens, advance) for model in (baseline, candidate)]
+        answers = [_answer(model, texts, batching, advance) for model in (baseline, candidate)]
     return Answers(
         ids=_strings(table, "id"),
         texts=texts,
@@ -81,8 +82,8 @@ def answer(table: pa.Table, baseline: Predictor, candidate: Predictor, *, tokens
     )
 
 
-def _answer(model: Predictor, texts: Sequence[str], tokens: int, advance: progress.Advance) -> Answer:
-    logits = model.predict(texts, tokens=tokens, advance=advance).logits
+def _answer(model: Predictor, texts: Sequence[str], batching: Batching, advance: progress.Advance) -> Answer:
+    logits = model.predict(texts, batching=batching, advance=advance).logits
     first = [row[0] for row in model.task.decode(logits, model.signature, top_k=1)]
     return Answer(predictions=model.task.predictions(logits), scores=[found["score"] for found in first])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftdeploy.artifact import sha256_file
+from ftdeploy.batching import Batching
 from ftdeploy.errors import ConfigError, Problem, did_you_mean
 from ftdeploy.measure import MODEL_FILES, Cost, Measurement, cost_ratio, measure
 from ftdeploy.metrics import METRICS, Ids
@@ -39,7 +40,8 @@ class Subject:
 
 
 def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candidate: Subject, dataset: Compared,
-                    name: str, task: str, seed: int, threads: int, tokens: int) -> tuple[Report, Answers]:  # fmt: skip
+                    name: str, task: str, seed: int, batching: Batching,
+                    device: str = "auto") -> tuple[Report, Answers]:  # fmt: skip
     """Judge ``candidate`` against ``baseline``.
 
     Args:
@@ -49,8 +51,8 @@ def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candida
         dataset: where the rows come from.
         name, task: of the model, for the report.
         seed: of every resampling.
-        threads: of ONNX Runtime; 0 takes the processors this process may use.
-        tokens: budget of padded tokens in a batch, as it is served.
+        batching: how the service runs a model.
+        device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         ConfigError: a golden row wants a label that the model does not have.
@@ -58,8 +60,10 @@ def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candida
         DependencyError: `evaluate` computes another metric from the same predictions.
     """
     _check_golden(suite, read_signature(candidate.folder).labels)
-    before, after = (Predictor(subject.folder, threads=threads) for subject in (baseline, candidate))
-    answers = answer(table, before, after, tokens=tokens)
+    before, after = (
+        Predictor(subject.folder, threads=batching.threads, device=device) for subject in (baseline, candidate)
+    )
+    answers = answer(table, before, after, batching=batching)
     golden = _golden(suite, before, after)
     names = tuple(dict.fromkeys((*suite.metrics, *after.task.metrics)))
     metrics = [_metric(metric, suite, answers, seed=seed) for metric in names]
@@ -67,7 +71,7 @@ def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candida
     same = identical(baseline.folder, candidate.folder)
     # The same model is measured once and compared with itself: a ratio of one, without noise.
     folders = {"candidate": candidate.folder} | ({} if same else {"baseline": baseline.folder})
-    measured = _measure(folders, answers.texts, suite, threads=threads, tokens=tokens)
+    measured = _measure(folders, answers.texts, suite, batching=batching, device=device)
     costs = {cost: cost_ratio(*measured, cost, confidence=suite.confidence) for cost in _COSTS}
     evidence = Evidence(answers=answers, costs=costs, identical=same, timing_rows=suite.timing_rows, seed=seed)
     gates = judge(suite, evidence, golden)
@@ -171,10 +175,10 @@ def _slices(names: Sequence[str], suite: Suite, answers: Answers, *, seed: int) 
             yield SliceResult(**dict(found), slice=part.slice, value=part.value, rows=len(part.rows))
 
 
-def _measure(folders: dict[str, Path], texts: Sequence[str], suite: Suite, *, threads: int,
-             tokens: int) -> tuple[Measurement, Measurement]:  # fmt: skip
+def _measure(folders: dict[str, Path], texts: Sequence[str], suite: Suite, *, batching: Batching,
+             device: str) -> tuple[Measurement, Measurement]:  # fmt: skip
     measured = measure(
-        folders, texts, rounds=suite.timing_rounds, rows=suite.timing_rows, threads=threads, tokens=tokens
+        folders, texts, rounds=suite.timing_rounds, rows=suite.timing_rows, batching=batching, device=device
     )
     return measured.get("baseline", measured["candidate"]), measured["candidate"]
 
