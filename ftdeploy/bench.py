@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ftdeploy.artifact import MANIFEST, open_artifact
+from ftdeploy.batching import Batching
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import ArtifactError
 from ftdeploy.measure import Cost, cost_ratio, measure
+from ftdeploy.signature import read_signature
 
 
 def model_folder(folder: Path) -> Path:
@@ -53,7 +55,7 @@ def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) ->
         )
     texts = read_split(open_artifact(data, kind="dataset"), "test", columns=["text"])["text"].to_pylist()
     folders = {"baseline": model_folder(baseline), "candidate": model_folder(candidate)}
-    found = measure(folders, texts, rounds=rounds, rows=rows)
+    found = measure(folders, texts, rounds=rounds, rows=rows, batching=_batching(folders["candidate"]))
     ratios = {cost: cost_ratio(found["baseline"], found["candidate"], cost) for cost in get_args(Cost)}
     header = f"{'cost':<13} {'baseline':>12} {'candidate':>12} {'ratio':>7}   bounds"
     table = [f"{candidate} against {baseline}, {rounds} alternating rounds of {rows} rows", header]
@@ -63,6 +65,13 @@ def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) ->
         for cost, r in ratios.items()
     ]
     return {"ratios": {cost: vars(ratio) for cost, ratio in ratios.items()}, "table": table}
+
+
+def _batching(folder: Path) -> Batching:
+    """As the bundle is served; a model that is not packaged yet states nothing, and the defaults hold."""
+    stated = read_signature(folder).serve
+    named = {"tokens": "batch_tokens", "rows": "batch_rows", "threads": "threads", "lanes": "lanes"}
+    return Batching(**{part: int(stated[name]) for part, name in named.items() if name in stated})
 
 
 def _shown(cost: Cost, value: float) -> str:
