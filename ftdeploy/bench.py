@@ -9,7 +9,7 @@ from ftdeploy.artifact import MANIFEST, open_artifact
 from ftdeploy.batching import Batching
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import ArtifactError
-from ftdeploy.measure import Cost, cost_ratio, measure
+from ftdeploy.measure import Cost, amount, cost_ratio, measure
 from ftdeploy.signature import read_signature
 
 
@@ -60,7 +60,7 @@ def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) ->
     header = f"{'cost':<13} {'baseline':>12} {'candidate':>12} {'ratio':>7}   bounds"
     table = [f"{candidate} against {baseline}, {rounds} alternating rounds of {rows} rows", header]
     table += [
-        f"{cost:<13} {_shown(cost, r.baseline):>12} {_shown(cost, r.candidate):>12} {r.ratio:>6.2f}x   "
+        f"{cost:<13} {amount(cost, r.baseline):>12} {amount(cost, r.candidate):>12} {r.ratio:>6.2f}x   "
         f"{r.lower:.2f} to {r.upper:.2f}"
         for cost, r in ratios.items()
     ]
@@ -72,9 +72,3 @@ def _batching(folder: Path) -> Batching:
     stated = read_signature(folder).serve
     named = {"tokens": "batch_tokens", "rows": "batch_rows", "threads": "threads", "lanes": "lanes"}
     return Batching(**{part: int(stated[name]) for part, name in named.items() if name in stated})
-
-
-def _shown(cost: Cost, value: float) -> str:
-    if cost == "size":
-        return f"{value / 1e6:.1f} MB"
-    return f"{value:.0f} rows/s" if cost == "throughput" else f"{value * 1000:.2f} ms"
