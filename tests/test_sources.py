@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import io
@@ -17,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from ftdeploy.errors import SourceError
+from ftdeploy.errors import SourceError, StorageError
 from ftdeploy.recipe import ModelSettings, Origin, Source
 from ftdeploy.sources import describe, fingerprint, resolve
-from ftdeploy.sources.cache import digest_path
+from ftdeploy.sources.cache import cache_folder, cached_file, digest_path, locked
 
 ROWS = b"text,label\ngood,1\nbad,0\n"
 SUM = hashlib.sha256(ROWS).hexdigest()
@@ -353,3 +354,83 @@ def test_wheel_is_preferred_without_a_sha256(index: Path, tmp_path: Path) -> Non
     names = ("demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl")
     (index / "index.html").write_text("".join(f'<a href="{name}">{name}</a>' for name in names))
     assert resolve(Source(package="demo==1.0", member="demo/rows.csv")).read_bytes() == ROWS
+
+
+@pytest.mark.parametrize("note", [b"", b"\n", b"..", b"\xff", b"0" * 63, b"A" * 64])
+def test_a_note_that_is_not_whole_is_no_note(index: Path, tmp_path: Path, cache: Path, note: bytes) -> None:
+    """A run that was killed while it noted which file a package is leaves nothing that later runs stumble over."""
+    _sdist(index / "demo-1.0.tar.gz", trap=tmp_path / "trap")
+    (index / "index.html").write_text('<a href="demo-1.0.tar.gz">demo-1.0.tar.gz</a>')
+    origin = Source(package="demo==1.0", member="demo-1.0/data/rows.csv")
+    first = resolve(origin)
+    (cache / "packages" / "demo==1.0").write_bytes(note)
+    assert resolve(origin) == first
+    assert len((cache / "packages" / "demo==1.0").read_bytes()) == 64
+    assert [path.name for path in (cache / "packages").iterdir()] == ["demo==1.0"]
+
+
+def test_a_full_disk_under_the_cache_is_told_as_such(cache: Path) -> None:
+    """Not as a missing source: its exit code is that of a full disk."""
+    with pytest.raises(StorageError, match=str(cache)), locked("anything"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "n" * 300])
+def test_a_cache_that_cannot_be_made(
+    server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """A file in the way, an impossible name: a source error that says what to set."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FTDEPLOY_CACHE", str(tmp_path / place))
+    with pytest.raises(SourceError, match="cannot be filled") as caught:
+        resolve(Origin(url=_address(server), sha256=SUM))
+    assert "FTDEPLOY_CACHE" in caught.value.fix
+
+
+def test_a_cache_that_others_filled_need_not_be_writable(tmp_path: Path, cache: Path, server: _Server) -> None:
+    """What is there and right is used without taking a lock."""
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as packed:
+        packed.writestr("rows.csv", ROWS)
+    member, fetched = Origin(path=tmp_path / "data.zip", member="rows.csv"), Origin(url=_address(server), sha256=SUM)
+    places = [resolve(member), resolve(fetched)]
+    for lock in (cache / "locks").iterdir():
+        lock.unlink()
+    (cache / "locks").rmdir()
+    (cache / "locks").write_text("no lock can be made here")
+    assert [resolve(member), resolve(fetched)] == places
+
+
+def test_what_cannot_be_read_is_not_in_the_cache(cache: Path) -> None:
+    """A folder in a file's place can neither be read nor removed as one; it is passed over."""
+    (cache / "files" / SUM / "rows.csv").mkdir(parents=True)
+    assert cached_file(SUM) is None
+
+
+def test_without_a_home_the_cache_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user without an account, in a container: the error says which variable to set."""
+    for name in ("HOME", "XDG_CACHE_HOME", "FTDEPLOY_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with pytest.raises(SourceError, match="no folder for the cache") as caught:
+        cache_folder()
+    assert "FTDEPLOY_CACHE" in caught.value.fix
+    monkeypatch.setenv("FTDEPLOY_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(SourceError):
+        cache_folder()
+
+
+def test_mirror_with_several_files_of_one_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wheel and source distribution under one address: the stated sha256 picks, and its licence is told; without one
+    the wheel is taken."""
+    monkeypatch.setenv("FTDEPLOY_MIRROR", str(tmp_path))
+    sums = {"demo.tar.gz": _sdist(tmp_path / "demo.tar.gz", trap=tmp_path / "trap")}
+    with zipfile.ZipFile(tmp_path / "demo.whl", "w") as wheel:
+        wheel.writestr("demo-1.0/data/rows.csv", b"of the wheel")
+    sums["demo.whl"] = hashlib.sha256((tmp_path / "demo.whl").read_bytes()).hexdigest()
+    entries = [{"file": f, "url": "pypi:demo==1.0", "sha256": s, "licence": f} for f, s in sums.items()]
+    (tmp_path / "index.json").write_text(json.dumps(entries))
+    for name, content in (("demo.tar.gz", ROWS), ("demo.whl", b"of the wheel")):
+        origin = Source(package="demo==1.0", sha256=sums[name], member="demo-1.0/data/rows.csv")
+        assert resolve(origin).read_bytes() == content
+        assert describe(origin)["licence"] == name
+    assert resolve(Source(package="demo==1.0", member="demo-1.0/data/rows.csv")).read_bytes() == b"of the wheel"

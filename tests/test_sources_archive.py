@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import tarfile
@@ -91,6 +92,23 @@ def test_paths_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
         _take(_zip(tmp_path / "a.zip", {"ok": b"1", name: b"2"}), "ok")
     with pytest.raises(SourceError, match=r"refused|cannot be unpacked"):
         _take(_tar(tmp_path / "a.tar.gz", {"ok": b"1", name: b"2"}), "ok")
+
+
+@pytest.mark.parametrize("name", [".//{}", "./{}", "/{}", "a/../../../../../..{}"])
+def test_nothing_is_written_outside(tmp_path: Path, name: str) -> None:
+    """Taken as a whole, an archive puts no file where its names point to; also without tarfile's filters, which early
+    patch releases of Python 3.11 lack."""
+    outside = tmp_path / "evil"
+    packed = _tar(tmp_path / "a.tar.gz", {"ok": b"1", name.format(outside): b"2"})
+    with contextlib.suppress(SourceError):
+        _take(packed, "")
+    assert not outside.exists()
+
+
+def test_tarfile_filters_are_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11.0 to 3.11.3 have none."""
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    assert _take(_tar(tmp_path / "a.tar.gz", {"ok": b"1"}), "ok").read_bytes() == b"1"
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import evaluate
@@ -44,3 +47,30 @@ def test_a_missing_module_is_an_error() -> None:
     """An incomplete installation is said to be one."""
     with pytest.raises(DependencyError, match=r"nothing\.py is missing"):
         metric_module("nothing")
+
+
+def test_nothing_is_left_of_the_check(tmp_path: Path) -> None:
+    """HOME, which may be read-only, stays empty; modules are imported anew each time; a user's own use of `evaluate` in
+    the same process goes on."""
+    code = (
+        "import sys, numpy as np, evaluate\n"
+        "from ftdeploy.metrics import METRICS, score\n"
+        "from ftdeploy.validate.crosscheck import crosscheck, metric_module\n"
+        "ids, path = np.array([0, 1, 1, 0]), list(sys.path)\n"
+        "for name, metric in METRICS.items():\n"
+        "    crosscheck({name: score(metric, ids, ids, 2)}, ids, ids)\n"
+        "assert sys.path == path and 'evaluate_modules' not in sys.modules\n"
+        "assert not list(__import__('pathlib').Path.home().iterdir())\n"
+        "mine = evaluate.load(str(metric_module('accuracy')), cache_dir=sys.argv[1])\n"
+        "crosscheck({'accuracy': 1.0}, ids, ids)\n"
+        "assert mine.compute(predictions=ids, references=ids) == {'accuracy': 1.0}\n"
+        "again = evaluate.load(str(metric_module('macro_f1')), cache_dir=sys.argv[1])\n"
+        "assert again.compute(predictions=ids, references=ids) == {'macro_f1': 1.0}\n"
+    )
+    (tmp_path / "home").mkdir()
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "XDG_"))}
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=plain | {"HOME": str(tmp_path / "home")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -118,3 +120,19 @@ def test_the_schema_documents_every_key() -> None:
     assert "schema" in schema["properties"]
     parts = [schema, *schema["$defs"].values()]
     assert all("description" in body or "$ref" in body for part in parts for body in part["properties"].values())
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_the_flips_is_a_formula(tmp_path: Path, start: str) -> None:
+    """Text, id, labels and columns come from the data, and whoever opens flips.csv in a spreadsheet runs none of it;
+    scores are plain numbers."""
+    evil = f"{start}HYPERLINK(1)"
+    answers = _answers(1)
+    answers = dataclasses.replace(
+        answers, ids=[evil] * 2, texts=[evil] * 2, columns={evil: [evil] * 2}, labels=(evil, f"{evil} too")
+    )
+    write_report(_report(_gate("pass")), answers, tmp_path)
+    with (tmp_path / "flips.csv").open(encoding="utf-8", newline="") as handle:
+        header, row = csv.reader(handle)
+    assert header == ["id", "label", "baseline", "baseline_score", "candidate", "candidate_score", f"'{evil}", "text"]
+    assert row == [f"'{evil}", f"'{evil}", f"'{evil}", "0.9000", f"'{evil} too", "0.8000", f"'{evil}", f"'{evil}"]

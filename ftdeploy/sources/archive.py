@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from ftdeploy.errors import SourceError, did_you_mean
-from ftdeploy.sources.cache import digest_path, locked
+from ftdeploy.sources.cache import cache_folder, digest_path, locked, read_note, write_note
 
 # Text packs to a tenth; what grows more than this is no data set.
 _MAX_RATIO, _MIN_BOUND = 200, 1 << 30
@@ -53,15 +53,19 @@ def take(archive: Path, member: str, *, sha256: str) -> Path:
         sha256: of the archive; the name of the cache's entry.
 
     Raises:
-        SourceError: not an archive, no such member, a link or a path that leads out, or far more than it should hold.
+        SourceError: not an archive, no such member, a link or a path that leads out, far more than it should hold, or
+            a cache that cannot be written.
+        StorageError: the cache's disk is full.
     """
     key = hashlib.sha256(member.encode()).hexdigest()[:16]
-    with locked(f"{sha256}/{key}") as cache:
-        entry = cache / "unpacked" / sha256 / key
-        found = entry / "content" / (PurePosixPath(member).name or "all")
-        note = entry / "digest"
-        if note.is_file() and found.exists() and digest_path(found) == note.read_text(encoding="utf-8"):
-            return found
+    entry = cache_folder() / "unpacked" / sha256 / key
+    found = entry / "content" / (PurePosixPath(member).name or "all")
+    # Looked for before the lock is asked for, so that a cache that others filled can be read-only.
+    if _is_whole(found, entry / "digest"):
+        return found
+    with locked(f"{sha256}/{key}"):
+        if _is_whole(found, entry / "digest"):
+            return found  # another process unpacked it while this one waited
         shutil.rmtree(entry, ignore_errors=True)
         entry.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=entry.parent, prefix="part-"))
@@ -69,11 +73,18 @@ def take(archive: Path, member: str, *, sha256: str) -> Path:
             (scratch / "content").mkdir()
             unpacked = scratch / "content" / found.name
             _unpack(archive, member.strip("/"), unpacked, bound=max(_MIN_BOUND, _MAX_RATIO * archive.stat().st_size))
-            (scratch / "digest").write_text(digest_path(unpacked), encoding="utf-8")
+            write_note(scratch / "digest", digest_path(unpacked))
             scratch.rename(entry)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return found
+
+
+def _is_whole(found: Path, note: Path) -> bool:
+    try:
+        return found.exists() and digest_path(found) == read_note(note)
+    except OSError:
+        return False  # gone while it was read, or not for us to read
 
 
 def read_text(archive: Path, patterns: tuple[str, ...]) -> str:
@@ -166,10 +177,10 @@ def _tar_files(packed: tarfile.TarFile, archive: Path, bound: int) -> dict[str, 
         if info.offset_data + info.size > bound:
             raise _too_large(archive.name, bound)
         if info.isreg():
-            tarfile.data_filter(info, str(archive.parent))
             infos.append(info)
-    _check_names([info.name for info in infos], archive)
-    return {info.name.removeprefix("./"): _tar_opener(packed, info) for info in infos}
+    files = {info.name.removeprefix("./"): _tar_opener(packed, info) for info in infos}
+    _check_names(list(files), archive)
+    return files
 
 
 def _tar_opener(packed: tarfile.TarFile, info: tarfile.TarInfo) -> Opener:
@@ -178,7 +189,9 @@ def _tar_opener(packed: tarfile.TarFile, info: tarfile.TarInfo) -> Opener:
 
 
 def _check_names(names: list[str], archive: Path) -> None:
-    bad = [n for n in names if PurePosixPath(n).is_absolute() or ".." in PurePosixPath(n).parts or "\\" in n]
+    bad = [
+        n for n in names if PurePosixPath(n).is_absolute() or ".." in PurePosixPath(n).parts or set(n) & {"\\", "\0"}
+    ]
     if bad or len(names) > _MAX_FILES:
         raise SourceError(
             f"{archive.name} is refused: it names {bad[0]!r}" if bad else f"{archive.name} holds {len(names):,} files",

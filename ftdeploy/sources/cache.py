@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ftdeploy.artifact import digest_of, sha256_file
-from ftdeploy.errors import SourceError
+from ftdeploy.errors import FtdeployError, SourceError, StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def cache_folder() -> Path:
-    """``FTDEPLOY_CACHE``, else ``ftdeploy`` in the user's cache folder (``XDG_CACHE_HOME``, else ``~/.cache``)."""
+    """``FTDEPLOY_CACHE``, else ``ftdeploy`` in the user's cache folder (``XDG_CACHE_HOME``, else ``~/.cache``).
+
+    Raises:
+        SourceError: it lies in a home that this process does not have.
+    """
     named = os.environ.get("FTDEPLOY_CACHE")
-    if named:
-        return Path(named).expanduser()
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "ftdeploy"
+    try:
+        if named:
+            return Path(named).expanduser()
+        return (Path(home) if home else Path.home() / ".cache") / "ftdeploy"
+    except RuntimeError as error:
+        raise SourceError(
+            f"there is no folder for the cache: {error}",
+            cause="HOME is not set and the user has no home, as in some containers; or FTDEPLOY_CACHE names ~NOBODY",
+            fix="set FTDEPLOY_CACHE to a folder that you may write",
+        ) from error
 
 
 def digest_path(path: Path) -> str:
@@ -41,12 +56,13 @@ def mismatch(name: str, *, stated: str, found: str) -> SourceError:
 
 @contextmanager
 def locked(name: str) -> Iterator[Path]:
-    """Hold one entry of the cache while the block runs; yields the cache folder.
+    """Hold one entry of the cache while the block fills it; yields the cache folder.
 
     The lock belongs to the operating system and dies with its process.
 
     Raises:
         SourceError: the cache folder cannot be written.
+        StorageError: its disk is full.
     """
     from filelock import FileLock
 
@@ -54,30 +70,64 @@ def locked(name: str) -> Iterator[Path]:
     key = hashlib.sha256(name.encode()).hexdigest()[:32]
     try:
         (folder / "locks").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "locks" / f"{key}.lock")
-        lock.acquire()
-    except PermissionError as error:
-        raise SourceError(
-            f"the cache {folder} cannot be written: {error.strerror}",
-            cause="it belongs to another user, or the file system is read-only",
-            fix="set FTDEPLOY_CACHE to a folder that you may write",
-        ) from error
-    try:
-        yield folder
-    finally:
-        lock.release()
+        with FileLock(folder / "locks" / f"{key}.lock"):
+            yield folder
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> FtdeployError:
+    why = error.strerror or str(error)
+    what = f"the cache {folder} cannot be filled: {why}" + (f" ({error.filename})" if error.filename else "")
+    if error.errno in _FULL:
+        return StorageError(
+            what, cause="the disk or the quota is full", fix="free space there, or set FTDEPLOY_CACHE to another folder"
+        )
+    return SourceError(
+        what,
+        cause="it belongs to another user, its file system is read-only, or a file is in the way",
+        fix="set FTDEPLOY_CACHE to a folder that you may write",
+    )
 
 
 def cached_file(sha256: str) -> Path | None:
-    """The verified file with this sha256, or None. A file that was damaged in the cache is removed."""
+    """The verified file with this sha256, or None.
+
+    A file that was damaged in the cache is removed where the cache can be written. What cannot be read is not there.
+    """
     folder = cache_folder() / "files" / sha256
-    for found in folder.iterdir() if folder.is_dir() else ():
-        if found.name.endswith(".part"):
-            continue
-        if sha256_file(found) == sha256:
-            return found
-        found.unlink()
+    try:
+        held = sorted(path for path in folder.iterdir() if not path.name.endswith(".part"))
+    except OSError:
+        return None
+    for found in held:
+        with suppress(OSError):
+            if sha256_file(found) == sha256:
+                return found
+            found.unlink()
     return None
+
+
+def read_note(path: Path) -> str | None:
+    """The sha256 that a note in the cache holds; None where there is none, or the note is not one."""
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    return text if re.fullmatch("[0-9a-f]{64}", text) else None
+
+
+def write_note(path: Path, sha256: str) -> None:
+    """Keep a sha256 under a name: the whole note appears by rename, or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    part = Path(temporary)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as opened:
+            opened.write(sha256)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def add_file(name: str, *, sha256: str | None, write: Callable[[Path], None]) -> Path:

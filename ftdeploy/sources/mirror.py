@@ -29,9 +29,9 @@ class Entry:
 
 
 def mirror_folder() -> Path | None:
-    """The folder that ``FTDEPLOY_MIRROR`` names, or None."""
+    """The folder that ``FTDEPLOY_MIRROR`` names, or None. A ``~`` that cannot be resolved stays as it is."""
     named = os.environ.get("FTDEPLOY_MIRROR")
-    return Path(named).expanduser() if named else None
+    return Path(os.path.expanduser(named)) if named else None  # noqa: PTH111 - Path.expanduser raises without a home
 
 
 def absence() -> str:
@@ -41,15 +41,18 @@ def absence() -> str:
 
 
 def find_entry(address: str, *, sha256: str | None) -> Entry | None:
-    """The mirror's entry for an address, or for a sha256 when the address is not listed.
+    """The mirror's entry for an address. Among several, as wheel and source distribution of one package, the one with
+    the stated sha256; without a stated one a wheel. An entry with the sha256 will do under any address.
 
     Raises:
         SourceError: ``index.json`` is missing or is not such a list.
     """
     entries = _read_index()
     same = [entry for entry in entries if _normal(entry.address) == _normal(address)]
-    same = same or [entry for entry in entries if sha256 is not None and entry.sha256 == sha256]
-    return same[0] if same else None
+    stated = [entry for entry in (*same, *entries) if entry.sha256 == sha256]
+    wheels = [entry for entry in same if entry.file.suffix == ".whl"]
+    # An entry with another sha256 is given all the same: whoever reads the file says which sum is wrong.
+    return next(iter((*stated, *wheels, *same)), None)
 
 
 def mirrored_file(address: str, *, sha256: str | None) -> Path | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ftdeploy import progress
 from ftdeploy.errors import SourceError
 from ftdeploy.sources.archive import read_text
-from ftdeploy.sources.cache import add_file, cache_folder, cached_file, locked
+from ftdeploy.sources.cache import add_file, cache_folder, cached_file, locked, read_note, write_note
 from ftdeploy.sources.mirror import absence, mirrored_file
 
 _SCRIPT = Path(__file__).with_name("pip_fetch.py")
@@ -46,9 +46,7 @@ def fetch(pinned: str, *, sha256: str | None) -> Path:
             fetched = _ask_pip(pinned, sha256, Path(scratch))
             kept = add_file(fetched.name, sha256=sha256, write=lambda part: _move(fetched, part))
         if sha256 is None:
-            note = _note(pinned)
-            note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(kept.parent.name, encoding="utf-8")
+            write_note(_note(pinned), kept.parent.name)
         return kept
 
 
@@ -64,9 +62,8 @@ def licence(pinned: str, *, sha256: str | None) -> str:
 
 
 def _cached(pinned: str, sha256: str | None) -> Path | None:
-    if sha256 is None and _note(pinned).is_file():
-        sha256 = _note(pinned).read_text(encoding="utf-8")
-    return None if sha256 is None else cached_file(sha256)
+    known = sha256 or read_note(_note(pinned))
+    return None if known is None else cached_file(known)
 
 
 def _note(pinned: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -52,7 +53,7 @@ def download(address: str, target: Path) -> None:
                 received = _copy(answer, handle, advance)
     except urllib.error.HTTPError as error:
         raise _unavailable(address, f"the server answered {error.code} {error.reason}") from error
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, TimeoutError, ConnectionError) as error:
         raise _unavailable(address, f"the network failed: {getattr(error, 'reason', None) or error}") from error
     if total is not None and received != total:
         raise _unavailable(address, f"the connection ended after {received:,} of {total:,} bytes")

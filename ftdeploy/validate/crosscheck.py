@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 
 from ftdeploy.errors import DependencyError
 from ftdeploy.metrics import Ids
@@ -28,6 +31,28 @@ def metric_module(name: str) -> Path:
     return path
 
 
+@contextmanager
+def _modules_in(folder: Path) -> Iterator[None]:
+    """Have `evaluate` copy and import modules below a folder, and not below HOME, which may be read-only.
+
+    It imports the copies as the package ``evaluate_modules`` through sys.path; both are as before when the block ends.
+    """
+    from evaluate import config
+
+    def take_imported() -> dict[str, ModuleType]:
+        names = [name for name in sys.modules if name.partition(".")[0] == config.MODULE_NAME_FOR_DYNAMIC_MODULES]
+        return {name: sys.modules.pop(name) for name in names}
+
+    before, places, imported = config.HF_MODULES_CACHE, list(sys.path), take_imported()
+    config.HF_MODULES_CACHE = folder
+    try:
+        yield
+    finally:
+        config.HF_MODULES_CACHE, sys.path[:] = before, places
+        take_imported()
+        sys.modules.update(imported)
+
+
 def crosscheck(scores: Mapping[str, float], references: Ids, predictions: Ids) -> None:
     """Compute metrics with `evaluate` on the same predictions and compare.
 
@@ -40,7 +65,7 @@ def crosscheck(scores: Mapping[str, float], references: Ids, predictions: Ids) -
     """
     import evaluate
 
-    with TemporaryDirectory(prefix="ftdeploy-evaluate-") as folder:
+    with TemporaryDirectory(prefix="ftdeploy-evaluate-") as folder, _modules_in(Path(folder) / "modules"):
         for name, ours in scores.items():
             metric = evaluate.load(str(metric_module(name)), cache_dir=folder, keep_in_memory=True)
             theirs = metric.compute(predictions=predictions, references=references)[name]

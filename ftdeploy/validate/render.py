@@ -25,6 +25,7 @@ _SHOWN_FLIPS = 100
 _SHOWN_SLICES = 20
 #: With more labels than this the page lists the commonest confusions instead of the matrices.
 _MATRIX_LABELS = 10
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -105,10 +106,19 @@ def _write_flips(answers: Answers, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         scores = ("baseline", "baseline_score", "candidate", "candidate_score")
-        writer.writerow(("id", "label", *scores, *answers.columns, "text"))
+        writer.writerow(("id", "label", *scores, *map(_cell, answers.columns), "text"))
         for flip in _flipped(answers):
-            numbers = (flip.baseline, f"{flip.baseline_score:.4f}", flip.candidate, f"{flip.candidate_score:.4f}")
-            writer.writerow((flip.id, flip.label, *numbers, *flip.columns.values(), flip.text))
+            # The scores are ours; everything else comes from the data.
+            before = (_cell(flip.baseline), f"{flip.baseline_score:.4f}")
+            after = (_cell(flip.candidate), f"{flip.candidate_score:.4f}")
+            columns = map(_cell, flip.columns.values())
+            writer.writerow((_cell(flip.id), _cell(flip.label), *before, *after, *columns, _cell(flip.text)))
+
+
+def _cell(text: str) -> str:
+    """A cell that spreadsheets show instead of running: they take what begins like this for a formula (OWASP, "CSV
+    Injection")."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def page(report: Report, answers: Answers) -> str:
