@@ -18,10 +18,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its thread pool cost
 
 import bentoml
 from _bentoml_sdk import Service  # what @bentoml.service makes; bentoml itself gives it no public name
+from uvicorn.config import HTTP_PROTOCOLS
 
 from ftdeploy.serve.app import create_app
+from ftdeploy.serve.protocol import guarded
 
 app = create_app(Path(__file__).resolve().parent)
+# BentoML passes no protocol to uvicorn, which then takes this one. A class does as well as the name of one.
+HTTP_PROTOCOLS["auto"] = guarded(app.engine.limits)  # type: ignore[assignment]
 
 
 class InFront(Service[Any]):  # type: ignore[misc]  # bentoml is not typed

@@ -342,7 +342,10 @@ class ServeSettings(Section):
     max_chars: int = Field(default=100_000, ge=1)
     """A longer text is refused with 413; tokens beyond the model's length are cut and reported."""
     max_queue: int = Field(default=1024, ge=1)
-    """Texts that wait for the model; more are refused with 429 and Retry-After."""
+    """Texts that wait for the tokenizer or the model; more are refused with 429 and Retry-After."""
+    max_requests: int = Field(default=512, ge=1)
+    """Requests in flight, an eighth of them larger than 64 KiB, which bounds the memory that bodies hold; more are
+    refused with 429 and Retry-After. There may be four times as many connections."""
     timeout_seconds: float = Field(default=30, gt=0)
     """A request that takes longer is answered with 503."""
     batch_tokens: int = Field(default=2048, ge=64)
@@ -354,7 +357,7 @@ class ServeSettings(Section):
     lanes: int = Field(default=0, ge=0)
     """Forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one."""
     body_seconds: float = Field(default=10, gt=0)
-    """A request body that has not arrived after so long is refused with 408."""
+    """A request whose headers, or whose body after them, have not arrived after so long is refused with 408."""
     drain_seconds: float = Field(default=0.5, ge=0)
     """After SIGTERM, how long requests that are on their way are still taken."""
 

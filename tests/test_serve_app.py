@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import anyio.from_thread
@@ -15,6 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import MAX_LENGTH, write_source
 
+from ftdeploy.errors import did_you_mean
+from ftdeploy.serve.admission import Admission
 from ftdeploy.serve.app import App, create_app
 from ftdeploy.serve.traffic import read_segment
 
@@ -268,8 +272,45 @@ def test_wrong_infer_requests_are_422(client: Client) -> None:
     wrong += [{"inputs": [tensor], "id": 3}, {"inputs": [tensor], "outputs": "label"}]
     wrong += [{"inputs": [tensor], "outputs": [{"name": "logits"}]}]
     wrong += [{"inputs": [tensor], "outputs": [{"name": "label", "parameters": {"binary_data": True}}]}]
+    wrong += [{"inputs": [tensor], "outputs": [{"name": "label"}, {"name": "score"}, {"name": "label"}]}]
     for content in wrong:
         assert_refused(client.ask("POST", "/v2/models/tiny/infer", content), 422, "validation")
+
+
+@pytest.mark.parametrize("depth", [100, 1000, 1018])
+def test_deeply_nested_values_are_refused_like_any_other(client: Client, depth: int) -> None:
+    """As deep as JSON is read: where a value is shown in the message, only its beginning is."""
+    deep = "[" * depth + "]" * depth
+    tensor = '{"name": "text", "shape": %s, "datatype": %s, "data": %s}'
+    good = tensor % ("[1]", '"BYTES"', '["good"]')
+    for body in (
+        tensor % (deep, '"BYTES"', '["good"]'),
+        tensor % ("[1]", deep, '["good"]'),
+        tensor % ("[1]", '"BYTES"', deep),
+        good + f'], "id": {deep}, "x": [',
+        good + f'], "outputs": [{{"name": {deep}}}], "x": [',
+    ):
+        refused = client.ask("POST", "/v2/models/tiny/infer", f'{{"inputs": [{body}]}}'.encode())
+        assert_refused(refused, 422, "validation")
+        assert len(refused.json()["error"]) < 200
+    for body in (f'"inputs": {deep}', f'"inputs": "good", "parameters": {{"top_k": {deep}}}'):
+        assert_refused(client.predict(f"{{{body}}}".encode()), 422, "validation")
+
+
+def test_a_huge_key_is_compared_by_its_beginning_only(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparing takes time by length, on the loop that everybody waits for."""
+    compared: list[int] = []
+
+    def watched(word: str, known: Sequence[str]) -> str:
+        compared.append(len(word))
+        return did_you_mean(word, known)
+
+    monkeypatch.setattr("ftdeploy.serve.question.did_you_mean", watched)
+    for content in ({"input" * 3000: 1}, {"inputs": "good", "parameters": {"top_k" * 3000: 1}}):
+        response = client.predict(content)
+        assert_refused(response, 422, "validation")
+        assert len(response.json()["error"]) < 200
+    assert max(compared) <= 60
 
 
 def test_too_much_is_413(client: Client) -> None:
@@ -352,6 +393,68 @@ JSON = st.recursive(
 )
 
 
+WORDS = (
+    "inputs",
+    "parameters",
+    "top_k",
+    "details",
+    "name",
+    "data",
+    "shape",
+    "datatype",
+    "outputs",
+    "id",
+    "text",
+    "BYTES",
+)
+_OUTPUTS = b'[{"name": "score"}, {"name": "scores", "parameters": {"binary_data": false}}]'
+QUESTIONS = (
+    b'{"inputs": ["good", "bad"], "parameters": {"top_k": 1, "details": true}}',
+    b'{"id": "7", "inputs": [{"name": "text", "shape": [2], "datatype": "BYTES", "data": ["good", "bad"]}], "outputs": '
+    + _OUTPUTS
+    + b"}",
+)
+PIECES = (b"null", b"1e999", b"-1", b"18446744073709551615", b'""', b"[]", b"{}", b"true", b'"\\u0000"', b'"\\ud83d"',
+          "\u202e\U0001f3ac".encode(), b"\xff", b"\x00", b",", b"]", b"}", b"[" * 900, b'{"a":' * 300)  # fmt: skip
+
+
+def mutated(random: Random) -> bytes:
+    """A proper question after a few changes: pieces cut, doubled, swapped in; words replaced."""
+    body = random.choice(QUESTIONS)
+    for _ in range(random.randint(1, 4)):
+        start = random.randrange(len(body) + 1)
+        end = min(len(body), start + random.randrange(12))
+        change = random.randrange(4)
+        if change == 0:
+            body = body[:start] + body[end:]
+        elif change == 1:
+            body = body[:start] + random.choice(PIECES) + body[end:]
+        elif change == 2:
+            body = body[:end] + body[start:]
+        else:
+            body = body.replace(random.choice(WORDS).encode(), random.choice(WORDS).encode(), 1)
+    return body
+
+
+def test_no_changed_question_makes_a_5xx(client: Client) -> None:
+    """Bodies that are nearly right reach further than random ones. Some of them are still right."""
+    random = Random(20)  # noqa: S311  # the same bodies every time
+    seen: Counter[int] = Counter()
+
+    async def play() -> None:
+        transport = httpx.ASGITransport(app=client.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as one:
+            for _ in range(1000):
+                body = mutated(random)
+                for path in ("/predict", "/v2/models/tiny/infer"):
+                    response = await one.post(path, content=body)
+                    seen[response.status_code] += 1
+                    assert response.status_code < 500, (path, body)
+
+    client.portal.call(play)
+    assert {200, 400, 422} <= set(seen)
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60))
 def test_no_body_makes_a_5xx(client: Client, body: bytes) -> None:
@@ -401,6 +504,57 @@ def test_a_full_queue_is_429_with_retry_after(client: Client, monkeypatch: pytes
     assert int(refused.headers["retry-after"]) >= 1
     assert [response.status_code for response in kept] == [200, 200, 200]
     assert "ftdeploy_shed_total 1" in client.ask("GET", "/metrics").text
+
+
+def test_one_request_too_many_is_429_and_a_half_sent_body_takes_no_place(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two places, one of which is taken by a request at the model, half-sent small bodies change nothing."""
+    free, entered = threading.Event(), threading.Event()
+    batcher = client.app.engine.batcher
+    assert batcher is not None
+    run = batcher._run
+
+    def held(rows: Any) -> Any:
+        entered.set()
+        assert free.wait(20)
+        return run(rows)
+
+    monkeypatch.setattr(batcher, "_run", held)
+    admission = Admission(2)
+    monkeypatch.setattr(client.app, "_admission", admission)
+
+    async def endless() -> Any:
+        yield b'{"inputs": '
+        await anyio.to_thread.run_sync(free.wait)
+        yield b'"good"}'
+
+    async def play() -> list[int]:
+        transport = httpx.ASGITransport(app=client.app)
+        codes: list[int] = []
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as one:
+
+            async def ask(content: Any) -> None:
+                codes.append((await one.post("/predict", content=content)).status_code)
+
+            async with anyio.create_task_group() as group:
+                for content in (endless(), endless(), b'{"inputs": "good"}', b'{"inputs": "bad"}'):
+                    group.start_soon(ask, content)
+                await until(lambda: admission.held == 2)
+                await anyio.to_thread.run_sync(entered.wait)
+                refused = await one.post("/predict", json={"inputs": "good"})
+                infer = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["good"]}
+                refused_too = await one.post("/v2/models/tiny/infer", json={"inputs": [infer]})
+                free.set()
+        for response in (refused, refused_too):
+            assert_refused(response, 429, "overloaded")
+            assert response.headers["retry-after"] == "1"
+        return codes
+
+    codes = client.portal.call(play)
+    assert codes.count(200) >= 2
+    assert set(codes) <= {200, 429}  # the two that stopped in the middle go on when places are free again, or not yet
+    assert (admission.held, admission.large) == (0, 0)
 
 
 def test_a_failing_model_is_503_and_the_next_request_is_answered(

@@ -127,6 +127,68 @@ def test_long_texts_are_tokenised_off_the_event_loop(source: Path) -> None:
     assert seen[1] != threading.get_ident()
 
 
+def test_texts_at_the_tokenizer_count_as_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit is refused before it is tokenised, with Retry-After; what fits is answered."""
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "off")
+    write_model_folder(tmp_path / "src" / "model", serve={"max_queue": 8})
+    free = threading.Event()
+    long = ["good " * 2000]
+
+    async def scene(engine: Engine) -> None:
+        await engine.loaded()
+        assert engine._predictor is not None
+        encode = engine._predictor.encode
+        encoded: list[int] = []
+
+        def held(texts: Sequence[str]) -> list[Encoded]:
+            encoded.append(len(texts))
+            assert free.wait(20)
+            return encode(texts)
+
+        engine._predictor.encode = held  # type: ignore[method-assign]  # held, not replaced
+        kept = [asyncio.create_task(engine.ask(long * 4, f"r{number}")) for number in range(2)]
+        await until(lambda: encoded == [4])
+        for texts in (long, ["good"]):
+            with pytest.raises(Refusal, match="8 texts are waiting") as caught:
+                await engine.ask(texts, "r2")
+            assert caught.value.status == 429
+            assert caught.value.headers[0][0] == b"retry-after"
+        assert {name: value for name, _, _, value in engine.samples()}["ftdeploy_queue_rows"] == 8
+        free.set()
+        for rows, _ in await asyncio.gather(*kept):
+            assert len(rows) == 4
+        assert encoded == [4, 4]
+
+    live(tmp_path / "src", scene)
+
+
+def test_the_time_at_the_tokenizer_counts_as_waiting(source: Path) -> None:
+    """A request behind others at the tokenizer is told in time, and is never tokenised after that."""
+    free = threading.Event()
+
+    async def scene(engine: Engine) -> None:
+        await engine.loaded()
+        assert engine._predictor is not None
+        encode = engine._predictor.encode
+        encoded: list[str] = []
+
+        def held(texts: Sequence[str]) -> list[Encoded]:
+            encoded.append(texts[0][:4])
+            assert free.wait(20)
+            return encode(texts)
+
+        engine._predictor.encode = held  # type: ignore[method-assign]  # held, not replaced
+        asked = [asyncio.create_task(engine.ask([word * 2000], word)) for word in ("good ", "bad  ")]
+        for found in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(found, Refusal)
+            assert (found.status, found.error_type) == (503, "timeout")
+        free.set()
+        await engine.ask(["best " * 2000], "later")
+        assert encoded == ["good", "best"]
+
+    live(source, scene)
+
+
 def test_draining_answers_what_is_in_flight_then_refuses_then_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,6 +202,18 @@ def test_half_sent_bodies_are_408_and_starve_nobody(server: Server) -> None:
             connection.close()
 
 
+def test_half_sent_headers_are_408(server: Server) -> None:
+    """uvicorn under BentoML runs our protocol: without it they would stay open for ever."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost:")
+        connection.settimeout(30)
+        told = b""
+        while piece := connection.recv(4096):
+            told += piece
+    assert told.startswith(b"HTTP/1.1 408 ")
+    assert b'"error_type":"head_timeout"' in told
+
+
 _POST = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
 JUNK = {
     "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",

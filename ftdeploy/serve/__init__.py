@@ -23,6 +23,7 @@ RUNTIME = (
     "tasks/__init__.py",
     "tasks/text_classification.py",
     "serve/__init__.py",
+    "serve/admission.py",
     "serve/app.py",
     "serve/batcher.py",
     "serve/engine.py",
@@ -32,6 +33,7 @@ RUNTIME = (
     "serve/model.py",
     "serve/openapi.py",
     "serve/page.py",
+    "serve/protocol.py",
     "serve/question.py",
     "serve/traffic.py",
     "serve/wire.py",
@@ -48,6 +50,7 @@ RUNTIME_REQUIREMENTS = (
     "pydantic",
     "pyyaml",
     "tokenizers",
+    "uvicorn",
     "uvloop",
 )
 

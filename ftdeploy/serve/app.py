@@ -18,6 +18,7 @@ import orjson
 
 from ftdeploy import __version__
 from ftdeploy.serve import kserve
+from ftdeploy.serve.admission import Admission, Place
 from ftdeploy.serve.engine import Engine
 from ftdeploy.serve.metrics import CONTENT_TYPE, Metrics, Sample
 from ftdeploy.serve.openapi import describe
@@ -64,6 +65,7 @@ class App:
     def __init__(self, folder: Path) -> None:
         self.engine = Engine(folder)
         self.metrics = Metrics()
+        self._admission = Admission(self.engine.limits.max_requests)
         self._version = self.engine.digest[:12]
         self._digest_header: Header = (b"x-model-digest", self.engine.digest.encode())
         self._in_flight = 0
@@ -183,7 +185,7 @@ class App:
         exact = f"{model}/versions/{self._version}"
         routes: dict[str, tuple[str, Handlers]] = {
             "/": ("/", _get(_always(page))),
-            "/predict": ("/predict", {"POST": self._predict}),
+            "/predict": ("/predict", {"POST": self._placed(self._predict)}),
             "/v2": ("/v2", _get(_always(Reply(orjson.dumps(server))))),
             "/metrics": ("/metrics", _get(self._metrics)),
             "/docs.json": ("/docs.json", _get(_always(Reply(orjson.dumps(described))))),
@@ -195,12 +197,11 @@ class App:
         for path in (model, exact):
             routes[path] = ("/v2/models/{name}", _get(_always(Reply(orjson.dumps(about)))))
             routes[f"{path}/ready"] = ("/v2/models/{name}/ready", _get(self._ready))
-            routes[f"{path}/infer"] = ("/v2/models/{name}/infer", {"POST": self._infer})
+            routes[f"{path}/infer"] = ("/v2/models/{name}/infer", {"POST": self._placed(self._infer)})
         return routes
 
-    async def _predict(self, scope: Scope, receive: Receive) -> Reply:
-        body = await self._body(scope, receive)
-        asked = parse_predict(body, self.engine.limits)
+    async def _predict(self, scope: Scope, receive: Receive, place: Place) -> Reply:
+        asked = parse_predict(await self._body(scope, receive, place), self.engine.limits)
         identity = request_id(scope)
         rows, scored = await self.engine.ask(asked.texts, identity)
         answers: list[Any] = [one.answer[: asked.top_k] for one in scored]
@@ -216,11 +217,12 @@ class App:
             }
         return Reply(orjson.dumps(found), headers=self._answer_headers(identity, cut))
 
-    async def _infer(self, scope: Scope, receive: Receive) -> Reply:
-        body = await self._body(scope, receive)
+    async def _infer(self, scope: Scope, receive: Receive, place: Place) -> Reply:
+        body = await self._body(scope, receive, place)
         if header(scope, b"inference-header-content-length") is not None:
             raise Refusal(400, "validation", "the binary tensor extension is not offered; send JSON data")
         asked = kserve.parse_infer(body, self.engine.limits)
+        del body  # the texts are enough while they wait
         identity = request_id(scope)
         rows, scored = await self.engine.ask(asked.texts, identity)
         cut = [index for index, row in enumerate(rows) if row.truncated()]
@@ -251,15 +253,27 @@ class App:
         info = {"name": engine.signature.name, "digest": engine.digest, "task": engine.signature.task}
         samples: list[Sample] = [
             ("ftdeploy_in_flight", "gauge", "Requests being answered.", self._in_flight),
-            ("ftdeploy_shed_total", "counter", "Requests refused because the queue was full.", self._shed),
+            ("ftdeploy_shed_total", "counter", "Requests refused because too much was in hand already.", self._shed),
             *engine.samples(),
         ]
         return Reply(self.metrics.render(samples, info), content_type=CONTENT_TYPE)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, place: Place) -> bytes | bytearray:
         self.engine.require_ready()
         limits = self.engine.limits
-        return await read_body(scope, receive, most=limits.max_body_bytes, seconds=limits.body_seconds)
+        most, seconds = limits.max_body_bytes, limits.body_seconds
+        body = await read_body(scope, receive, most=most, seconds=seconds, grown=place.grown)
+        place.complete()
+        return body
+
+    def _placed(self, handler: Callable[[Scope, Receive, Place], Awaitable[Reply]]) -> Handler:
+        """A handler that has a place among the requests in flight, from its body until its answer is made."""
+
+        async def answer(scope: Scope, receive: Receive) -> Reply:
+            with self._admission.request() as place:
+                return await handler(scope, receive, place)
+
+        return answer
 
     def _answer_headers(self, identity: str, cut: Sequence[int]) -> tuple[Header, ...]:
         named: tuple[Header, ...] = ((b"x-request-id", identity.encode()), self._digest_header)

@@ -114,6 +114,20 @@ class Batcher(Generic[In, Out]):
         """When the forward pass that runs longest now began, on the monotonic clock; None when all lanes rest."""
         return min((since for since in self._begun if since is not None), default=None)
 
+    def require_room(self, rows: int, *, coming: int = 0) -> None:
+        """Go on only when so many more rows may wait; a request larger than the whole queue when nothing waits.
+
+        Args:
+            rows: of the request.
+            coming: rows of other requests that are on their way into the queue.
+
+        Raises:
+            QueueFullError: they may not.
+        """
+        before = len(self._waiting) + coming
+        if before and before + rows > self._max_queue:
+            raise QueueFullError((before + rows) * self.flow.seconds_a_row)
+
     async def answer(self, rows: Sequence[In], *, timeout: float) -> list[Out]:  # noqa: ASYNC109  # rows must leave the queue
         """The results for some rows, in their order. Called on the event loop.
 
@@ -128,8 +142,7 @@ class Batcher(Generic[In, Out]):
         """
         job: _Job[Out] = _Job(self._loop.create_future(), [None] * len(rows), len(rows))
         with self._wake:
-            if self._waiting and len(self._waiting) + len(rows) > self._max_queue:
-                raise QueueFullError((len(self._waiting) + len(rows)) * self.flow.seconds_a_row)
+            self.require_room(len(rows))
             self._waiting.extend([_Waiting(row, job, index) for index, row in enumerate(rows)])
             self._wake.notify(len(rows))
         late = self._loop.call_later(timeout, _expire, job)

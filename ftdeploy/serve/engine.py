@@ -55,6 +55,7 @@ class Engine:
         self._traffic = read_options(self.signature.traffic)
         self._predictor: Predictor | None = None
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
+        self._coming = 0  # texts at the tokenizer, on their way to the batcher
         self._loading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -146,15 +147,18 @@ class Engine:
         predictor, batcher = self._predictor, self.batcher
         if predictor is None or batcher is None:
             raise Refusal(503, "unhealthy", "the model is not loaded", headers=(RETRY_SOON,))
-        if sum(map(len, texts)) <= OFF_LOOP_CHARS:
-            rows = predictor.encode(texts)
-        else:
-            rows = await asyncio.get_running_loop().run_in_executor(self._tokenizing, predictor.encode, texts)
+        began = time.monotonic()
         try:
-            scored = await batcher.answer(rows, timeout=self.limits.timeout_seconds)
+            batcher.require_room(len(texts), coming=self._coming)
+            if sum(map(len, texts)) <= OFF_LOOP_CHARS:
+                rows = predictor.encode(texts)
+            else:
+                rows = await self._encode_aside(predictor, texts)
+            left = self.limits.timeout_seconds - (time.monotonic() - began)
+            scored = await batcher.answer(rows, timeout=left)
         except QueueFullError as full:
             wait = str(min(60, math.ceil(full.retry_after) or 1)).encode()
-            message = f"{batcher.waiting} texts are waiting already; {full}"
+            message = f"{batcher.waiting + self._coming} texts are waiting already; {full}"
             raise Refusal(429, "overloaded", message, headers=((b"retry-after", wait),)) from None
         except TimeoutError:
             message = f"no answer within {self.limits.timeout_seconds:g} seconds"
@@ -165,15 +169,29 @@ class Engine:
             self.recorder.record(_answered(identity, rows, scored))
         return rows, scored
 
+    async def _encode_aside(self, predictor: Predictor, texts: list[str]) -> list[Encoded]:
+        """Tokenise on the thread for it; meanwhile the texts count as waiting.
+
+        Raises:
+            TimeoutError: other requests were before this one for too long. What has not begun is dropped.
+        """
+        loop = asyncio.get_running_loop()
+        self._coming += len(texts)
+        try:
+            async with asyncio.timeout(self.limits.timeout_seconds):
+                return await loop.run_in_executor(self._tokenizing, predictor.encode, texts)
+        finally:
+            self._coming -= len(texts)
+
     def samples(self) -> list[Sample]:
         """What goes on inside, for the metrics."""
         batcher, recorder = self.batcher, self.recorder
         flow = batcher.flow if batcher else Flow()
-        waiting = batcher.waiting if batcher else 0
+        waiting = batcher.waiting + self._coming if batcher else 0
         written, dropped = (recorder.written, recorder.dropped) if recorder else (0, 0)
         return [
             ("ftdeploy_ready", "gauge", "1 when questions are answered.", float(self.state() == "ready")),
-            ("ftdeploy_queue_rows", "gauge", "Texts that wait for the model.", waiting),
+            ("ftdeploy_queue_rows", "gauge", "Texts that wait for tokenizer or model.", waiting),
             ("ftdeploy_batches_total", "counter", "Forward passes.", flow.batches),
             ("ftdeploy_batch_rows_total", "counter", "Texts in forward passes.", flow.rows),
             ("ftdeploy_batch_tokens_total", "counter", "Tokens in forward passes.", flow.tokens),

@@ -26,7 +26,7 @@ class InferQuestion:
     outputs: tuple[str, ...]
 
 
-def parse_infer(body: bytes, limits: Limits) -> InferQuestion:
+def parse_infer(body: bytes | bytearray, limits: Limits) -> InferQuestion:
     """Read the body of ``POST /v2/models/{name}/infer``.
 
     Raises:
@@ -69,13 +69,15 @@ def _wanted(outputs: Any) -> tuple[str, ...]:
         return OUTPUTS
     if not isinstance(outputs, list):
         raise invalid("outputs wants a list")
-    names = []
+    names: list[str] = []
     for output in outputs:
         name = output.get("name") if isinstance(output, dict) else None
         if name not in OUTPUTS:
             raise invalid(f"unknown output {short(name)}; there are {', '.join(OUTPUTS)}")
         if (output.get("parameters") or {}) not in ({}, {"binary_data": False}):
             raise invalid("outputs come as JSON, without parameters")
+        if name in names:  # each would be rendered again, for a few bytes of the request
+            raise invalid(f"outputs names {name!r} twice")
         names.append(name)
     return tuple(names) or OUTPUTS
 

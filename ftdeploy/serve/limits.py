@@ -20,10 +20,13 @@ class Limits:
         max_body_bytes: a larger request body is refused with 413.
         max_texts: more texts in one request are refused with 413.
         max_chars: a longer text is refused with 413.
-        max_queue: texts that wait for the model; more are refused with 429.
-        timeout_seconds: a request that waits longer for the model is answered with 503; a forward pass that takes
-            longer turns readiness off until it comes back.
-        body_seconds: a body that is not there after so long is refused with 408.
+        max_queue: texts that wait for the tokenizer or the model; more are refused with 429.
+        max_requests: requests in flight, an eighth of them larger than 64 KiB; more are refused with 429. There may be
+            four times as many connections.
+        timeout_seconds: a request that waits longer for tokenizer and model is answered with 503; a forward pass that
+            takes longer turns readiness off until it comes back.
+        body_seconds: a request whose headers, or whose body after them, are not there after so long is refused with
+            408.
         drain_seconds: after SIGTERM, how long questions that were on their way are still taken.
         batch_tokens: budget of padded tokens in one forward pass.
         batch_rows: most rows in one forward pass.
@@ -35,6 +38,7 @@ class Limits:
     max_texts: int = 256
     max_chars: int = 100_000
     max_queue: int = 1024
+    max_requests: int = 512
     timeout_seconds: float = 30.0
     body_seconds: float = 10.0
     drain_seconds: float = 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ftdeploy.serve.kserve import OUTPUTS
 from ftdeploy.serve.limits import Limits
 from ftdeploy.signature import Signature
 
@@ -14,7 +15,7 @@ _ERRORS = {
     413: "The body, the number of texts or a text is too large.",
     415: "The body is compressed.",
     422: "A wrong key, type or value.",
-    429: "Too many texts wait already; try again after Retry-After.",
+    429: "Too many texts wait, or too many requests are in flight; try again after Retry-After.",
     503: "Not ready, draining, no answer in time, or the model failed.",
 }
 
@@ -111,6 +112,8 @@ def _infer_question(text: dict[str, Any], limits: Limits) -> dict[str, Any]:
     }, closed=False)  # fmt: skip
     question = _object({"inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1}}, closed=False)
     question["properties"]["id"] = {"type": ["string", "null"]}
+    output = _object({"name": {"enum": list(OUTPUTS)}}, closed=False)
+    question["properties"]["outputs"] = _array(output) | {"type": ["array", "null"], "maxItems": len(OUTPUTS)}
     return question
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from ftdeploy.serve.wire import Refusal
 _KEYS = ("inputs", "parameters")
 _LINE = 60  # most characters of the client that a message repeats
 _PARAMETERS = ("top_k", "details")
+#: repr() would write out all of a large value to show its beginning, and would fail on a deeply nested one.
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _LINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Question:
     details: bool
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes | bytearray) -> Any:
     """The body as JSON.
 
     Raises:
@@ -46,7 +50,7 @@ def parse_json(body: bytes) -> Any:
         raise Refusal(400, "invalid_json", what) from None
 
 
-def parse_predict(body: bytes, limits: Limits) -> Question:
+def parse_predict(body: bytes | bytearray, limits: Limits) -> Question:
     """Read the body of ``POST /predict``.
 
     Raises:
@@ -57,7 +61,7 @@ def parse_predict(body: bytes, limits: Limits) -> Question:
         raise invalid(f'an object like {{"inputs": "some text"}} is wanted, not {_kind(asked)}')
     for key in asked:
         if key not in _KEYS:
-            raise invalid(f"unknown key {short(key)}; {did_you_mean(key, _KEYS)}")
+            raise invalid(f"unknown key {short(key)}; {_suggest(key, _KEYS)}")
     if "inputs" not in asked:
         raise invalid("inputs is missing: a text, or a list of texts")
     top_k, details = _parameters(asked.get("parameters"))
@@ -78,7 +82,7 @@ def _parameters(given: Any) -> tuple[int | None, bool]:
         raise invalid(f"parameters wants an object, not {_kind(given)}")
     for key in given:
         if key not in _PARAMETERS:
-            raise invalid(f"unknown parameter {short(key)}; {did_you_mean(key, _PARAMETERS)}")
+            raise invalid(f"unknown parameter {short(key)}; {_suggest(key, _PARAMETERS)}")
     top_k, details = given.get("top_k"), given.get("details", False)
     if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
         raise invalid(f"parameters.top_k wants a whole number of at least 1, not {short(top_k)}")
@@ -112,8 +116,13 @@ def invalid(message: str) -> Refusal:
 
 def short(value: object) -> str:
     """A value of the client as it may stand in a message: quoted, and never longer than a line."""
-    text = repr(value)
+    text = _REPR.repr(value)
     return text if len(text) <= _LINE else f"{text[:_LINE]}..."
+
+
+def _suggest(key: str, known: tuple[str, ...]) -> str:
+    """What was meant instead of a wrong key. Only its beginning is compared: comparing takes time by its length."""
+    return did_you_mean(key[:_LINE], known)
 
 
 def _kind(value: object) -> str:

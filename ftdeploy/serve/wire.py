@@ -77,8 +77,16 @@ def has_body(scope: Scope) -> bool:
     return header(scope, b"content-length") not in (None, b"0") or header(scope, b"transfer-encoding") is not None
 
 
-async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float) -> bytes:
+async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float,
+                    grown: Callable[[int], None] = lambda _size: None) -> bytes | bytearray:  # fmt: skip
     """The whole body, never holding more than ``most`` bytes of it.
+
+    Args:
+        scope: of the request.
+        receive: of the request.
+        most: bytes that are accepted.
+        seconds: in which it has to be complete.
+        grown: told the bytes held after each piece; may raise a Refusal.
 
     Raises:
         Refusal: 413 larger than ``most``; 408 not complete after ``seconds``; 415 compressed.
@@ -90,8 +98,7 @@ async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float
     stated = header(scope, b"content-length")
     if stated is not None and stated.isdigit() and int(stated[:20]) > most:
         raise _too_large(most)
-    parts: list[bytes] = []
-    held = 0
+    held = bytearray()  # and no list of pieces: pieces of one byte would hold many times what they bring
     try:
         async with asyncio.timeout(seconds):
             while True:
@@ -99,13 +106,13 @@ async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float
                 if message["type"] == "http.disconnect":
                     raise GoneError
                 part = message.get("body", b"")
-                held += len(part)
-                if held > most:
+                size = len(held) + len(part)
+                if size > most:
                     raise _too_large(most)
-                if part:
-                    parts.append(part)
+                grown(size)
                 if not message.get("more_body", False):
-                    return parts[0] if len(parts) == 1 else b"".join(parts)
+                    return held + part if held else bytes(part)
+                held += part
     except TimeoutError:
         closing: tuple[Header, ...] = ((b"connection", b"close"),)
         message_text = f"the body was not complete after {seconds:g} seconds"

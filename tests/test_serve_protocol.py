@@ -1,0 +1,198 @@
+"""Connections under a real uvicorn: headers have an end, in time and in size, and so has the number of connections."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from ftdeploy.serve import protocol
+from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.protocol import FILES, HEAD_BYTES, Guard, guarded
+from ftdeploy.serve.wire import Receive, Reply, Scope, Send, read_body, send_reply
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """The size of the body; `/huge` is answered with more than a socket takes."""
+    body = await read_body(scope, receive, most=10_000_000, seconds=20)
+    await send_reply(send, Reply(b"x" * 50_000_000 if scope["path"] == "/huge" else str(len(body)).encode()))
+    if scope["path"] == "/huge":
+        await send({"type": "http.response.body", "body": b""})
+
+
+class Server:
+    """uvicorn with our protocol on a free port."""
+
+    def __init__(self, server: uvicorn.Server, guard: Guard) -> None:
+        self.server = server
+        self.guard = guard
+        self.port = server.servers[0].sockets[0].getsockname()[1]
+
+    async def connect(self, *sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection over which something is sent."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        for piece in sent:
+            writer.write(piece)
+            await writer.drain()
+        return reader, writer
+
+    async def told(self, *sent: bytes) -> bytes:
+        """All that comes back until the server closes."""
+        reader, writer = await self.connect(*sent)
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(**limits: float) -> AsyncIterator[Server]:
+    made = guarded(Limits(**limits))  # type: ignore[arg-type]  # numbers of the right kinds
+    options: dict[str, Any] = {"http": made, "lifespan": "off", "log_config": None, "timeout_keep_alive": 20}
+    server = uvicorn.Server(uvicorn.Config(answer, port=0, **options))
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup()
+    try:
+        yield Server(server, made.keywords["guard"])  # type: ignore[attr-defined]  # it is a partial
+    finally:
+        await server.shutdown()
+
+
+def play(scene: Callable[[Server], Coroutine[Any, Any, None]], **limits: float) -> None:
+    """Run a scene with a server."""
+
+    async def stage() -> None:
+        async with serving(**limits) as server:
+            await scene(server)
+
+    asyncio.run(stage())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something has come about."""
+    while not condition():  # noqa: ASYNC110  # uvicorn sets no event
+        await asyncio.sleep(0.01)
+
+
+def test_headers_that_do_not_come_are_408_and_silence_is_closed() -> None:
+    """Half a head, a head that trickles in after an answer, nothing at all: each connection ends by itself."""
+
+    async def scene(server: Server) -> None:
+        half, silent = await asyncio.gather(server.told(b"GET / HTTP/1.1\r\nHo"), server.told())
+        assert half.startswith(b"HTTP/1.1 408 ")
+        assert b'"error_type":"head_timeout"' in half
+        assert silent == b""
+        reader, writer = await server.connect(GET)
+        assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"GET /")
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+        assert not server.guard.waiting
+
+    play(scene, body_seconds=0.2)
+
+
+def test_one_connection_may_ask_again_and_again_and_rest_between() -> None:
+    """The time for headers does not run while a connection rests after its answer."""
+
+    async def scene(server: Server) -> None:
+        reader, writer = await server.connect()
+        for _ in range(3):
+            writer.write(GET)
+            assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200 ")
+            await asyncio.sleep(0.15)
+        writer.close()
+
+    play(scene, body_seconds=0.1)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"GET / HTTP/1.1\r\n", GET + b"GET / HTTP/1.1\r\n",
+     b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"],
+    ids=["headers", "later-headers", "trailers"],
+)  # fmt: skip
+def test_headers_without_end_are_refused_and_not_collected(begin: bytes) -> None:
+    """uvicorn would keep every one of them."""
+
+    async def scene(server: Server) -> None:
+        reader, writer = await server.connect(begin)
+        sent = 0
+        while not reader.at_eof() and not writer.is_closing() and sent < 100 * HEAD_BYTES:
+            writer.write(b"X-Padding: " + b"x" * 1000 + b"\r\n")
+            sent += 1013
+            await asyncio.sleep(0)
+            if reader.exception() is not None or not server.server.server_state.connections:
+                break
+        assert sent < 100 * HEAD_BYTES
+        await until(lambda: not server.server.server_state.connections)
+        writer.close()
+
+    play(scene, body_seconds=20)
+
+
+def test_a_large_body_is_no_head() -> None:
+    """In one piece or in chunks, and twice over one connection."""
+
+    async def scene(server: Server) -> None:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+        chunk = b"3e8\r\n" + b"x" * 1000 + b"\r\n"
+        plain = head + b"Content-Length: 300000\r\n\r\n" + b"x" * 300_000
+        chunked = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 300 + b"0\r\n\r\n"
+        reader, writer = await server.connect()
+        for request in (plain, chunked, plain):
+            writer.write(request)
+            assert (await reader.readuntil(b"300000")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+    play(scene)
+
+
+def test_one_connection_too_many_ends_the_oldest_that_has_not_asked() -> None:
+    """Half-open connections cannot lock others out; where all are busy, the new one is refused."""
+
+    async def scene(server: Server) -> None:
+        idle = [await server.connect(b"GET") for _ in range(4)]
+        await until(lambda: len(server.guard.waiting) == 4)
+        oldest = next(iter(server.guard.waiting))
+        reader, writer = await server.connect(GET)
+        assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200 ")
+        assert oldest not in server.guard.waiting
+        assert (await idle[0][0].read()).startswith(b"HTTP/1.1 408 ")
+        body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+        busy = [await server.connect(body) for _ in range(3)]
+        await until(lambda: not server.guard.waiting)
+        assert (await server.told()).startswith(b"HTTP/1.1 503 ")
+        for _, one in (*idle, *busy, (reader, writer)):
+            one.close()
+
+    play(scene, max_requests=1, body_seconds=20)
+
+
+def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory and its place are not held for ever."""
+    monkeypatch.setattr(protocol, "STALLED_SECONDS", 0.2)
+
+    async def scene(server: Server) -> None:
+        _, writer = await server.connect(b"GET /huge HTTP/1.1\r\nHost: x\r\n\r\n")
+        state = server.server.server_state
+        await until(lambda: bool(state.tasks))
+        await until(lambda: not state.tasks and not state.connections)
+        writer.close()
+
+    play(scene)
+
+
+def test_connections_stay_below_the_files_that_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file left nobody could connect, a probe of health included."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1024, 4096))
+    assert guarded(Limits(max_requests=9999)).keywords["guard"].connections == 1024 - FILES  # type: ignore[attr-defined]
+    assert guarded(Limits(max_requests=2)).keywords["guard"].connections == 8  # type: ignore[attr-defined]
