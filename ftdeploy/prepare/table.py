@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from ftdeploy.errors import DataError
+from ftdeploy.origin import Source
 from ftdeploy.prepare.text import open_text
-from ftdeploy.recipe import Source
 
 DELIMITERS = (",", ";", "\t", "|")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ftdeploy.artifact import sha256_file
 from ftdeploy.errors import SourceError, did_you_mean
-from ftdeploy.recipe import Origin, Source
+from ftdeploy.origin import Origin, Source
 from ftdeploy.sources import archive, hub, package, url
 from ftdeploy.sources.cache import digest_path, mismatch
 from ftdeploy.sources.mirror import find_entry
