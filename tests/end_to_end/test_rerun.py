@@ -41,7 +41,7 @@ def test_nothing_changed_nothing_done(tiny: TinyRun, tmp_path: Path) -> None:
     [
         ({"validate": {"suite": SUITE | {"confidence": 0.9}}}, ["validate", "package"]),
         ({"package": {"description": "another"}}, ["package"]),
-        ({"serve": {"max_texts": 7}}, ["validate", "package"]),
+        ({"serve": {"max_texts": 7}}, ["compress", "validate", "package"]),
         ({"monitor": {"traffic": {"enabled": False}}}, ["package"]),
     ],
 )
