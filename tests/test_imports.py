@@ -24,7 +24,7 @@ STAGES = frozenset({"prepare", "train", "export", "compress", "validate", "packa
 LAYERS = (
     {"errors", "progress", "metrics", "batching", "starter_template", "child"},
     {"artifact", "document", "hardware", "checkpoints", "statistics", "bill", "console", "tasks"},
-    {"suite", "signature", "dataset", "verdict"},
+    {"suite", "signature", "dataset", "verdict", "origin"},
     {"recipe", "session"},
     {"stage", "sources", "predictor"},
     {"measure", "drift", "serve"},
