@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import reprlib
 from dataclasses import dataclass
 from typing import Any
@@ -43,11 +44,17 @@ def parse_json(body: bytes | bytearray) -> Any:
     Raises:
         Refusal: 400, it is not JSON: not UTF-8, NaN, a lone surrogate, nested too deeply, or no JSON at all.
     """
+    # A flood of small lists sets the collector off again and again: 2 MB of `[],` took 120 ms with it, 32 ms without.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         what = "the body is empty" if not body.strip() else f"the body is not JSON: {error}"
         raise Refusal(400, "invalid_json", what) from None
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def parse_predict(body: bytes | bytearray, limits: Limits) -> Question:
