@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +45,7 @@ def init(
     from ftdeploy.starter import write_starter
 
     write_starter(data, out, text=text, label=label)
-    show_line("wrote {0}\n  check it:  ftdeploy check {0}\n  run it:    ftdeploy run {0}", out)
+    show_line("wrote {0}\n  check it:  {1} check {0}\n  run it:    {1} run {0}", out, _called())
 
 
 @app.command()
@@ -214,7 +216,14 @@ def _show_end(artifact: Any) -> None:
     show_line("\n[bold]{}[/] {}", artifact.kind, artifact.path)
     show_facts({"digest": artifact.digest, **artifact.facts})
     if artifact.kind == "bundle":
-        show_line("\nserve it:\n  ftdeploy serve {}", artifact.path)
+        show_line("\nserve it:\n  {} serve {}", _called(), artifact.path)
+
+
+def _called() -> str:
+    """How the user can call ftdeploy again: by name where that is found, else as it was called this time."""
+    if sys.argv[0].endswith("__main__.py"):
+        return "python -m ftdeploy"
+    return "ftdeploy" if shutil.which("ftdeploy") else sys.argv[0]
 
 
 def _written_by(name: str) -> Any:
