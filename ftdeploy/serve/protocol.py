@@ -65,6 +65,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._barren = 0  # bytes since the last headers or piece of a body were complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A client is there: from now on its headers are awaited."""
         super().connection_made(transport)
         guard = self._guard
         if len(self.connections) > guard.connections:
@@ -75,11 +76,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: nothing is awaited of it any more."""
         self._head_is_there()
         self.resume_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Bytes came; see afterwards whether they led anywhere."""
         self._barren += len(data)
         super().data_received(data)
         if self.transport.is_closing() or self not in self.connections:  # the latter: it speaks WebSocket now
@@ -91,24 +94,29 @@ class GuardedProtocol(HttpToolsProtocol):
             self._await_head()
 
     def on_headers_complete(self) -> None:
+        """A request can be answered."""
         self._barren = 0
         self._head_is_there()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        """A piece of a body; `read_body` sees to its limits."""
         self._barren = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """A request is complete; what follows is the next one's headers."""
         self._barren = 0
         super().on_message_complete()
 
     def pause_writing(self) -> None:
+        """The client reads more slowly than it is answered; it has `STALLED_SECONDS` to catch up."""
         super().pause_writing()
         if self._stalled is None:
             self._stalled = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
+        """It has caught up."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
