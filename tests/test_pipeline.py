@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from tiny_run import STAGES, TinyRun, artifact
 
 from ftdeploy.artifact import open_artifact
 from ftdeploy.errors import ArtifactError, LockedError, SourceError, StorageError
-from ftdeploy.pipeline import FLOW, _locked, _retire, current, read_run, run_recipe
+from ftdeploy.pipeline import FLOW, _locked, _retire, read_run, run_recipe
 from ftdeploy.recipe import Recipe, load_recipe
 from ftdeploy.stage import Outcome, Stage
 
@@ -70,18 +69,6 @@ def test_a_stage_that_fails_leaves_the_lock_free(tiny: TinyRun, tmp_path: Path) 
     for _ in range(2):
         with pytest.raises(SourceError, match=r"gone\.csv"):
             run_recipe(recipe, tmp_path / "run")
-
-
-def test_what_of_a_run_is_current(tiny: TinyRun, tmp_path: Path) -> None:
-    """A changed section makes the stage that reads it outdated, a missing artifact too."""
-    artifacts = read_run(tiny.run)
-    assert current(_recipe(tiny), artifacts) == dict.fromkeys(STAGES, True)
-    changed = load_recipe(tiny.recipe, overrides=["package.description=another"])
-    assert current(changed, artifacts) == dict.fromkeys(STAGES, True) | {"package": False}
-    run = tiny.copy(tmp_path, until="validate")
-    shutil.rmtree(run / "onnx")
-    states = current(_recipe(tiny), read_run(run))
-    assert [name for name, state in states.items() if state] == ["prepare", "train"]
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
