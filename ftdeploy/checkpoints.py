@@ -1,15 +1,26 @@
-"""Refusing a checkpoint before anything of it is loaded: code of its own, pickles, missing or cut-off parts."""
+"""Refusing a checkpoint before anything of it is loaded: code of its own, pickles, missing or cut-off parts, and what
+its config.json already tells of a run that would fail hours later."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from ftdeploy.errors import ModelError
+from ftdeploy.tasks import TASKS
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 _MAX_HEADER = 100_000_000  # bytes; the limit that safetensors itself sets
+_MAX_ONNX = 2**31  # bytes; a protobuf message, and so an ONNX file with its weights inside, must be smaller
+_LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+_POSITIONS = ("max_position_embeddings", "n_positions")
+#: They number positions from the padding token's id + 1, so that the first ones are never used.
+_OFFSET_POSITIONS = frozenset({
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+})  # fmt: skip
 
 
 def check_checkpoint(folder: Path) -> None:
@@ -44,6 +55,92 @@ def check_checkpoint(folder: Path) -> None:
             fix=f"write one: AutoTokenizer.from_pretrained({str(folder)!r}, use_fast=True).save_pretrained(FOLDER)",
         )
     _read_json(folder, "tokenizer.json", required=True)
+
+
+def check_trainable(folder: Path, *, task: str, max_length: int, embedding_layer: int | None = None) -> None:
+    """Refuse a sound checkpoint with which training, export or packaging is known to fail. Reads JSON and headers only.
+
+    Args:
+        folder: passed `check_checkpoint`.
+        task: of the recipe.
+        max_length: tokens of the longest input.
+        embedding_layer: the layer that the export gives out; None does not ask.
+
+    Raises:
+        ModelError: fewer positions than ``max_length``, fewer layers than ``embedding_layer``, weights too large for
+            one ONNX file, or an encoder-decoder for a task that is answered by an encoder.
+    """
+    config = _read_json(folder, "config.json", required=True)
+    kind = repr(config.get("model_type", "unknown"))
+    if config.get("is_encoder_decoder") and not TASKS[task].encoder_decoder:
+        raise ModelError(
+            f"a {kind} checkpoint is an encoder-decoder, and {task} wants an encoder",
+            cause="it was made for generating text",
+            fix="choose an encoder (bert, distilbert, roberta, electra, deberta, mpnet, ...)",
+        )
+    positions = _positions(config)
+    if positions is not None and max_length > positions:
+        raise ModelError(
+            f"model.max_length is {max_length}, and the checkpoint has positions for {positions} tokens",
+            cause="it was trained on shorter texts, and has no embedding for a later token",
+            fix=f"set model.max_length to at most {positions}, or choose a checkpoint for longer texts",
+        )
+    if embedding_layer:
+        _check_layer(config, kind, embedding_layer)
+    size = 4 * sum(math.prod(shape) for path in _weight_files(folder) for shape in _shapes(path))
+    if size >= _MAX_ONNX:
+        raise ModelError(
+            f"the weights take {size / 1e9:.1f} GB as float32, and an ONNX file holds at most 2.1 GB",
+            cause="the model is too large for one ONNX file; ftdeploy does not export external data yet",
+            fix="choose a smaller checkpoint",
+        )
+
+
+def _positions(config: dict[str, Any]) -> int | None:
+    """How many tokens have a position; None for an architecture without such a limit."""
+    kind, found = str(config.get("model_type", "")), _number(config, _POSITIONS)
+    # DeBERTa with relative positions only: the number bounds nothing.
+    if found is None or (kind.startswith("deberta") and config.get("position_biased_input") is False):
+        return None
+    pad = config.get("pad_token_id")
+    return found - (pad if isinstance(pad, int) else 1) - 1 if kind in _OFFSET_POSITIONS else found
+
+
+def _check_layer(config: dict[str, Any], kind: str, wanted: int) -> None:
+    layers = _number(config, _LAYERS)
+    if layers is None:
+        raise ModelError(
+            f"config.json of this {kind} checkpoint does not say how many layers there are",
+            cause="it is of an architecture that ftdeploy does not know, or was written by hand",
+            fix="choose another checkpoint; or set export.embedding_layer to 0, the embeddings",
+        )
+    if wanted > layers:
+        raise ModelError(
+            f"export.embedding_layer is {wanted}, and the checkpoint has {layers} layers",
+            cause="the layer was chosen for a deeper model",
+            fix=f"set export.embedding_layer to at most {layers}; about a third of the layers works well",
+        )
+
+
+def _number(config: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    """The first of several keys that holds a positive number."""
+    found = (config.get(name) for name in names)
+    return next((value for value in found if isinstance(value, int) and value > 0), None)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that transformers loads; others may lie beside them, in another precision."""
+    index = _read_json(folder, "model.safetensors.index.json", required=False)
+    named = sorted(set(index.get("weight_map", {}).values())) or ["model.safetensors"]
+    files = [folder / name for name in named if (folder / name).is_file()]
+    return files or sorted(folder.glob("*.safetensors"))
+
+
+def _shapes(path: Path) -> list[list[int]]:
+    with path.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        header: dict[str, Any] = json.loads(handle.read(min(length, _MAX_HEADER)))
+    return [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
 
 
 def _check_weights(folder: Path) -> None:

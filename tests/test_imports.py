@@ -23,8 +23,8 @@ STAGES = frozenset({"prepare", "train", "export", "compress", "validate", "packa
 #: What each module may import at its top, from the ground up. A name stands for a module and all below it.
 LAYERS = (
     {"errors", "progress", "metrics", "batching", "starter_template", "child"},
-    {"artifact", "document", "hardware", "checkpoints", "statistics", "bill", "console", "tasks"},
-    {"suite", "signature", "dataset", "verdict", "origin"},
+    {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks"},
+    {"checkpoints", "suite", "signature", "dataset", "verdict", "origin"},
     {"recipe", "session"},
     {"stage", "sources", "predictor"},
     {"measure", "drift", "serve"},

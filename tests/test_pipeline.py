@@ -9,7 +9,7 @@ from tiny import write_bundle
 from tiny_run import STAGES, TinyRun, artifact
 
 from ftdeploy.artifact import open_artifact
-from ftdeploy.errors import ArtifactError, LockedError, SourceError, StorageError
+from ftdeploy.errors import ArtifactError, LockedError, ModelError, SourceError, StorageError
 from ftdeploy.pipeline import FLOW, _locked, _retire, read_run, run_recipe
 from ftdeploy.recipe import Recipe, load_recipe
 from ftdeploy.stage import Outcome, Stage
@@ -89,3 +89,21 @@ def test_a_bundle_that_is_no_longer_passed_is_kept_aside(tmp_path: Path) -> None
         _retire(bundle)
         assert write_bundle(bundle).digest == first.digest
     assert len(list((tmp_path / "superseded").iterdir())) == 1
+
+
+def test_a_layer_that_is_not_there_is_told_before_the_training(tiny: TinyRun, tmp_path: Path) -> None:
+    """Export would find it hours later. What is trained already is not trained anew for it, and export refuses."""
+    recipe = load_recipe(tiny.recipe, overrides=["export.embedding_layer=3"])
+    heard: list[str] = []
+
+    def watch(stage: Stage, _outcome: Outcome | None, _seconds: float) -> None:
+        heard.append(stage.name)
+
+    with pytest.raises(ModelError, match="has 2 layers"):
+        run_recipe(recipe, tiny.copy(tmp_path, until="prepare"), watch=watch)
+    assert heard == ["prepare", "prepare", "train"]
+    assert not (tmp_path / "run" / "checkpoint.work").exists()
+    (tmp_path / "trained").mkdir()
+    with pytest.raises(ModelError, match="has 2 layers"):
+        run_recipe(recipe, tiny.copy(tmp_path / "trained", until="train"), watch=watch)
+    assert heard[3:] == ["prepare", "prepare", "train", "train", "export"]

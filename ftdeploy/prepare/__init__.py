@@ -13,12 +13,11 @@ from pathlib import Path
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS
 from ftdeploy.prepare.profile import tallies
-from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT, assign, mark_duplicates, sample
+from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT, decide
 from ftdeploy.prepare.spool import distribute, fill
 from ftdeploy.recipe import DataSettings, Recipe
 from ftdeploy.sources import describe, fingerprint, resolve
 from ftdeploy.stage import Facts, stage
-from ftdeploy.tasks import TASKS
 
 
 def _outside(recipe: Recipe) -> Mapping[str, str]:
@@ -40,23 +39,14 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         DataError: they are not fit for the task.
     """
     spool = fill(data, resolve(data.source), seed=seed, folder=out)
-    index = spool.index
-    marks = mark_duplicates(index)
-    if data.clean.duplicates == "keep":
-        marks[:] = 0
-    kept = marks == 0
-    if data.limit is not None:
-        kept = sample(index, kept, data.limit)
-    TASKS[task].check_labels(spool.label_counts(kept))
-    where = assign(index, kept, data.split)
-    where[marks != 0] = marks[marks != 0]
+    where = decide(spool.index, data, task)
     splits = distribute(spool, where)
 
     duplicates, conflicts = int((where == DUPLICATE).sum()), int((where == CONFLICT).sum())
     facts: dict[str, int] = {name: splits[name].rows for name in SPLITS}
     facts |= {
         "rows": sum(facts.values()),
-        "labels": len(index.labels),
+        "labels": len(spool.index.labels),
         "rejected": spool.rejected.rows - duplicates,
         "duplicates": duplicates,
     }
@@ -69,7 +59,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "duplicates": duplicates,
         "conflicts": conflicts,
         "sampled_out": int((where == SAMPLED_OUT).sum()),
-        "labels": list(index.labels),
+        "labels": list(spool.index.labels),
         "splits": {name: splits[name].as_dict() for name in SPLITS},
     }
     text = json.dumps(profile, indent=1, ensure_ascii=False)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftdeploy.errors import DataError
-from ftdeploy.recipe import Split
+from ftdeploy.recipe import DataSettings, Split
+from ftdeploy.tasks import TASKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +39,29 @@ class Index:
     label: NDArray[np.int32]
     group: NDArray[np.uint64]
     labels: tuple[str, ...]
+
+    def counts(self, kept: NDArray[np.bool_]) -> dict[str, int]:
+        """Rows of each label among the kept ones."""
+        counts = np.bincount(self.label[kept], minlength=len(self.labels))
+        return {name: int(count) for name, count in zip(self.labels, counts, strict=True)}
+
+
+def decide(index: Index, data: DataSettings, task: str) -> NDArray[np.uint8]:
+    """What becomes of each cleaned row: a split, ``DUPLICATE``, ``CONFLICT`` or ``SAMPLED_OUT``, uint8, shape (rows,).
+
+    Raises:
+        DataError: the labels are not fit for the task, or one is missing in a split.
+    """
+    marks = mark_duplicates(index)
+    if data.clean.duplicates == "keep":
+        marks[:] = 0
+    kept = marks == 0
+    if data.limit is not None:
+        kept = sample(index, kept, data.limit)
+    TASKS[task].check_labels(index.counts(kept))
+    where = assign(index, kept, data.split)
+    where[marks != 0] = marks[marks != 0]
+    return where
 
 
 def mark_duplicates(index: Index) -> NDArray[np.uint8]:

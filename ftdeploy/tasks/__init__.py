@@ -30,6 +30,8 @@ class Task(Protocol):
     """The transformers class that loads a checkpoint for this task."""
     metrics: tuple[str, ...]
     """Names of ``ftdeploy.metrics.METRICS``, the deciding one first."""
+    encoder_decoder: bool
+    """Whether a checkpoint with encoder and decoder can do it."""
     view: str
     """How the page shows an answer: ``labels``."""
 

@@ -25,6 +25,7 @@ class TextClassification:
     name = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
     metrics: tuple[str, ...] = ("accuracy", "macro_f1")
+    encoder_decoder = False
     view = "labels"
 
     def check_labels(self, counts: Mapping[str, int]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact
-from ftdeploy.checkpoints import check_checkpoint
+from ftdeploy.checkpoints import check_checkpoint, check_trainable
 from ftdeploy.dataset import label_names, read_split
 from ftdeploy.errors import ModelError
 from ftdeploy.hardware import choose_device, has_bf16, processors
@@ -47,6 +47,7 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     progress.say(f"device: {where.name} ({where.reason})")
     folder = resolve(model)
     check_checkpoint(folder)
+    check_trainable(folder, task=task, max_length=model.max_length)
     # Imports torch, which takes seconds; a checkpoint is refused before.
     import torch
 

@@ -1,0 +1,163 @@
+"""Cleaned rows one by one, and what is remembered of each: its hashes, its label, and the columns that were seen."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.prepare.clean import Counts, Rejected, clean_label, clean_name, clean_text, fold, text_key
+from ftdeploy.prepare.read import Row
+from ftdeploy.prepare.split import Index
+from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
+
+#: After so many rows a column that was not seen is missing; not after the first, because JSON leaves out what is null.
+_SETTLED = 4096
+
+
+@dataclass(kw_only=True)
+class Builder:
+    """Turns rows into cleaned ones and gathers the numbers per row.
+
+    Attributes:
+        data: the recipe's section.
+        seed: of the hashes.
+    """
+
+    data: DataSettings
+    seed: int
+    known: frozenset[str] = field(init=False)
+    columns: dict[str, None] = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+    first_unknown: dict[str, int] = field(default_factory=dict)
+    keys: array[int] = field(default_factory=lambda: array("Q"))
+    labels: array[int] = field(default_factory=lambda: array("i"))
+    groups: array[int] = field(default_factory=lambda: array("Q"))
+
+    def __post_init__(self) -> None:
+        self.known = frozenset(self.data.labels)
+
+    def see(self, row: Row, number: int) -> None:
+        """Note the columns of a row, the ``number``-th (from 1).
+
+        Raises:
+            DataError: so many rows were seen that text and label must be among the columns, and they are not.
+        """
+        if not self.columns.keys() >= row.values.keys():
+            self.columns.update(dict.fromkeys(row.values))
+        if number == _SETTLED:
+            # Early, so that nobody waits for a million rows to learn of a wrong name; not at the first row, because
+            # JSON leaves out what is null.
+            self.check_columns(number, only=(self.data.columns.text, self.data.columns.label))
+
+    def clean(self, row: Row, counts: Counts) -> dict[str, Any] | Rejected:
+        """The cleaned row, noted; or why it is set aside."""
+        columns = self.data.columns
+        text = clean_text(row.values.get(columns.text), self.data.clean, counts)
+        if isinstance(text, Rejected):
+            return text
+        label = clean_label(row.values.get(columns.label))
+        if isinstance(label, Rejected):
+            return label
+        if self.known and label not in self.known:
+            self.unknown[label] += 1
+            self.first_unknown.setdefault(label, row.place)
+            return Rejected(reason="label is not in data.labels")
+        group = clean_name(row.values.get(columns.group)) if columns.group else None
+        self.keys.extend(text_key(fold(text), self.seed))
+        self.labels.append(self.names.setdefault(label, len(self.names)))
+        # 0 stands for no group.
+        self.groups.append(max(1, text_key(group, self.seed)[0]) if group is not None else 0)
+        name = clean_name(row.values.get(columns.id)) if columns.id else None
+        made: dict[str, Any] = {"text": text, "label": label, "group": group, "id": name or f"row-{row.place}"}
+        for column in self.data.slices:
+            if column not in RESERVED_COLUMNS:
+                made[column] = clean_name(row.values.get(column)) or ""
+        return made
+
+    def check_columns(self, read: int, *, only: tuple[str, ...] | None = None) -> None:
+        """Refuse columns that none of the rows ``read`` had.
+
+        Raises:
+            DataError: with those there are.
+        """
+        missing = [name for name in only or wanted(self.data) if name not in self.columns]
+        if not missing or not read:
+            return
+        listed = ", ".join(repr(name) for name in missing)
+        hints = [did_you_mean(name, map(str, self.columns)) for name in missing]
+        close = [f"{hint} for {name!r}" for name, hint in zip(missing, hints, strict=True) if hint.startswith("did")]
+        raise DataError(
+            f"there is no column {listed}; the columns are: {', '.join(map(str, self.columns))}",
+            cause="a misspelt name under `data.columns` or `data.slices`, or another delimiter than the file's",
+            fix="; ".join(close) or "name the columns that hold text and label under `data.columns`",
+        )
+
+    def check_labels(self, *, whole: bool = True) -> None:
+        """Hold the labels that were seen against ``data.labels``.
+
+        Args:
+            whole: every row was seen, so that each label must have been.
+
+        Raises:
+            DataError: a label that is not listed, or one that no row has.
+        """
+        if self.unknown:
+            worst = [
+                f"{label!r} ({count} rows, first at {self.first_unknown[label]}; {did_you_mean(label, self.known)})"
+                for label, count in self.unknown.most_common(5)
+            ]
+            raise DataError(
+                f"labels that are not in `data.labels`: {', '.join(worst)}",
+                cause="a misspelt label in the data, or an incomplete list in the recipe",
+                fix="correct the rows, add the labels to `data.labels`, or leave it empty to take what is found",
+            )
+        absent = sorted(self.known - self.names.keys()) if self.names and whole else []
+        if absent:
+            raise DataError(
+                f"no row has the label {absent[0]!r} of `data.labels`",
+                cause="it is misspelt in the recipe, or its rows were set aside",
+                fix=f"the labels found are: {', '.join(sorted(self.names))}",
+            )
+
+    def index(self) -> Index:
+        """The numbers of the cleaned rows, in order."""
+        ordered = self.data.labels or tuple(sorted(self.names))
+        ids = np.zeros(len(self.names), dtype=np.int32)
+        for label, first_seen in self.names.items():
+            ids[first_seen] = ordered.index(label)
+        return Index(
+            key=np.frombuffer(self.keys, dtype=np.uint64).reshape(-1, 2),
+            label=ids[np.frombuffer(self.labels, dtype=np.int32)],
+            group=np.frombuffer(self.groups, dtype=np.uint64),
+            labels=ordered,
+        )
+
+
+def wanted(data: DataSettings) -> tuple[str, ...]:
+    """The columns that the recipe names."""
+    columns = data.columns
+    named = (columns.text, columns.label, columns.group, columns.id, *data.slices)
+    return tuple(dict.fromkeys(name for name in named if name is not None))
+
+
+def nothing_left(name: str, read: int, counts: Counts) -> DataError:
+    """The error for a source of which no row can be used: its name, the rows read, and why they were set aside."""
+    if not read:
+        return DataError(
+            f"{name} holds no rows",
+            cause="the file has a header only, or an export that failed",
+            fix="name the file with the rows",
+        )
+    reasons = {reason: tally.rows for reason, tally in counts.rejected.items()}
+    listed = ", ".join(f"{reason}: {rows:,}" for reason, rows in sorted(reasons.items(), key=lambda item: -item[1]))
+    return DataError(
+        f"no row of {name} is left after cleaning ({read:,} read; {listed})",
+        cause="`data.columns` names the wrong columns, or the limits under `data.clean` do not fit the texts",
+        fix="correct them; rows that are set aside keep their reason in the profile",
+    )
