@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ftdeploy import progress
-from ftdeploy.checkpoints import check_checkpoint
+from ftdeploy.checkpoints import check_checkpoint, check_trainable
 from ftdeploy.errors import ConfigError, FtdeployError, ModelError, Problem
 from ftdeploy.export import supported
 from ftdeploy.hardware import choose_device, has_bf16, processors
+from ftdeploy.prepare.peek import Beginning, peek
 from ftdeploy.recipe import Recipe
 from ftdeploy.sources import describe, fingerprint, resolve
 
@@ -20,22 +21,26 @@ from ftdeploy.sources import describe, fingerprint, resolve
 #: 3.2 of them, and two processors with AVX512-BF16 trained 76 rows a second in bf16, 34 in fp32. An order of magnitude.
 _RATE = {"bf16": 120.0, "fp32": 54.0}
 _TOKENS = 30
+_SHOWN_LABELS = 20
 
 T = TypeVar("T")
 
 
 def check_recipe(recipe: Recipe) -> dict[str, str | int | float]:
-    """Resolve a recipe's sources, inspect its checkpoint, and estimate what a run costs.
+    """Resolve a recipe's sources, read the first rows, inspect the checkpoint, and estimate what a run costs.
 
     Args:
         recipe: already valid by itself.
 
     Returns:
-        Findings by name: sources, architecture, device, and rough minutes, memory and disk.
+        Findings by name: sources, the first rows and their labels, architecture, device, and rough minutes, memory and
+        disk.
 
     Raises:
         SourceError: data or checkpoint cannot be had.
-        ModelError: the checkpoint is refused, or its architecture cannot be exported for the task.
+        DataError: the first rows are not what the recipe says; or all of them, where there are not many.
+        ModelError: the checkpoint is refused, cannot be trained or exported as the recipe says, or its architecture
+            cannot be exported for the task.
         DeviceError: a device is forced that is not there.
         ConfigError: several of these at once; each is a problem with the path of its section.
     """
@@ -43,7 +48,8 @@ def check_recipe(recipe: Recipe) -> dict[str, str | int | float]:
     data = _try(faults, "data.source", lambda: _check_data(recipe))
     model = _try(faults, "model", lambda: _check_model(recipe))
     device = _try(faults, "device", lambda: choose_device(recipe.device))
-    if data is None or model is None or device is None:
+    rows = None if data is None else _try(faults, "data", lambda: _check_rows(recipe, data))
+    if data is None or rows is None or model is None or device is None:
         raise _together(faults)
     checkpoint, config = model
     weights = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
@@ -53,13 +59,17 @@ def check_recipe(recipe: Recipe) -> dict[str, str | int | float]:
     return {
         "data": describe(recipe.data.source)["source"],
         "data bytes": _size(data),
+        "rows": _row_words(rows),
+        "labels": _label_words(rows),
         "checkpoint": describe(recipe.model)["source"],
         "architecture": f"{config['model_type']}, exportable for {recipe.task}",
         "weights": f"{weights / 1e6:.0f} MB",
         "device": f"{device.name} ({device.reason})",
         "memory, roughly": f"{(6 * weights + 1.5e9) / 1e9:.1f} GB",
         "disk, roughly": f"{disk / 1e9:.1f} GB" + (f"; only {free / 1e9:.1f} GB are free" if free < disk else ""),
-        "time, roughly": _minutes(recipe, config, data) if device.name == "cpu" else "not estimated on a GPU",
+        "time, roughly": _minutes(recipe, config, _row_count(rows, data))
+        if device.name == "cpu"
+        else "not estimated on a GPU",
     }
 
 
@@ -89,6 +99,29 @@ def _check_data(recipe: Recipe) -> Path:
     return resolve(recipe.data.source)
 
 
+def _check_rows(recipe: Recipe, path: Path) -> Beginning:
+    progress.say("reading the first rows")
+    return peek(recipe.data, path, task=recipe.task, seed=recipe.seed)
+
+
+def _row_words(rows: Beginning) -> str:
+    aside = "".join(f"; {count:,} set aside: {reason}" for reason, count in sorted(rows.rejected.items()))
+    if rows.whole:
+        return f"{rows.read:,} read, {rows.kept:,} kept{aside}"
+    return f"the first {rows.read:,} were read{aside}"
+
+
+def _label_words(rows: Beginning) -> str:
+    counted = sorted(rows.labels.items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(counted) - _SHOWN_LABELS} more" if len(counted) > _SHOWN_LABELS else ""
+    return ", ".join(f"{label} {count:,}" for label, count in counted[:_SHOWN_LABELS]) + more
+
+
+def _row_count(rows: Beginning, path: Path) -> int:
+    """The rows there are, or about how many: a review has a line of 110 bytes."""
+    return rows.kept if rows.whole else max(rows.read, _size(path) // 110)
+
+
 def _check_model(recipe: Recipe) -> tuple[Path, dict[str, Any]]:
     progress.say("resolving the checkpoint")
     checkpoint = resolve(recipe.model)
@@ -102,6 +135,12 @@ def _check_model(recipe: Recipe) -> tuple[Path, dict[str, Any]]:
             cause="the architecture is not among those that its ONNX exporter knows",
             fix="choose a checkpoint of another architecture (bert, distilbert, roberta, electra, mpnet, ...)",
         )
+    check_trainable(
+        checkpoint,
+        task=recipe.task,
+        max_length=recipe.model.max_length,
+        embedding_layer=recipe.export.embedding_layer,
+    )
     return checkpoint, config
 
 
@@ -109,13 +148,13 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
 
 
-def _minutes(recipe: Recipe, config: dict[str, object], data: Path) -> str:
-    """Order of magnitude of the training time, from the size of the data and of the encoder."""
+def _minutes(recipe: Recipe, config: dict[str, object], rows: int) -> str:
+    """Order of magnitude of the training time, from the number of rows and the size of the encoder."""
     layers, width = config.get("num_hidden_layers"), config.get("hidden_size")
     if not isinstance(layers, int) or not isinstance(width, int) or layers * width <= 0:
         return "not estimated for this architecture"
     work = layers * 12 * width * width * _TOKENS / 1e8
     rate = _RATE["bf16" if has_bf16() else "fp32"] * processors() / work
-    rows = min(recipe.data.limit or 10**12, max(1, _size(data) // 110))
+    rows = min(recipe.data.limit or 10**12, rows)
     share = 1 - recipe.data.split.test - recipe.data.split.validation
     return f"{1 + rows * share * recipe.train.epochs / rate / 60:.0f} minutes, of the order of"

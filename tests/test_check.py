@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +10,25 @@ import pytest
 from safetensors.numpy import save_file
 
 from ftdeploy.check import check_recipe
-from ftdeploy.errors import ConfigError, DeviceError, ModelError, SourceError
+from ftdeploy.errors import ConfigError, DataError, DeviceError, ModelError, SourceError
 from ftdeploy.recipe import Recipe, load_recipe
 
 CONFIG = {"model_type": "bert", "num_hidden_layers": 6, "hidden_size": 384}
 
 
+def lines(count: int) -> str:
+    """Rows of 110 bytes, one of three with the label `good`, the others `bad`."""
+    return "".join(f"{f'row {n}'.ljust(104, '.')},{'bad ' if n % 3 else 'good'}\n" for n in range(count))
+
+
 def write(folder: Path, config: dict[str, object] | None = None, *overrides: str) -> Recipe:
-    """A recipe over 1,100 bytes of rows and a folder that has all that a checkpoint must have."""
+    """A recipe over 60 rows and a folder that has all that a checkpoint must have."""
     model = folder / "model"
     model.mkdir(exist_ok=True)
     (model / "config.json").write_text(json.dumps(CONFIG if config is None else config), encoding="utf-8")
     (model / "tokenizer.json").write_text("{}", encoding="utf-8")
     save_file({"weight": np.zeros(1000, dtype=np.float32)}, model / "model.safetensors")
-    (folder / "rows.csv").write_text("text,label\n" + "x" * 1089, encoding="utf-8")
+    (folder / "rows.csv").write_text("text,label\n" + lines(60), encoding="utf-8")
     (folder / "recipe.yaml").write_text(
         "version: 1\nname: demo\ntask: text-classification\ndata: {source: {path: rows.csv}}\nmodel: {path: model}\n",
         encoding="utf-8",
@@ -36,7 +40,9 @@ def test_findings_of_a_sound_recipe(tmp_path: Path) -> None:
     """Sources by name, sizes as they are, the architecture, and rough costs."""
     found = check_recipe(write(tmp_path, None, "device=cpu"))
     assert found["data"] == "file rows.csv"
-    assert found["data bytes"] == 1100
+    assert found["data bytes"] == 11 + 60 * 110
+    assert found["rows"] == "60 read, 60 kept"
+    assert found["labels"] == "bad 40, good 20"
     assert found["checkpoint"] == "file model"
     assert found["architecture"] == "bert, exportable for text-classification"
     assert found["device"] == "cpu (forced by the recipe)"
@@ -51,11 +57,12 @@ def test_more_data_takes_more_time(tmp_path: Path) -> None:
         return int(str(check_recipe(recipe)["time, roughly"]).split()[0])
 
     small = write(tmp_path, None, "device=cpu")
-    os.truncate(tmp_path / "rows.csv", 50_000_000)
+    few = minutes(small)
+    (tmp_path / "rows.csv").write_text("text,label\n" + lines(300_000), encoding="utf-8")
     large = minutes(small)
     twice = minutes(load_recipe(tmp_path / "recipe.yaml", overrides=["device=cpu", "train.epochs=6"]))
     capped = minutes(load_recipe(tmp_path / "recipe.yaml", overrides=["device=cpu", "data.limit=100"]))
-    assert capped < large < twice
+    assert few <= capped < large < twice
     assert twice == pytest.approx(2 * large, rel=0.02)
 
 
@@ -67,10 +74,62 @@ def test_an_architecture_that_cannot_be_exported(tmp_path: Path) -> None:
         check_recipe(write(tmp_path, {"hidden_size": 3}))
 
 
-@pytest.mark.parametrize("config", [{"model_type": "bert"}, {**CONFIG, "hidden_size": 0}])
+@pytest.mark.parametrize("config", [{"model_type": "bert", "num_hidden_layers": 6}, {**CONFIG, "hidden_size": 0}])
 def test_an_architecture_of_unknown_size(tmp_path: Path, config: dict[str, object]) -> None:
     """No estimate rather than a wrong one."""
     assert check_recipe(write(tmp_path, config, "device=cpu"))["time, roughly"] == "not estimated for this architecture"
+
+
+@pytest.mark.parametrize(
+    ("config", "override", "words"),
+    [
+        ({**CONFIG, "max_position_embeddings": 64}, "model.max_length=65", "positions for 64 tokens"),
+        (CONFIG, "export.embedding_layer=7", "has 6 layers"),
+        ({**CONFIG, "model_type": "bart", "is_encoder_decoder": True}, "seed=1", "encoder-decoder"),
+        ({"model_type": "bert"}, "seed=1", "does not say how many layers"),
+    ],
+)
+def test_what_would_fail_after_the_training(
+    tmp_path: Path, config: dict[str, object], override: str, words: str
+) -> None:
+    """config.json tells it already."""
+    with pytest.raises(ModelError, match=words):
+        check_recipe(write(tmp_path, config, override))
+
+
+@pytest.mark.parametrize(
+    ("content", "override", "words"),
+    [
+        (b"text,label\n" + lines(9).encode(), "data.columns.text=txt", "no column 'txt'"),
+        (b"text,label\ncaf\xe9,good\n", "seed=1", "is not utf-8 text: line 2"),
+        (b"text;label\nfine;good\n", "data.source.delimiter=','", "no column"),
+        (b"text,label\n" + lines(9).encode(), "data.labels=[good, neutral]", "'bad' .6 rows"),
+        (b"text,label\n" + lines(9).encode(), "data.labels=[good, bad, neutral]", "no row has the label 'neutral'"),
+        (b"text,label\nfine,good\nnice,good\n", "seed=1", "one label only"),
+        (b"text,label\n" + lines(9).encode() + b"odd,rare\n", "seed=1", "fewer than 3 rows: 'rare'"),
+        (
+            b"text,label\nfine,\n",
+            "seed=1",
+            r"no row of rows.csv is left after cleaning \(1 read; label is missing: 1\)",
+        ),
+        (b"", "seed=1", "is empty"),
+    ],
+)
+def test_rows_that_prepare_would_refuse(tmp_path: Path, content: bytes, override: str, words: str) -> None:
+    """Told by check, in the words of a run."""
+    recipe = write(tmp_path, None, override)
+    (tmp_path / "rows.csv").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        check_recipe(recipe)
+
+
+def test_only_the_beginning_of_many_rows_is_read(tmp_path: Path) -> None:
+    """A label that has not come yet is no error, and what is set aside is counted; how many there are is not known."""
+    recipe = write(tmp_path, None, "data.labels=[good, bad, neutral]")
+    (tmp_path / "rows.csv").write_text("text,label\n,bad\n" + lines(5000) + "fine,neutral\n", encoding="utf-8")
+    found = check_recipe(recipe)
+    assert found["rows"] == "the first 5,000 were read; 1 set aside: text is empty"
+    assert str(found["labels"]).startswith("bad 3,33")
 
 
 def test_one_fault_keeps_its_own_class(tmp_path: Path) -> None:
@@ -102,5 +161,8 @@ def test_several_faults_are_told_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     found = {problem.path: problem.message for problem in caught.value.problems}
     assert list(found) == ["data.source", "model", "device"]
     assert "rows.py" in found["data.source"]
+    with pytest.raises(ConfigError) as again:
+        check_recipe(load_recipe(tmp_path / "recipe.yaml", overrides=["data.columns.label=lable"]))
+    assert [problem.path for problem in again.value.problems] == ["model", "data"]
     assert "config.json" in found["model"]
     assert "cuda" in found["device"]

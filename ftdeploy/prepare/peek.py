@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ftdeploy.prepare.builder import Builder, nothing_left, wanted
-from ftdeploy.prepare.clean import Counts
+from ftdeploy.prepare.clean import Counts, Rejected
 from ftdeploy.prepare.read import read_rows
 from ftdeploy.prepare.split import DUPLICATE, decide
 from ftdeploy.recipe import DataSettings
@@ -56,7 +56,9 @@ def peek(data: DataSettings, path: Path, *, task: str, seed: int, most: int = BE
     rows = read_rows(data.source, path, wanted=wanted(data))
     for read, row in enumerate(islice(rows, most), start=1):
         builder.see(row, read)
-        builder.clean(row, counts)
+        made = builder.clean(row, counts)
+        if isinstance(made, Rejected):
+            counts.reject(made.reason, f"{row.place}")
     whole = next(rows, None) is None
     builder.check_columns(read)
     builder.check_labels(whole=whole)
