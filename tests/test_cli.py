@@ -194,7 +194,9 @@ def test_init_writes_a_recipe_that_run_takes_further(tmp_path: Path) -> None:
     found = ftdeploy("init", "rows.csv", "-o", "mine.yaml", "--text", "review", "--label", "stars", folder=tmp_path)
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines() == [
-        "wrote mine.yaml", "  check it:  python -m ftdeploy check mine.yaml", "  run it:    python -m ftdeploy run mine.yaml",
+        "wrote mine.yaml",
+        "  check it:  python -m ftdeploy check mine.yaml",
+        "  run it:    python -m ftdeploy run mine.yaml",
     ]  # fmt: skip
     ran = ftdeploy("run", "mine.yaml", "--until", "prepare", "--json", folder=tmp_path)
     assert ran.returncode == 0, ran.stderr
