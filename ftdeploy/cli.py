@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from ftdeploy.errors import FtdeployError
     from ftdeploy.stage import Outcome, Stage
 
 _EPILOG = (
@@ -39,13 +43,23 @@ def init(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the recipe.")] = Path("recipe.yaml"),
     text: Annotated[str | None, typer.Option(help="The column with the text; guessed when left out.")] = None,
     label: Annotated[str | None, typer.Option(help="The column with the label; guessed when left out.")] = None,
+    json: JsonOption = False,
 ) -> None:
     """Write a commented starter recipe for your own data."""
-    from ftdeploy.console import show_line
+    from ftdeploy.console import print_json, show_facts, show_line
     from ftdeploy.starter import write_starter
 
-    write_starter(data, out, text=text, label=label)
-    show_line("wrote {0}\n  check it:  {1} check {0}\n  run it:    {1} run {0}", out, _called())
+    made = write_starter(data, out, text=text, label=label)
+    guessed = [role for role, named in (("text", text), ("label", label)) if named is None]
+    if json:
+        print_json(dataclasses.asdict(made) | {"guessed": guessed})
+        return
+    show_line("wrote {}", out)
+    columns = {"text": made.text, "label": made.label}
+    hint = {role: f" (guessed; --{role} names another column)" for role in guessed}
+    facts = {f"{role} column": column + hint.get(role, "") for role, column in columns.items()}
+    show_facts(facts | {"rows": made.rows, "labels": ", ".join(made.labels)})
+    show_line("check it:\n  {1} check {0}\nrun it:\n  {1} run {0}", shlex.quote(str(out)), _called())
 
 
 @app.command()
@@ -73,7 +87,10 @@ def run(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder; runs/NAME when left out.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run a recipe: prepare, train, export, compress, validate, package. What has not changed is skipped."""
+    """Run a recipe: prepare, train, export, compress, validate, package. What has not changed is skipped.
+
+    A report with a gate that did not pass ends the run with 10 or 11, also with --until validate.
+    """
     from ftdeploy.console import ConsoleReporter, print_json
     from ftdeploy.pipeline import FLOW, run_recipe
     from ftdeploy.progress import reporting
@@ -85,10 +102,16 @@ def run(
     folder = out or Path("runs") / parsed.name
     with reporting(ConsoleReporter()):
         artifacts = run_recipe(parsed, folder, until=until, watch=_show_stage)
+    document = {kind: _as_json(artifact) for kind, artifact in artifacts.items()}
+    refused = _refusal(artifacts)
     if json:
-        print_json({kind: _as_json(artifact) for kind, artifact in artifacts.items()})
+        print_json(document if refused is None else refused.as_dict() | {"artifacts": document})
     else:
         _show_end(artifacts[FLOW[-1].writes if until is None else _written_by(until)])
+    if refused is not None:
+        if json:
+            raise typer.Exit(refused.exit_code)
+        raise refused
 
 
 @app.command()
@@ -110,7 +133,7 @@ def show(
 ) -> None:
     """Show the facts and the lineage of a run or of one artifact."""
     from ftdeploy.artifact import MANIFEST, open_artifact
-    from ftdeploy.console import out, print_json, show_facts
+    from ftdeploy.console import print_json, show_facts, show_line
     from ftdeploy.pipeline import read_run
 
     if (folder / MANIFEST).is_file():
@@ -125,22 +148,26 @@ def show(
     for kind, artifact in artifacts.items():
         parents = ", ".join(str(names.get(digest, "?")) + " " + digest[:12] for digest in artifact.made_from)
         source = f"  from {parents}" if parents else ""
-        out.print(f"[bold]{kind}[/] {artifact.digest[:12]}  by {artifact.made_by}{source}")
+        show_line("[bold]{}[/] {}  by {}{}", kind, artifact.digest[:12], artifact.made_by, source)
         show_facts(artifact.facts, indent="    ")
 
 
 @app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="A run's folder, or one artifact's.", show_default=False)],
+    json: JsonOption = False,
 ) -> None:
     """Check that artifacts are as they were sealed, file by file."""
     from ftdeploy.artifact import MANIFEST, open_artifact
-    from ftdeploy.console import out
+    from ftdeploy.console import print_json, show_line
     from ftdeploy.pipeline import read_run
 
     found = [open_artifact(folder)] if (folder / MANIFEST).is_file() else list(read_run(folder).values())
+    if json:
+        print_json({one.kind: {"path": str(one.path), "digest": one.digest, "files": len(one.files)} for one in found})
+        return
     for artifact in found:
-        out.print(f"[green]intact[/] {artifact.kind} {artifact.digest} ({len(artifact.files)} files)")
+        show_line("[green]intact[/] {} {} ({} files)", artifact.kind, artifact.digest, len(artifact.files))
 
 
 @app.command()
@@ -210,13 +237,26 @@ def _show_stage(stage: Stage, outcome: Outcome | None, seconds: float) -> None:
         err.print(f"  {stage.name} wrote {place} ({outcome.artifact.digest[:12]}) in {seconds:.1f} s")
 
 
+def _refusal(artifacts: Mapping[Any, Any]) -> FtdeployError | None:
+    """Why the run's report would not become a bundle; None without a report, or when every gate passed."""
+    from ftdeploy.errors import GateFailed, GateInconclusive
+    from ftdeploy.verdict import refuse
+
+    try:
+        if "report" in artifacts:
+            refuse(artifacts["report"])
+    except (GateFailed, GateInconclusive) as error:
+        return error
+    return None
+
+
 def _show_end(artifact: Any) -> None:
     from ftdeploy.console import show_facts, show_line
 
     show_line("\n[bold]{}[/] {}", artifact.kind, artifact.path)
     show_facts({"digest": artifact.digest, **artifact.facts})
     if artifact.kind == "bundle":
-        show_line("\nserve it:\n  {} serve {}", _called(), artifact.path)
+        show_line("\nserve it:\n  {} serve {}", _called(), shlex.quote(str(artifact.path)))
 
 
 def _called() -> str:

@@ -31,7 +31,7 @@ class ConsoleReporter:
             return
         from rich import progress as rich
 
-        shown = (rich.TextColumn("  {task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
+        shown = (rich.TextColumn("  {task.description}", markup=False), rich.BarColumn(), rich.MofNCompleteColumn())
         with rich.Progress(
             rich.SpinnerColumn(), *shown, rich.TimeRemainingColumn(), console=err, transient=True
         ) as bars:
@@ -65,16 +65,16 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
-def show_line(message: str, *paths: object) -> None:
-    """A line on stdout; each ``{}`` in it takes a path as it is, brackets and all."""
-    out.print(message.format(*(escape(str(path)) for path in paths)))
+def show_line(message: str, *values: object) -> None:
+    """A line on stdout; each ``{}`` in it takes a path or other text as it is, brackets and all."""
+    out.print(message.format(*(escape(str(value)) for value in values)))
 
 
 def show_facts(facts: Mapping[str, Any], *, indent: str = "  ") -> None:
     """Facts, one a line, aligned."""
     width = max((len(name) for name in facts), default=0)
     for name, value in facts.items():
-        out.print(f"{indent}{name:<{width}}  {escape(number(value))}")
+        out.print(f"{indent}{escape(f'{name:<{width}}')}  {escape(number(value))}")
 
 
 def number(value: object) -> str:
