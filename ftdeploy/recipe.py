@@ -82,7 +82,7 @@ class Clean(Section):
     min_chars: int = Field(default=1, ge=1)
     """Shorter texts are set aside as rejected."""
     max_chars: int = Field(default=20_000, ge=1)
-    """Longer texts are set aside as rejected."""
+    """Longer texts are set aside as rejected. One of over a million characters is an error, unless this allows it."""
     duplicates: Literal["drop", "keep"] = "drop"
     """Texts that are equal but for case and white space: `drop` keeps the first (conflicting labels: none of them);
     `keep` keeps all, always on one side of the split."""

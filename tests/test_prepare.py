@@ -198,13 +198,18 @@ def test_rows_set_aside_keep_their_reason(tmp_path: Path) -> None:
     assert made.facts["rejected"] == 8
 
 
-def test_ten_megabytes_in_one_cell_are_set_aside(tmp_path: Path) -> None:
-    """A giant cell is one rejected row, and its text is not copied around."""
+def test_ten_megabytes_in_one_cell_are_an_error_and_a_long_text_is_set_aside(tmp_path: Path) -> None:
+    """A cell of over a million characters is taken for a fault of the file; a text that is only too long is one rejected
+    row, and its text is not copied around."""
     for name in ("rows.csv", "rows.jsonl"):
         (tmp_path / name).mkdir()
         path = tmp_path / name / name
-        lines = [*many(30), {"text": "giant " * 1_700_000, "label": "a"}]
-        write_jsonl(path, lines) if name.endswith("l") else path.write_text(_as_csv(lines))
+        for words in (1_700_000, 160_000):
+            lines = [*many(30), {"text": "giant " * words, "label": "a"}]
+            write_jsonl(path, lines) if name.endswith("l") else path.write_text(_as_csv(lines))
+            if words > 200_000:
+                with pytest.raises(DataError, match="10,200,000 characters"):
+                    dataset(path)
         made = dataset(path)
         assert (made.facts["rows"], made.facts["rejected"]) == (30, 1)
         assert made.file("rejected.parquet").stat().st_size < 100_000

@@ -17,6 +17,8 @@ from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
 
 #: After so many rows a column that was not seen is missing; not after the first, because JSON leaves out what is null.
 _SETTLED = 4096
+#: A longer text (characters) is taken for a fault of the file, unless `data.clean.max_chars` allows it.
+_ABSURD = 1_000_000
 
 
 @dataclass(kw_only=True)
@@ -55,9 +57,24 @@ class Builder:
             # JSON leaves out what is null.
             self.check_columns(number, only=(self.data.columns.text, self.data.columns.label))
 
+    def _check_size(self, row: Row) -> None:
+        """Setting such a row aside could hide that it swallowed thousands of others."""
+        text, most = row.values.get(self.data.columns.text), max(_ABSURD, self.data.clean.max_chars)
+        if isinstance(text, str) and len(text) > most:
+            raise DataError(
+                f"the text of the row at {row.place:,} has {len(text):,} characters",
+                cause="a quote that is never closed, which makes one cell of the rest of the file; or a wrong delimiter",
+                fix=f"look at that place; if the text is real, raise data.clean.max_chars (now {most:,} at most)",
+            )
+
     def clean(self, row: Row, counts: Counts) -> dict[str, Any] | Rejected:
-        """The cleaned row, noted; or why it is set aside."""
+        """The cleaned row, noted; or why it is set aside.
+
+        Raises:
+            DataError: a text of a length that no text has.
+        """
         columns = self.data.columns
+        self._check_size(row)
         text = clean_text(row.values.get(columns.text), self.data.clean, counts)
         if isinstance(text, Rejected):
             return text
