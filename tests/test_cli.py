@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
+from ftdeploy.__main__ import EXTRAS
 from ftdeploy.artifact import LAYOUT, seal
-from ftdeploy.errors import ArtifactError, ConfigError, SourceError
+from ftdeploy.errors import ArtifactError, ConfigError, DependencyError, SourceError
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "onnxruntime", "onnx", "pyarrow", "pydantic", "numpy", "scipy", "bentoml", "yaml")
@@ -170,6 +172,10 @@ def test_verify_says_what_is_intact_and_what_is_not(tmp_path: Path) -> None:
     found = ftdeploy("verify", tmp_path)
     assert found.returncode == 0
     assert [line.split()[:2] for line in found.stdout.splitlines()] == [["intact", "dataset"], ["intact", "report"]]
+    document = json.loads(ftdeploy("verify", tmp_path, "--json").stdout)
+    assert list(document) == ["dataset", "report"]
+    assert document["report"]["files"] == len(LAYOUT["report"].required)
+    assert document["report"]["digest"] in found.stdout
     (tmp_path / "report" / "flips.csv").write_text("other", encoding="utf-8")
     found = ftdeploy("verify", tmp_path)
     assert found.returncode == ArtifactError.exit_code
@@ -195,13 +201,89 @@ def test_init_writes_a_recipe_that_run_takes_further(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines() == [
         "wrote mine.yaml",
-        "  check it:  python -m ftdeploy check mine.yaml",
-        "  run it:    python -m ftdeploy run mine.yaml",
-    ]  # fmt: skip
+        "  text column   review",
+        "  label column  stars",
+        "  rows          40",
+        "  labels        neg, pos",
+        "check it:",
+        "  python -m ftdeploy check mine.yaml",
+        "run it:",
+        "  python -m ftdeploy run mine.yaml",
+    ]
     ran = ftdeploy("run", "mine.yaml", "--until", "prepare", "--json", folder=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["dataset"]["facts"]["rows"] == 40
     assert "[" not in ran.stderr.splitlines()[0]
+
+
+def test_init_says_what_it_guessed(tmp_path: Path) -> None:
+    """Which columns, for people and for programs; names with brackets and spaces stay as they are, and the command that
+    is shown can be copied."""
+    rows = "".join(f"a {'good' if n % 2 else 'bad'} film {n},{n % 2}\n" for n in range(40))
+    (tmp_path / "rows.csv").write_text("[b]review,[/]label\n" + rows, encoding="utf-8")
+    found = ftdeploy("init", "rows.csv", "-o", "[/] mine.yaml", "--text", "[b]review", folder=tmp_path)
+    lines = found.stdout.splitlines()
+    assert lines[:3] == [
+        "wrote [/] mine.yaml",
+        "  text column   [b]review",
+        "  label column  [/]label (guessed; --label names another column)",
+    ]
+    assert "  python -m ftdeploy check '[/] mine.yaml'" in lines
+    document = json.loads(ftdeploy("init", "rows.csv", "-o", "new.yaml", "--json", folder=tmp_path).stdout)
+    assert document["guessed"] == ["text", "label"]
+    assert (document["text"], document["label"]) == ("[b]review", "[/]label")
+    assert (document["recipe"], document["rows"], document["labels"]) == ("new.yaml", 40, ["0", "1"])
+
+
+def without(module: str, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command in an installation that lacks a module."""
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; sys.argv = ['ftdeploy', *sys.argv[1:]]\n"
+        "from ftdeploy.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=PLAIN, capture_output=True, text=True, check=False)
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    """With the command that installs it; a module that no extra brings is a fault and keeps its trace."""
+    rows = "".join(f"a {'good' if n % 2 else 'bad'} film {n},{n % 2}\n" for n in range(40))
+    (tmp_path / "rows.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(SOUND, encoding="utf-8")
+    found = without("pyarrow", "run", "recipe.yaml", "--until", "prepare", folder=tmp_path)
+    assert found.returncode == DependencyError.exit_code, found.stderr
+    assert "pip install 'ftdeploy[train]'" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert [path.name for path in (tmp_path / "runs" / "demo").iterdir()] == [".lock"]
+    found = without("pyarrow", "run", "recipe.yaml", "--until", "prepare", "--json", folder=tmp_path)
+    assert json.loads(found.stdout)["error_type"] == "DependencyError"
+    found = without("yaml", "check", "recipe.yaml", folder=tmp_path)
+    assert found.returncode == 1
+    assert "Traceback" in found.stderr
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_extras_bring_the_modules_that_are_said_to_come_with_them(extra: str) -> None:
+    """Each module belongs to a distribution that pyproject.toml lists under the extra, or to one that such a one
+    needs."""
+    listed = {
+        wanted.name.lower()
+        for wanted in map(Requirement, requires("ftdeploy") or ())
+        if wanted.marker is not None and wanted.marker.evaluate({"extra": extra})
+    }
+    needed = listed | {
+        Requirement(line).name.lower() for name in listed if installed(name) for line in requires(name) or ()
+    }
+    owners = packages_distributions()
+    for module in EXTRAS[extra]:
+        assert {name.lower() for name in owners[module]} & needed, module
+
+
+def installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 def test_an_interrupt_ends_cleanly(tmp_path: Path) -> None:

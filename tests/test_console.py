@@ -41,6 +41,13 @@ def test_a_terminal_shows_a_bar(screen: io.StringIO) -> None:
     assert "3/3" in screen.getvalue()
 
 
+def test_a_bar_shows_its_name_as_it_is(screen: io.StringIO) -> None:
+    """A file called [/red] is no markup."""
+    with reporting(ConsoleReporter()), progress.task("fetch [/red][x]", 3) as advance:
+        advance(3)
+    assert "fetch [/red][x]" in screen.getvalue()
+
+
 def test_a_task_of_unknown_length_has_a_bar_too(screen: io.StringIO) -> None:
     """Nothing is divided by a total that is not there."""
     with reporting(ConsoleReporter()), progress.task("export"):
@@ -89,8 +96,8 @@ def test_long_lines_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_facts_are_aligned_and_brackets_stay(capsys: pytest.CaptureFixture[str]) -> None:
     """One a line, values in a column."""
-    show_facts({"a": "[red]x", "longer": 3})
-    assert capsys.readouterr().out == "  a       [red]x\n  longer  3\n"
+    show_facts({"a": "[red]x", "[/]er": 3})
+    assert capsys.readouterr().out == "  a      [red]x\n  [/]er  3\n"
     show_facts({})
     assert capsys.readouterr().out == ""
 

@@ -199,8 +199,8 @@ def test_rows_set_aside_keep_their_reason(tmp_path: Path) -> None:
 
 
 def test_ten_megabytes_in_one_cell_are_an_error_and_a_long_text_is_set_aside(tmp_path: Path) -> None:
-    """A cell of over a million characters is taken for a fault of the file; a text that is only too long is one rejected
-    row, and its text is not copied around."""
+    """A cell of over a million characters is taken for a fault of the file; a text that is only too long is one
+    rejected row, and is not copied around."""
     for name in ("rows.csv", "rows.jsonl"):
         (tmp_path / name).mkdir()
         path = tmp_path / name / name

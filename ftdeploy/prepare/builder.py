@@ -63,7 +63,7 @@ class Builder:
         if isinstance(text, str) and len(text) > most:
             raise DataError(
                 f"the text of the row at {row.place:,} has {len(text):,} characters",
-                cause="a quote that is never closed, which makes one cell of the rest of the file; or a wrong delimiter",
+                cause="a quote that is never closed makes one cell of the rest of the file; or the delimiter is wrong",
                 fix=f"look at that place; if the text is real, raise data.clean.max_chars (now {most:,} at most)",
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -59,3 +60,20 @@ def test_a_gate_that_cannot_tell_is_not_a_pass(tiny: TinyRun, tmp_path: Path) ->
     assert "rows" in told["fix"]
     assert artifact(run, "report").facts["verdict"] == "inconclusive"
     assert not (run / "bundle").exists()
+
+
+def test_a_run_until_the_verdict_ends_with_it(tiny: TinyRun, tmp_path: Path) -> None:
+    """`--until validate` is how CI asks for a verdict: its exit code is the gate's, after the facts of the report, and
+    the older bundle is left alone. A pass ends with 0."""
+    run = tiny.copy(tmp_path)
+    strict = _with_floor(tiny, tmp_path / "strict.yaml", 0.999)
+    found = ftdeploy("run", strict, "--out", run, "--until", "validate")
+    assert "accuracy at least 0.999" in refusal(found, 10)
+    assert re.search(r"verdict +fail", found.stdout)
+    told = ftdeploy("run", strict, "--out", run, "--until", "validate", "--json")
+    assert told.returncode == 10
+    document = json.loads(told.stdout)
+    assert document["error_type"] == "GateFailed"
+    assert document["artifacts"]["report"]["facts"]["verdict"] == "fail"
+    assert (run / "bundle").exists()
+    assert ftdeploy("run", tiny.recipe, "--out", run, "--until", "validate").returncode == 0
