@@ -8,12 +8,13 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ftdeploy.errors import DeviceError
+from ftdeploy.errors import DeviceError, SourceError
 from ftdeploy.hardware import choose_provider, cpu_flags, has_bf16, nvidia_devices, processors
 from ftdeploy.sources.cache import cache_folder
 
 _LIBRARIES = (
-    "ftdeploy", "torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "neural-compressor", "numpy",
+    "ftdeploy", "torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "onnxruntime-gpu",
+    "neural-compressor", "numpy",
     "pyarrow", "datasets", "evaluate", "tokenizers", "bentoml",
 )  # fmt: skip
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16")
@@ -35,9 +36,16 @@ def _machine() -> dict[str, str]:
         "memory": f"{memory:.1f} GiB",
         "free disk": f"{disk:.1f} GiB in {Path.cwd()}",
         "GPU": f"{nvidia_devices()} CUDA device(s)" if nvidia_devices() else "none that the driver shows",
-        "cache": str(cache_folder()),
+        "cache": _cache(),
         "mirror": os.environ.get("FTDEPLOY_MIRROR", "not set (FTDEPLOY_MIRROR)"),
     }
+
+
+def _cache() -> str:
+    try:
+        return str(cache_folder())
+    except SourceError as error:
+        return f"none: {error.what}; {error.fix}"
 
 
 def _choices() -> dict[str, str]:
@@ -77,6 +85,11 @@ def _traps() -> dict[str, str]:
     torch = _version("torch")
     if torch and nvidia_devices() and torch.endswith("+cpu"):
         found["torch"] = f"{torch} is a CPU build on a machine with a GPU"
+    if _version("onnxruntime") and _version("onnxruntime-gpu"):
+        found["onnxruntime"] = (
+            "onnxruntime and onnxruntime-gpu are both installed, and the last one has overwritten files of the other: "
+            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+        )
     return found or {"none": "this installation is in no trap that ftdeploy knows"}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from ftdeploy.errors import ConfigError, DataError, SourceError, did_you_mean
+from ftdeploy.recipe import ExportSettings
 from ftdeploy.starter_template import TEMPLATE
 
 _TEXT_NAMES = ("text", "sentence", "review", "content", "message", "comment", "body", "document", "utterance", "tweet",
@@ -24,10 +25,14 @@ _MAX_LABELS = 200
 _TRACKED_VALUES = 2000
 _LEAST_OF_A_LABEL = 3  # rows: one for each split
 _TEST, _VALIDATION = 0.2, 0.1
-# Share of test rows on which a compressed model and fp32 differ in being right; with small encoders it is 1 to 4%.
+#: `compress.max_drop` of the starter recipe, in units of accuracy.
+MAX_DROP = 0.01
+# Share of test rows on which an int8 model and fp32 differ in being right; with small encoders it is 2 to 4%.
 _FLIPS = 0.04
-# Normal quantiles of a one-sided 95% interval and of a chance of 90% that an equal model passes.
-_Z = 1.645 + 1.282
+# Normal quantiles of a one-sided 95% interval, and of a chance of 95% that a model with the tolerated drop passes.
+_Z = 1.645 + 1.645
+# Whole rows: the least favourable one that `ftdeploy.statistics.compare` adds, and one because counts take steps.
+_STEPS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +118,8 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         rows=f"{rows:,}",
         test_rows=f"{round(rows * _TEST):,}",
         epochs=3 if rows >= 2000 else 6,  # noqa: PLR2004 - fewer rows want more passes to take as many steps
+        opset=ExportSettings().opset,
+        max_drop=f"{MAX_DROP:g}",
         margin=f"{margin:g}",
         margin_words=_margin_words(margin),
     )
@@ -127,17 +134,21 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
     )
 
 
-def supported_margin(test_rows: int) -> float:
-    """The smallest margin of a non-inferiority gate, in half points, that an equally good candidate passes nine times
-    in ten.
+def supported_margin(test_rows: int, *, drop: float = MAX_DROP) -> float:
+    """The smallest margin of a non-inferiority gate on accuracy, in half points, that decides with room: a candidate
+    that is worse by ``drop``, which compression lets through, passes about 19 times in 20. A smaller margin would end
+    good runs as inconclusive.
 
-    The difference of two paired accuracies has variance flips / rows (McNemar), so the margin must exceed
-    (z_0.95 + z_0.90) * sqrt(flips / rows), with flips taken as 4%; plus the one least favourable row that
-    `ftdeploy.statistics.compare` adds.
+    The difference of two paired accuracies has variance flips / rows (McNemar), with flips taken as 4%; so the margin
+    must exceed drop + (z_0.95 + z_0.95) * sqrt(flips / rows), and two rows.
+
+    Args:
+        test_rows: of the gate.
+        drop: a true drop of accuracy that must pass.
     """
     rows = max(test_rows, 1)
-    needed = _Z * math.sqrt(_FLIPS / rows) + 1 / rows
-    return min(max(0.01, math.ceil(needed * 200) / 200), 0.5)
+    needed = drop + _Z * math.sqrt(_FLIPS / rows) + _STEPS / rows
+    return min(math.ceil(needed * 200) / 200, 0.5)
 
 
 def _exists(out: Path) -> ConfigError:
@@ -330,8 +341,8 @@ def _one_line(text: str) -> str:
 
 def _margin_words(margin: float) -> str:
     if margin > 0.03:  # noqa: PLR2004 - three points are more than most would give away
-        return "few rows: only a large drop can be told from chance; more test rows allow a smaller margin"
-    return "the smallest that this many test rows can support"
+        return "Few: only a large drop can be told from chance; with more test rows, make the margin smaller"
+    return "So many decide about this margin; with more of them, make it smaller"
 
 
 def _slug(name: str) -> str:

@@ -40,11 +40,11 @@ train:
   batch_size: 32                # rows in a step
 
 export:
-  opset: 17                     # ONNX operator set
+  opset: {opset}                     # ONNX operator set
 
 compress:
   objective: fastest            # among the candidates that keep the metric; or: smallest
-  max_drop: {{accuracy: 0.01}}    # how much less than fp32 a candidate may score on validation rows
+  max_drop: {{accuracy: {max_drop}}}    # how much less than fp32 a candidate may score on validation rows
 
 validate:
   suite:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from ftdeploy.__main__ import EXTRAS
 from ftdeploy.artifact import LAYOUT, seal
@@ -267,16 +268,16 @@ def test_extras_bring_the_modules_that_are_said_to_come_with_them(extra: str) ->
     """Each module belongs to a distribution that pyproject.toml lists under the extra, or to one that such a one
     needs."""
     listed = {
-        wanted.name.lower()
+        canonicalize_name(wanted.name)
         for wanted in map(Requirement, requires("ftdeploy") or ())
         if wanted.marker is not None and wanted.marker.evaluate({"extra": extra})
     }
     needed = listed | {
-        Requirement(line).name.lower() for name in listed if installed(name) for line in requires(name) or ()
+        canonicalize_name(Requirement(line).name) for name in listed if installed(name) for line in requires(name) or ()
     }
     owners = packages_distributions()
     for module in EXTRAS[extra]:
-        assert {name.lower() for name in owners[module]} & needed, module
+        assert {canonicalize_name(name) for name in owners[module]} & needed, module
 
 
 def installed(name: str) -> bool:

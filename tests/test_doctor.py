@@ -41,6 +41,7 @@ def test_this_installation_is_in_no_trap() -> None:
         ({"neural_compressor": "3.7.1", "numpy": "1.26.4", "setuptools": "80.9.0"}, "six"),
         ({"numpy": "1.26.4", "pyarrow": "26.0.0"}, "pyarrow"),
         ({"kernels": "0.1.0"}, "kernels"),
+        ({"onnxruntime": "1.22.0", "onnxruntime_gpu": "1.22.0"}, "onnxruntime"),
     ],
 )
 def test_traps_are_told(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], trap: str) -> None:
@@ -72,3 +73,9 @@ def test_a_forced_device_that_is_not_there_does_not_end_the_examination(
     monkeypatch.setattr("ftdeploy.hardware.nvidia_devices", lambda: 0)
     monkeypatch.setenv("FTDEPLOY_DEVICE", word)
     assert doctor.examine()["choices"]["inference on"].startswith("nothing: ")
+
+
+def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container of a user without an account doctor still answers, and says which variable to set."""
+    monkeypatch.setenv("FTDEPLOY_CACHE", "~nobody-of-this-name/cache")
+    assert "set FTDEPLOY_CACHE" in doctor.examine()["machine"]["cache"]
