@@ -1,7 +1,7 @@
 # `make run` does the main job on a fresh machine, `make test` runs every test. Both install what they need first.
-# Variables: PYTHON (3.11 or newer), VENV (where to install), RECIPE, TESTS (which tests), PIP_ARGS.
+# Variables: PYTHON (3.11 or 3.12), VENV (where to install), RECIPE, TESTS (which tests), PIP_ARGS.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV   ?= .venv
 RECIPE ?= recipes/sentiment.yaml
 TESTS  ?= tests
@@ -36,7 +36,7 @@ clean:  ## remove the environment, the runs and the caches of the tools
 # Pins stand in constraints.txt; without them pip may take a CUDA build of torch of several gigabytes.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing into $(VENV), about two minutes"
-	@$(PYTHON) -c 'import sys; sys.exit("ftdeploy wants Python 3.11 or newer; this is %s: make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "ftdeploy wants Python 3.11 or 3.12; this is %s: make PYTHON=python3.11" % sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[all,dev]'
 	@touch $@

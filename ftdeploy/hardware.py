@@ -149,6 +149,6 @@ def choose_provider(wanted: str = "auto", *, available: list[str] | None = None)
         raise DeviceError(
             f"provider {CUDA} is forced and cannot be used: {missing}",
             cause="no GPU, no driver, or the CPU package of onnxruntime",
-            fix="install ftdeploy[gpu] on a machine with a GPU, or do not force it",
+            fix="on a machine with a GPU, install onnxruntime-gpu in its place (README, Install); or do not force it",
         )
     return Choice(CPU, missing)
