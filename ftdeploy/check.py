@@ -114,7 +114,8 @@ def _row_words(rows: Beginning) -> str:
 def _label_words(rows: Beginning) -> str:
     counted = sorted(rows.labels.items(), key=lambda item: (-item[1], item[0]))
     more = f" and {len(counted) - _SHOWN_LABELS} more" if len(counted) > _SHOWN_LABELS else ""
-    return ", ".join(f"{label} {count:,}" for label, count in counted[:_SHOWN_LABELS]) + more
+    listed = ", ".join(f"{label} {count:,}" for label, count in counted[:_SHOWN_LABELS]) + more
+    return listed if rows.whole else f"{listed} among these"
 
 
 def _row_count(rows: Beginning, path: Path) -> int:

@@ -130,6 +130,7 @@ def test_only_the_beginning_of_many_rows_is_read(tmp_path: Path) -> None:
     found = check_recipe(recipe)
     assert found["rows"] == "the first 5,000 were read; 1 set aside: text is empty"
     assert str(found["labels"]).startswith("bad 3,33")
+    assert str(found["labels"]).endswith("among these")
 
 
 def test_one_fault_keeps_its_own_class(tmp_path: Path) -> None:
