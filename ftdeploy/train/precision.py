@@ -64,7 +64,7 @@ def _choose(wanted: str, device: str, network: PreTrainedModel, rows: list[dict[
         return Precision("bf16", "the GPU has it") if usable else Precision("fp32", "this GPU has no bf16")
     if not has_bf16():
         return Precision("fp32", "this processor has no bf16 instructions")
-    gain = _measure_gain(network, rows, batch_size)
+    gain = round(_measure_gain(network, rows, batch_size), 2)  # what is shown is what was decided on
     return Precision("bf16" if gain >= WORTH else "fp32", f"bf16 autocast measured at {gain:.2f}x the speed of fp32")
 
 
