@@ -298,7 +298,13 @@ def test_an_interrupt_ends_cleanly(tmp_path: Path) -> None:
         SOUND.replace("path: rows.csv", 'path: rows.csv, loader: "slow.py:load"'), encoding="utf-8"
     )
     command = [sys.executable, "-m", "ftdeploy", "run", "recipe.yaml"]
-    with subprocess.Popen(command, cwd=tmp_path, env=PLAIN, stderr=subprocess.PIPE, text=True) as process:
+    # A shell's background job ignores Ctrl-C, and so does all that it starts; the tests may well be one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, cwd=tmp_path, env=PLAIN, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         while not (tmp_path / "started").exists():
             assert process.poll() is None
             time.sleep(0.02)
