@@ -80,7 +80,7 @@ def test_without_out_the_run_goes_where_the_recipe_is_named(tiny: TinyRun, tmp_p
     found = ftdeploy("run", tiny.recipe)
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines()[1] == "bundle runs/tiny/bundle"
-    assert found.stdout.splitlines()[-1] == "  ftdeploy serve runs/tiny/bundle"
+    assert found.stdout.splitlines()[-1] == "  python -m ftdeploy serve runs/tiny/bundle"
     assert set(digests(tmp_path / "runs" / "tiny")) == set(STAGES.values())
 
 
