@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from ftdeploy import progress
 from ftdeploy.batching import Batching, by_length
@@ -150,8 +150,8 @@ def cost_ratio(baseline: Measurement, candidate: Measurement, cost: Cost, *, con
                          upper=ratio, confidence=1.0)  # fmt: skip
     before, after = _rounds(baseline, cost), _rounds(candidate, cost)
     ratios = sorted(now / was for was, now in zip(before, after, strict=True))
-    # P(the median lies below the k-th smallest of n) = P(Binomial(n, 1/2) < k)
-    cut = max(1, sum(1 for k in range(len(ratios)) if binom.cdf(k, len(ratios), 0.5) <= 1 - confidence))
+    # P(the median lies below the k-th smallest of n) = P(Binomial(n, 1/2) < k); bdtr is the distribution function
+    cut = max(1, sum(1 for k in range(len(ratios)) if bdtr(k, len(ratios), 0.5) <= 1 - confidence))
     return CostRatio(
         cost=cost,
         baseline=float(np.median(before)),
@@ -159,7 +159,7 @@ def cost_ratio(baseline: Measurement, candidate: Measurement, cost: Cost, *, con
         ratio=float(np.median(ratios)),
         lower=ratios[cut - 1],
         upper=ratios[-cut],
-        confidence=float(1 - binom.cdf(cut - 1, len(ratios), 0.5)),
+        confidence=float(1 - bdtr(cut - 1, len(ratios), 0.5)),
     )
 
 
