@@ -32,6 +32,10 @@ class Batching:
     lanes: int = 0
 
 
+#: How a model is run when nothing else is said.
+SERVED = Batching()
+
+
 def by_length(lengths: Sequence[int], *, tokens: int, rows: int = 64) -> Iterator[list[int]]:
     """Indices in batches of alike length, longest batches last.
 

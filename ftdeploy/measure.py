@@ -18,13 +18,12 @@ import numpy as np
 from scipy.special import bdtr
 
 from ftdeploy import progress
-from ftdeploy.batching import Batching, by_length
+from ftdeploy.batching import SERVED, Batching, by_length
 from ftdeploy.hardware import CPU, choose_provider, plan_lanes
 from ftdeploy.predictor import Predictor
 
 Cost = Literal["size", "throughput", "latency_p50", "latency_p95"]
 
-SERVED = Batching()
 
 #: Texts that are answered one by one in a round, for the latency percentiles.
 LATENCY_TEXTS = 32

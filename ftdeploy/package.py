@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from ftdeploy import progress
-from ftdeploy.artifact import Artifact, digest_of, sha256_file
+from ftdeploy.artifact import Artifact, digest_of, sha256_file, walk_files
 from ftdeploy.bill import bill_of_materials, pinned
 from ftdeploy.child import run_module
 from ftdeploy.dataset import read_profile, read_split
@@ -39,8 +39,7 @@ NO_DATE = "1980-01-01T00:00:00+00:00"
 
 def _outside(_recipe: Recipe) -> Mapping[str, str]:
     """What a bundle carries beside the model: the service's source and the pins of everything that it needs."""
-    carried = [*sorted(path for path in service_sources().iterdir() if path.is_file()), *(_HERE / n for n in RUNTIME)]
-    source = digest_of({path.name + str(number): sha256_file(path) for number, path in enumerate(carried)})
+    source = digest_of({name: sha256_file(path) for name, path in _carried().items()})
     pins = " ".join(f"{name}=={number}" for name, number in pinned(RUNTIME_REQUIREMENTS).items())
     return {"source": source, "pins": hashlib.sha256(pins.encode()).hexdigest()}
 
@@ -88,13 +87,18 @@ def service_sources() -> Path:
     return installed if installed.is_dir() else installed.parent.parent / "bentos"
 
 
+def _carried() -> dict[str, Path]:
+    """The service, and the part of ftdeploy that it runs on, so that a bundle needs no ftdeploy installed: name in the
+    bundle's ``src`` -> file here."""
+    service = service_sources()
+    return dict(walk_files(service)) | {f"ftdeploy/{name}": _HERE / name for name in RUNTIME}
+
+
 def _write_source(context: Path) -> None:
-    """The service, and the part of ftdeploy that it runs on, so that a bundle needs no ftdeploy installed."""
-    shutil.copytree(service_sources(), context, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in RUNTIME:
-        target = context / "ftdeploy" / name
+    for name, path in _carried().items():
+        target = context / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(_HERE / name, target)
+        shutil.copyfile(path, target)
 
 
 def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings: PackageSettings, *, device: Device,

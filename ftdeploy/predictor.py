@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Tokenizer
 
-from ftdeploy.batching import Batching, by_length, pad
+from ftdeploy.batching import SERVED, Batching, by_length, pad
 from ftdeploy.errors import ArtifactError
 from ftdeploy.session import open_session
 from ftdeploy.signature import Signature, read_signature
@@ -19,8 +19,6 @@ from ftdeploy.tasks import TASKS, Task
 if TYPE_CHECKING:
     import onnxruntime
     from numpy.typing import NDArray
-
-SERVED = Batching()
 
 
 @dataclass(frozen=True, kw_only=True)
