@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from ftdeploy.artifact import MANIFEST, Artifact, Kind, open_artifact
-from ftdeploy.checkpoints import check_checkpoint, check_trainable
 from ftdeploy.compress import compress
 from ftdeploy.errors import ArtifactError, GateFailed, GateInconclusive, LockedError, StorageError
 from ftdeploy.export import export
 from ftdeploy.package import package
 from ftdeploy.prepare import prepare
 from ftdeploy.recipe import Recipe
-from ftdeploy.sources import resolve
-from ftdeploy.stage import Outcome, Stage, run_stage, stage_key
+from ftdeploy.stage import Outcome, Stage, run_stage
 from ftdeploy.train import train
 from ftdeploy.validate import validate
 
@@ -52,8 +50,6 @@ def run_recipe(recipe: Recipe, out: Path, *, until: str | None = None,
         for stage in flow:
             watch(stage, None, 0.0)
             started = time.monotonic()
-            if stage is train and not _stands(stage, recipe, artifacts, out):
-                _check_model(recipe)
             try:
                 outcome = run_stage(stage, recipe, artifacts, out / stage.writes)
             except (GateFailed, GateInconclusive):
@@ -62,27 +58,6 @@ def run_recipe(recipe: Recipe, out: Path, *, until: str | None = None,
             artifacts[stage.writes] = outcome.artifact
             watch(stage, outcome, time.monotonic() - started)
     return artifacts
-
-
-def _stands(stage: Stage, recipe: Recipe, artifacts: Mapping[Kind, Artifact], out: Path) -> bool:
-    """Whether a stage's artifact is there and is what the recipe would make now."""
-    target = out / stage.writes
-    if not (target / MANIFEST).is_file():
-        return False
-    return open_artifact(target, check_content=False).key == stage_key(stage, recipe, artifacts)
-
-
-def _check_model(recipe: Recipe) -> None:
-    """Refuse, before hours of training, what later stages would: train itself does not read their sections, because a
-    change there must not train anew."""
-    folder = resolve(recipe.model)
-    check_checkpoint(folder)
-    check_trainable(
-        folder,
-        task=recipe.task,
-        max_length=recipe.model.max_length,
-        embedding_layer=recipe.export.embedding_layer,
-    )
 
 
 def _locked(out: Path) -> AcquireReturnProxy[Any]:

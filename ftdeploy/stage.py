@@ -51,6 +51,8 @@ class Stage:
         libraries: distributions whose version belongs to the key.
         outside: what lies outside recipe and artifacts but decides the result (a file's sha256, the device).
         body: the function.
+        before: asked when there is work to do, before it begins: raises what is known beforehand to fail, also in
+            later stages whose sections must not be in this stage's key.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Stage:
     libraries: tuple[str, ...]
     outside: Callable[[Recipe], Mapping[str, str]] | None
     body: Body
+    before: Callable[[Recipe], None] | None = None
 
     @property
     def made_by(self) -> str:
@@ -78,7 +81,8 @@ class Outcome:
 
 
 def stage(*, writes: Kind, version: int, libraries: tuple[str, ...] = (),
-          outside: Callable[[Recipe], Mapping[str, str]] | None = None) -> Callable[[Body], Stage]:  # fmt: skip
+          outside: Callable[[Recipe], Mapping[str, str]] | None = None,
+          before: Callable[[Recipe], None] | None = None) -> Callable[[Body], Stage]:  # fmt: skip
     """Declare a stage from a function; its parameters say what it reads.
 
     Raises:
@@ -109,6 +113,7 @@ def stage(*, writes: Kind, version: int, libraries: tuple[str, ...] = (),
             libraries=libraries,
             outside=outside,
             body=body,
+            before=before,
         )
 
     return declare
@@ -149,6 +154,8 @@ def run_stage(stage: Stage, recipe: Recipe, inputs: Mapping[Kind, Artifact], tar
             return Outcome(artifact=present, skipped=True)
     for kind in stage.reads:
         _check_input(stage, kind, inputs[kind])
+    if stage.before:
+        stage.before(recipe)
 
     partial = target.with_name(target.name + ".partial")
     work = target.with_name(target.name + ".work")

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from ftdeploy.artifact import LAYOUT, Artifact, Kind, open_artifact, seal
-from ftdeploy.errors import ArtifactError, DataError, StageContractError, StorageError
+from ftdeploy.errors import ArtifactError, DataError, ModelError, StageContractError, StorageError
 from ftdeploy.recipe import ExportSettings, Recipe, TrainSettings
 from ftdeploy.stage import Facts, Stage, out_of_space, run_stage, stage, stage_key
 
@@ -152,6 +152,24 @@ def test_library_stage_version_and_outside_belong_to_the_key(tmp_path: Path, mon
     keys.add(stage_key(judge, recipe(), inputs))
     assert len(keys) == 4
     assert not run_stage(judge, recipe(), inputs, tmp_path / "report").skipped
+
+
+def test_what_is_known_to_fail_is_asked_before_work_begins_and_only_then(tmp_path: Path) -> None:
+    """`before` stops a stage that has work to do, and nothing is left; an artifact that stands is not asked about."""
+    asked: list[int] = []
+
+    def refuse(found: Recipe) -> None:
+        asked.append(found.seed)
+        if found.seed == 7:
+            raise ModelError("too deep", cause="a test", fix="none")
+
+    careful = stage(writes="dataset", version=1, before=refuse)(gather.body)
+    assert not run_stage(careful, recipe(seed=8), {}, tmp_path / "dataset").skipped
+    assert run_stage(careful, recipe(seed=8), {}, tmp_path / "dataset").skipped
+    assert asked == [8]
+    with pytest.raises(ModelError, match="too deep"):
+        run_stage(careful, recipe(seed=7), {}, tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
 
 
 def test_a_library_that_is_absent_is_part_of_the_key_too() -> None:

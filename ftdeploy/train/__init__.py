@@ -32,7 +32,16 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     return fingerprint(recipe.model) | machine
 
 
-@stage(writes="checkpoint", version=1, outside=_outside,
+def _refuse(recipe: Recipe) -> None:
+    """Refuse, before hours of training, what later stages would: train itself does not read their sections, because a
+    change there must not train anew."""
+    folder = resolve(recipe.model)
+    check_checkpoint(folder)
+    layer = recipe.export.embedding_layer
+    check_trainable(folder, task=recipe.task, max_length=recipe.model.max_length, embedding_layer=layer)
+
+
+@stage(writes="checkpoint", version=1, outside=_outside, before=_refuse,
        libraries=("torch", "transformers", "accelerate", "tokenizers"))  # fmt: skip
 def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task: str, seed: int, device: Device,
           out: Path, work: Path) -> Facts:  # fmt: skip
@@ -46,9 +55,7 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     chosen, where = TASKS[task], choose_device(device)
     progress.say(f"device: {where.name} ({where.reason})")
     folder = resolve(model)
-    check_checkpoint(folder)
-    check_trainable(folder, task=task, max_length=model.max_length)
-    # Imports torch, which takes seconds; a checkpoint is refused before.
+    # Imported here, because it takes seconds; a checkpoint is refused before.
     import torch
 
     from ftdeploy.train.trainer import build_trainer, encode_rows
