@@ -108,15 +108,9 @@ def test_every_key_of_a_recipe_has_a_comment(path: Path) -> None:
 
 
 def test_the_sentiment_recipe_shows_every_section() -> None:
-    """It is where people look a key up."""
-    schema = recipe_schema()
+    """It is the recipe that people begin with; the reference has the keys that it leaves at their defaults."""
     shown = key_lines(ROOT / "recipes" / "sentiment.yaml")
-    leaves = {name for name in shown if "." in name}
-    for section in ("train", "export", "compress", "package", "serve"):
-        reference = schema["properties"][section]["$ref"].rpartition("/")[2]
-        for name in schema["$defs"][reference]["properties"]:
-            assert f"{section}.{name}" in leaves, f"{section}.{name} is not in recipes/sentiment.yaml"
-    assert set(schema["properties"]) - {"device"} <= set(shown)
+    assert set(recipe_schema()["properties"]) - {"device", "tune"} <= set(shown)
 
 
 def test_every_command_has_help() -> None:

@@ -1,0 +1,139 @@
+"""The recipe: parsed once at the door into frozen models, every error at once.
+
+Each class is a section of the YAML file; the docstring under a field is its documentation, and is what
+``ftdeploy schema`` prints. Paths are relative to the recipe's own folder.
+
+One module a group of sections; everything is imported from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from ftdeploy.document import Section, parse, read_yaml
+from ftdeploy.errors import did_you_mean
+from ftdeploy.recipe.clean import Clean
+from ftdeploy.recipe.data import RESERVED_COLUMNS, Columns, DataSettings
+from ftdeploy.recipe.deploy import (
+    CandidateName,
+    CompressSettings,
+    ExportSettings,
+    MonitorSettings,
+    PackageSettings,
+    ServeSettings,
+    TrafficSettings,
+    ValidateSettings,
+)
+from ftdeploy.recipe.split import Split
+from ftdeploy.recipe.train import EarlyStopping, ModelSettings, TrainSettings
+from ftdeploy.tasks import TASKS
+
+__all__ = [
+    "RESERVED_COLUMNS",
+    "CandidateName",
+    "Clean",
+    "Columns",
+    "CompressSettings",
+    "DataSettings",
+    "Device",
+    "EarlyStopping",
+    "ExportSettings",
+    "ModelSettings",
+    "MonitorSettings",
+    "PackageSettings",
+    "Recipe",
+    "ServeSettings",
+    "Split",
+    "TrafficSettings",
+    "TrainSettings",
+    "ValidateSettings",
+    "dump_section",
+    "load_recipe",
+    "recipe_schema",
+]
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def _known_task(name: str) -> str:
+    if name not in TASKS:
+        raise ValueError(f"{name!r} is not a task; {did_you_mean(name, TASKS)}")
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"enum": sorted(TASKS)})]
+
+
+class Recipe(Section):
+    """One recipe in, one deployable bundle out."""
+
+    version: Literal[1]
+    """Format of this file."""
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    """Name of the bundle and of the model behind its HTTP service."""
+    task: TaskName
+    """What the model does."""
+    seed: int = Field(default=13, ge=0, lt=2**31)
+    """Decides splits, the new head's weights, the order of rows and every resampling."""
+    device: Device = "auto"
+    """Where training, measuring and validating run: CUDA where there is one, else the CPU; or forced. A served bundle
+    chooses by itself; `FTDEPLOY_DEVICE` forces it."""
+    data: DataSettings
+    """Where the rows come from and how they become splits."""
+    model: ModelSettings
+    """The checkpoint to fine-tune."""
+    train: TrainSettings = TrainSettings()
+    """Fine-tuning."""
+    export: ExportSettings = ExportSettings()
+    """ONNX export and parity."""
+    compress: CompressSettings = CompressSettings()
+    """The measured choice among compressed candidates."""
+    validate_: ValidateSettings = Field(default=ValidateSettings(), alias="validate")  # pydantic owns the bare name
+    """The evaluation suite that decides whether there is a bundle."""
+    package: PackageSettings = PackageSettings()
+    """What the bundle says about itself."""
+    serve: ServeSettings = ServeSettings()
+    """Limits of the HTTP service."""
+    monitor: MonitorSettings = MonitorSettings()
+    """What the served bundle remembers."""
+
+
+def load_recipe(path: Path, *, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: the YAML file.
+        overrides: ``section.key=value`` settings laid over the file.
+
+    Raises:
+        ConfigError: every problem at once, each with its path, line and, for a misspelt key, a suggestion.
+    """
+    data, lines = read_yaml(path, overrides=overrides)
+    return parse(Recipe, data, path=path, lines=lines)
+
+
+def dump_section(section: object) -> Any:
+    """A section (or a scalar of the recipe) as plain JSON data, defaults filled in; for manifests and keys.
+
+    Of a path only its name is kept, so that a key does not hold somebody's home; what lies there is identified by
+    its content (``outside`` of a stage).
+    """
+    if isinstance(section, BaseModel):
+        return {name: dump_section(getattr(section, name)) for name in type(section).model_fields}
+    if isinstance(section, Mapping):
+        return {str(key): dump_section(value) for key, value in section.items()}
+    if isinstance(section, (tuple, list)):
+        return [dump_section(item) for item in section]
+    if isinstance(section, Path):
+        return section.name
+    return section
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe, with the documentation of every key."""
+    schema = Recipe.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "ftdeploy recipe"}

@@ -1,0 +1,142 @@
+"""What comes after training: export, compress, validate, package, serve, monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from ftdeploy.batching import Batching
+from ftdeploy.document import NestedError, Section
+from ftdeploy.errors import ConfigError
+from ftdeploy.origin import relative_to_recipe
+from ftdeploy.suite import Suite, known_metric, load_suite
+
+CandidateName = Literal[
+    "fp32",
+    "optimum-fused",
+    "inc-dynamic",
+    "inc-dynamic-no-skip-fusion",
+    "optimum-dynamic",
+    "optimum-dynamic-no-skip-fusion",
+]
+MetricName = Annotated[str, AfterValidator(known_metric)]
+
+
+class ExportSettings(Section):
+    """ONNX export with Optimum, and the proof that it answers as the torch model does."""
+
+    opset: int = Field(default=18, ge=14, le=21)
+    """ONNX operator set."""
+    embedding_layer: int = Field(default=2, ge=0)
+    """The encoder layer whose mean-pooled output becomes the second output, for drift detection (0: embeddings)."""
+    max_logit_difference: float = Field(default=1e-3, gt=0)
+    """Largest absolute difference between a torch and an ONNX logit that still counts as equal."""
+
+
+class CompressSettings(Section):
+    """A measured choice among compressed candidates, on this machine, on validation rows."""
+
+    objective: Literal["fastest", "smallest"] = "fastest"
+    """What is best among the candidates that keep the metric."""
+    max_drop: Mapping[MetricName, Annotated[float, Field(ge=0, lt=1)]] = {"accuracy": 0.01}
+    """Per metric, how much less than fp32 a candidate may score on the validation rows."""
+    candidates: tuple[CandidateName, ...] | Literal["auto"] = "auto"
+    """Which ones to try; `auto` tries all. fp32 is always measured beside them."""
+    min_gain: float = Field(default=1.08, ge=1)
+    """Candidates within this factor of the best at the objective count as equal there, and the better score decides;
+    fp32 is left only for something at least this many times as good."""
+    rows: int = Field(default=512, ge=32)
+    """Rows in the timing batches."""
+    rounds: int = Field(default=7, ge=3)
+    """Alternating timing rounds. The best round of each candidate decides, medians are reported."""
+
+
+class ValidateSettings(Section):
+    """The evaluation suite that decides whether there is a bundle."""
+
+    suite: Suite = Suite()
+    """A path to a YAML file, or the suite itself."""
+
+    @field_validator("suite", mode="before")
+    @classmethod
+    def _load(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str):
+            try:
+                return load_suite(relative_to_recipe(Path(value), info))
+            except ConfigError as error:
+                raise NestedError(error) from error
+        return value
+
+
+class PackageSettings(Section):
+    """What the bundle says about itself."""
+
+    description: str = ""
+    """One or two sentences for the model card."""
+    licence: str = ""
+    """Licence of data and checkpoint, for the model card."""
+    intended_use: str = ""
+    """Who should use the model for what, and who should not."""
+    drift_rows: int = Field(default=2000, ge=50)
+    """Most rows that the drift reference is computed from, at even distances from validation and test: on rows that it
+    was trained on the model is surer than it will ever be in service."""
+
+
+class ServeSettings(Section):
+    """Limits of the HTTP service. Each can be changed for a running service by an environment variable
+    `FTDEPLOY_<NAME>` (see README)."""
+
+    max_body_bytes: int = Field(default=2_000_000, ge=1000)
+    """A larger request body is refused with 413."""
+    max_texts: int = Field(default=256, ge=1)
+    """More texts in one request are refused with 413."""
+    max_chars: int = Field(default=100_000, ge=1)
+    """A longer text is refused with 413; tokens beyond the model's length are cut and reported."""
+    max_queue: int = Field(default=1024, ge=1)
+    """Texts that wait for the tokenizer or the model; more are refused with 429 and Retry-After."""
+    max_requests: int = Field(default=512, ge=1)
+    """Requests in flight, an eighth of them larger than 64 KiB, which bounds the memory that bodies hold; more are
+    refused with 429 and Retry-After. There may be four times as many connections."""
+    timeout_seconds: float = Field(default=30, gt=0)
+    """A request that takes longer is answered with 503."""
+    batch_tokens: int = Field(default=2048, ge=64)
+    """Budget of padded tokens in one forward pass."""
+    batch_rows: int = Field(default=64, ge=1)
+    """Most texts in one forward pass."""
+    threads: int = Field(default=0, ge=0)
+    """Threads of ONNX Runtime over all lanes; 0 takes the processors this process may use."""
+    lanes: int = Field(default=0, ge=0)
+    """Forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one."""
+    body_seconds: float = Field(default=10, gt=0)
+    """A request whose headers, or whose body after them, have not arrived after so long is refused with 408."""
+    drain_seconds: float = Field(default=0.5, ge=0)
+    """After SIGTERM, how long requests that are on their way are still taken."""
+
+    def batching(self) -> Batching:
+        """How the service runs a model, for whoever measures as it is served."""
+        return Batching(tokens=self.batch_tokens, rows=self.batch_rows, threads=self.threads, lanes=self.lanes)
+
+
+class TrafficSettings(Section):
+    """What the service records of its traffic. Never the text."""
+
+    enabled: bool = True
+    """Record at all."""
+    sample: float = Field(default=1.0, ge=0, le=1)
+    """Share of the requests that is recorded."""
+    segment_rows: int = Field(default=10_000, ge=1)
+    """A segment is sealed after this many rows..."""
+    segment_seconds: float = Field(default=3600, gt=0)
+    """...or after this many seconds."""
+    max_bytes: int = Field(default=200_000_000, ge=100_000)
+    """The oldest sealed segments go when all together are larger."""
+
+
+class MonitorSettings(Section):
+    """What the served bundle remembers, for drift detection."""
+
+    traffic: TrafficSettings = TrafficSettings()
+    """What the service records of its traffic."""
