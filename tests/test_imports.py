@@ -24,7 +24,7 @@ STAGES = frozenset({"prepare", "train", "export", "compress", "validate", "packa
 LAYERS = (
     {"errors", "progress", "metrics", "batching", "starter_template", "child"},
     {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks"},
-    {"checkpoints", "suite", "signature", "dataset", "verdict", "origin"},
+    {"checkpoints", "suite", "signature", "dataset", "folds", "verdict", "origin"},
     {"recipe", "session"},
     {"stage", "sources", "predictor"},
     {"measure", "drift", "serve"},
