@@ -227,8 +227,9 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers ships no ty
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **_: Any) -> None:
         shown = {name.removeprefix("eval_"): value for name, value in metrics.items() if "per_second" not in name}
-        found = ", ".join(f"{n} {v:.4f}" for n, v in shown.items() if n not in ("runtime", "epoch"))
-        progress.say(f"epoch {round(state.epoch)}: {found}")
+        found = {name: value for name, value in shown.items() if name not in ("runtime", "epoch")}
+        progress.say(f"epoch {round(state.epoch)}: {', '.join(f'{n} {v:.4f}' for n, v in found.items())}")
+        progress.evaluated(step=state.global_step, epoch=state.epoch, metrics=found)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._open.close()
