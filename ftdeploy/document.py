@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -243,6 +243,31 @@ def _without_tags(location: Sequence[str | int], lines: Lines) -> tuple[str | in
         if not tag or index == len(location) - 1:
             kept.append(part)
     return tuple(kept)
+
+
+def fields_at(model: type[BaseModel], location: Sequence[str]) -> list[Any]:
+    """The fields (pydantic's FieldInfo) that a key can stand for; several below a union, none for an unknown key.
+
+    Args:
+        model: the document's.
+        location: the parts of the key. A key below a mapping with free keys stands for the mapping's field.
+    """
+    owners = _models_at(model, location[:-1])
+    found = [info for one in owners for name, info in one.model_fields.items() if location[-1] in (name, info.alias)]
+    if found or owners or len(location) == 1:
+        return found
+    return [info for info in fields_at(model, location[:-1]) if _is_mapping(info.annotation)]
+
+
+def keys_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """The keys that may stand in the section at ``location``, as they are written."""
+    return [key for owner in _models_at(model, location) for key in _keys(owner)]
+
+
+def _is_mapping(annotation: Any) -> bool:
+    origin = get_origin(annotation) or annotation
+    direct = isinstance(origin, type) and issubclass(origin, Mapping)
+    return direct or any(_is_mapping(arg) for arg in get_args(annotation))
 
 
 def _models_at(model: type[BaseModel], location: Sequence[str | int]) -> list[type[BaseModel]]:

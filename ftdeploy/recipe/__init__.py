@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, field_validator
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
@@ -30,6 +30,7 @@ from ftdeploy.recipe.deploy import (
 )
 from ftdeploy.recipe.split import Split
 from ftdeploy.recipe.train import EarlyStopping, ModelSettings, TrainSettings
+from ftdeploy.recipe.tune import CrossValidationSettings, Range, TuneSettings, unknown_keys
 from ftdeploy.tasks import TASKS
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Clean",
     "Columns",
     "CompressSettings",
+    "CrossValidationSettings",
     "DataSettings",
     "Device",
     "EarlyStopping",
@@ -45,11 +47,13 @@ __all__ = [
     "ModelSettings",
     "MonitorSettings",
     "PackageSettings",
+    "Range",
     "Recipe",
     "ServeSettings",
     "Split",
     "TrafficSettings",
     "TrainSettings",
+    "TuneSettings",
     "ValidateSettings",
     "dump_section",
     "load_recipe",
@@ -100,6 +104,18 @@ class Recipe(Section):
     """Limits of the HTTP service."""
     monitor: MonitorSettings = MonitorSettings()
     """What the served bundle remembers."""
+    cross_validation: CrossValidationSettings = CrossValidationSettings()
+    """How `ftdeploy cross-validate` divides the rows."""
+    tune: TuneSettings | None = None
+    """What `ftdeploy tune` searches."""
+
+    @field_validator("tune")
+    @classmethod
+    def _space_of_known_keys(cls, value: TuneSettings | None) -> TuneSettings | None:
+        wrong = unknown_keys(cls, value) if value is not None else []
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return value
 
 
 def load_recipe(path: Path, *, overrides: Iterable[str] = ()) -> Recipe:
