@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ftdeploy.dataset import SplitName
 from ftdeploy.errors import DataError
 from ftdeploy.origin import Source
 from ftdeploy.prepare.loader import load_rows
@@ -28,10 +29,12 @@ _BATCH_ROWS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row as it was read: where (line of a text file, else number of the row; from 1), and its values."""
+    """One row as it was read: where (line of a text file, else number of the row; from 1), its values, and the split
+    that its source is for, where the recipe says so."""
 
     place: int
     values: Mapping[str, Any]
+    role: SplitName | None = None
 
 
 def read_rows(source: Source, path: Path, *, wanted: tuple[str, ...]) -> Iterator[Row]:
