@@ -46,7 +46,7 @@ def run_recipe(recipe: Recipe, out: Path, *, until: str | None = None,
     """
     flow = FLOW[: 1 + [stage.name for stage in FLOW].index(until)] if until else FLOW
     artifacts: dict[Kind, Artifact] = {}
-    with _locked(out):
+    with locked(out):
         for stage in flow:
             watch(stage, None, 0.0)
             started = time.monotonic()
@@ -60,8 +60,13 @@ def run_recipe(recipe: Recipe, out: Path, *, until: str | None = None,
     return artifacts
 
 
-def _locked(out: Path) -> AcquireReturnProxy[Any]:
-    """The folder's lock, held until the block ends; the system drops it with the process, however that ends."""
+def locked(out: Path) -> AcquireReturnProxy[Any]:
+    """The folder's lock, held until the block ends; the system drops it with the process, however that ends.
+
+    Raises:
+        LockedError: another run holds it.
+        StorageError: the folder cannot be made.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         return FileLock(out / ".lock").acquire(timeout=0)

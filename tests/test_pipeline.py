@@ -10,7 +10,7 @@ from tiny_run import STAGES, TinyRun, artifact
 
 from ftdeploy.artifact import open_artifact
 from ftdeploy.errors import ArtifactError, LockedError, ModelError, SourceError, StorageError
-from ftdeploy.pipeline import FLOW, _locked, _retire, read_run, run_recipe
+from ftdeploy.pipeline import FLOW, _retire, locked, read_run, run_recipe
 from ftdeploy.recipe import Recipe, load_recipe
 from ftdeploy.stage import Outcome, Stage
 
@@ -27,13 +27,13 @@ def test_each_stage_reads_what_an_earlier_one_writes() -> None:
 
 def test_a_folder_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
     """A second one is refused while the first holds it, and not afterwards, however the first ended."""
-    with _locked(tmp_path):
+    with locked(tmp_path):
         with pytest.raises(LockedError, match="another run") as caught:
-            _locked(tmp_path)
+            locked(tmp_path)
         assert "--out" in caught.value.fix
-    with pytest.raises(ZeroDivisionError), _locked(tmp_path):
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
         _ = 1 // 0
-    with _locked(tmp_path):
+    with locked(tmp_path):
         pass
 
 
@@ -41,7 +41,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     """A file in the way is told as such."""
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(StorageError, match="cannot be written"):
-        _locked(tmp_path / "file" / "run")
+        locked(tmp_path / "file" / "run")
 
 
 def _recipe(tiny: TinyRun) -> Recipe:
