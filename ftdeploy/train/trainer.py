@@ -16,6 +16,7 @@ from ftdeploy import progress
 from ftdeploy.batching import pad
 from ftdeploy.errors import TrainingError
 from ftdeploy.metrics import METRICS, score
+from ftdeploy.train.objective import batch_loss
 from ftdeploy.train.optimizer import build_optimizer
 from ftdeploy.train.resume import mark_complete
 from ftdeploy.train.sampler import LengthGroupedBatches
@@ -33,7 +34,8 @@ Row = dict[str, Any]
 
 def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
                 max_length: int) -> list[Row]:  # fmt: skip
-    """Rows as the network sees them: ``{"input_ids": list[int], "labels": int}``, cut at ``max_length`` tokens.
+    """Rows as the network sees them: ``{"input_ids": list[int], "labels": int}``, cut at ``max_length`` tokens, and
+    ``"weight": float`` where the table has such a column.
 
     Raises:
         DataError: a label that is not known.
@@ -43,17 +45,25 @@ def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task,
         table["text"].to_pylist(), truncation=True, max_length=max_length, return_attention_mask=False,
         return_token_type_ids=False,
     )["input_ids"]  # fmt: skip
-    return [{"input_ids": ids, "labels": target} for ids, target in zip(encoded, targets, strict=True)]
+    rows: list[Row] = [{"input_ids": ids, "labels": target} for ids, target in zip(encoded, targets, strict=True)]
+    if "weight" in table.column_names:
+        for row, weight in zip(rows, table["weight"].to_pylist(), strict=True):
+            row["weight"] = weight
+    return rows
 
 
 def collate(rows: Sequence[Row], *, pad_id: int) -> dict[str, torch.Tensor]:
-    """A batch: ``input_ids`` and ``attention_mask`` int64 (rows, longest), ``labels`` int64 (rows,)."""
+    """A batch: ``input_ids`` and ``attention_mask`` int64 (rows, longest), ``labels`` int64 (rows,), and where the rows
+    have one, ``weight`` float32 (rows,)."""
     ids, mask = pad([row["input_ids"] for row in rows], pad_id)
-    return {
+    batch = {
         "input_ids": torch.from_numpy(ids),
         "attention_mask": torch.from_numpy(mask),
         "labels": torch.tensor([row["labels"] for row in rows]),
     }
+    if "weight" in rows[0]:
+        batch["weight"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
+    return batch
 
 
 class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
@@ -70,6 +80,8 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
             data_collator=lambda batch: collate(batch, pad_id=pad_id),
             **kwargs,
         )
+        # Said for the Trainer to count the rows of accumulated batches, and to leave the division to compute_loss.
+        self.model_accepts_loss_kwargs = True
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of alike length, in an order that a resumed run repeats."""
@@ -85,6 +97,24 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
         if self.optimizer is None:
             self.optimizer = build_optimizer(self.model, self._settings)
         return self.optimizer
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
+                     num_items_in_batch: Any = None) -> Any:  # fmt: skip
+        """The recipe's objective; steps that are accumulated are added up so that each of their rows counts the same.
+
+        Args:
+            model: the network.
+            inputs: a batch, as `collate` makes it.
+            return_outputs: also return what the network answered.
+            num_items_in_batch: rows in all the batches that are accumulated; None in an evaluation.
+        """
+        inputs = dict(inputs)
+        targets, weights = inputs.pop("labels"), inputs.pop("weight", None)
+        outputs = model(**inputs)
+        loss = batch_loss(outputs["logits"], targets, weights, settings=self._settings)
+        if num_items_in_batch is not None:
+            loss = loss * (len(targets) / num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """One step; stops where the loss is no number, instead of training on nonsense for hours."""
@@ -141,7 +171,6 @@ def build_trainer(network: PreTrainedModel, rows: Mapping[str, list[Row]], task:
         warmup_steps=round(settings.warmup * steps),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        label_smoothing_factor=settings.label_smoothing,
         bf16=precision == "bf16",
         use_cpu=device == "cpu",
         seed=seed,
@@ -166,9 +195,11 @@ def build_trainer(network: PreTrainedModel, rows: Mapping[str, list[Row]], task:
         guesses = task.predictions(found.predictions)
         return {name: score(METRICS[name], found.label_ids, guesses, classes) for name in task.metrics}
 
-    callbacks: list[TrainerCallback] = [_Watch()]
-    if stopping is not None:
-        callbacks.append(_Stop(f"eval_{task.metrics[0]}", stopping))
+    # In the order in which they are asked.
+    callbacks: tuple[TrainerCallback, ...] = (
+        _Watch(),
+        *([_Stop(f"eval_{task.metrics[0]}", stopping)] if stopping is not None else []),
+    )
     trainer = FineTuner(
         settings=settings,
         pad_id=tokenizer.pad_token_id or 0,
@@ -176,7 +207,7 @@ def build_trainer(network: PreTrainedModel, rows: Mapping[str, list[Row]], task:
         model=network,
         args=arguments,
         compute_metrics=metrics,
-        callbacks=callbacks,
+        callbacks=list(callbacks),
     )
     from transformers.trainer_callback import PrinterCallback
 
