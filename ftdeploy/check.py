@@ -14,8 +14,9 @@ from ftdeploy.errors import ConfigError, FtdeployError, ModelError, Problem
 from ftdeploy.export import supported
 from ftdeploy.hardware import choose_device, has_bf16, processors
 from ftdeploy.prepare.peek import Beginning, peek
-from ftdeploy.recipe import Recipe
-from ftdeploy.sources import describe, fingerprint, resolve
+from ftdeploy.prepare.stream import Opened, open_sources
+from ftdeploy.recipe import Recipe, SourceEntry
+from ftdeploy.sources import describe, fingerprints, resolve
 
 #: 100 million multiply-adds of a forward pass trained in a second, per processor: all-MiniLM-L6 at 30 tokens a row is
 #: 3.2 of them, and two processors with AVX512-BF16 trained 76 rows a second in bf16, 34 in fp32. An order of magnitude.
@@ -57,8 +58,8 @@ def check_recipe(recipe: Recipe) -> dict[str, str | int | float]:
     disk = 14 * weights
     free = shutil.disk_usage(Path.cwd()).free
     return {
-        "data": describe(recipe.data.source)["source"],
-        "data bytes": _size(data),
+        "data": "; ".join(_source_words(entry) for entry in recipe.data.entries),
+        "data bytes": _data_size(data),
         "rows": _row_words(rows),
         "labels": _label_words(rows),
         "checkpoint": describe(recipe.model)["source"],
@@ -93,15 +94,20 @@ def _together(faults: dict[str, FtdeployError]) -> FtdeployError:
     )
 
 
-def _check_data(recipe: Recipe) -> Path:
+def _check_data(recipe: Recipe) -> tuple[Opened, ...]:
     progress.say("resolving the data")
-    fingerprint(recipe.data.source)  # the loader's file, too, must be there
-    return resolve(recipe.data.source)
+    fingerprints(recipe.data.entries)  # the loader's file, too, must be there
+    return open_sources(recipe.data)
 
 
-def _check_rows(recipe: Recipe, path: Path) -> Beginning:
+def _source_words(entry: SourceEntry) -> str:
+    described = describe(entry)
+    return ", ".join(described[key] for key in ("source", "licence") if key in described)
+
+
+def _check_rows(recipe: Recipe, sources: tuple[Opened, ...]) -> Beginning:
     progress.say("reading the first rows")
-    return peek(recipe.data, path, task=recipe.task, seed=recipe.seed)
+    return peek(recipe.data, sources, task=recipe.task, seed=recipe.seed)
 
 
 def _row_words(rows: Beginning) -> str:
@@ -118,9 +124,9 @@ def _label_words(rows: Beginning) -> str:
     return listed if rows.whole else f"{listed} among these"
 
 
-def _row_count(rows: Beginning, path: Path) -> int:
+def _row_count(rows: Beginning, sources: tuple[Opened, ...]) -> int:
     """The rows there are, or about how many: a review has a line of 110 bytes."""
-    return rows.kept if rows.whole else max(rows.read, _size(path) // 110)
+    return rows.kept if rows.whole else max(rows.read, _data_size(sources) // 110)
 
 
 def _check_model(recipe: Recipe) -> tuple[Path, dict[str, Any]]:
@@ -143,6 +149,10 @@ def _check_model(recipe: Recipe) -> tuple[Path, dict[str, Any]]:
         embedding_layer=recipe.export.embedding_layer,
     )
     return checkpoint, config
+
+
+def _data_size(sources: tuple[Opened, ...]) -> int:
+    return sum(_size(source.path) for source in sources)
 
 
 def _size(path: Path) -> int:

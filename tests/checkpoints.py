@@ -16,7 +16,6 @@ from typing import Any
 
 import yaml
 
-from ftdeploy.origin import Source
 from ftdeploy.recipe import load_recipe
 from ftdeploy.sources import resolve
 
@@ -42,7 +41,7 @@ def sentences() -> tuple[dict[str, str], ...]:
 
     The package comes from the cache, the mirror or the index, as in a run, and is checked against its sha256.
     """
-    source: Source = load_recipe(ROOT / "recipes" / "sentiment.yaml").data.source
+    source = load_recipe(ROOT / "recipes" / "sentiment.yaml").data.entries[0]
     load = runpy.run_path(str(ROOT / "recipes" / "sources" / "vader.py"))["load"]
     return tuple(load(resolve(source)))
 

@@ -105,7 +105,7 @@ exprt: {}
         ({"path": "a.csv", "encoding": "base64"}, "is not an encoding"),
         ({"path": "a.csv", "names": ["text"]}, "set header: false"),
         ({"path": "a.csv", "loader": "code.py"}, "wants file.py:function"),
-        ({"path": "a.csv", "delimiter": ";;"}, "at most 1 character"),
+        ({"path": "a.csv", "delimiter": ";;"}, "goes with format lines"),
         ({"path": "a.csv", "format": "xlsx"}, "'xlsx' is not one of"),
     ],
 )
@@ -121,6 +121,7 @@ def test_a_source_that_cannot_be_meant(tmp_path: Path, source: dict[str, Any], w
 def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     """The same recipe works from every working directory."""
     recipe = load(tmp_path, "data.source.loader=code/rows.py:read")
+    assert recipe.data.source is not None
     assert recipe.data.source.path == tmp_path / "rows.csv"
     assert recipe.data.source.loader == tmp_path / "code" / "rows.py:read"
     assert load(tmp_path, "model.path=/elsewhere/checkpoint").model.path == Path("/elsewhere/checkpoint")

@@ -87,7 +87,7 @@ def test_semicolons_windows_encoding_and_no_header(tmp_path: Path) -> None:
     rows = [[f"{text} für {n} €", label] for n, (text, label) in enumerate(_lines())]
     (tmp_path / "export.csv").write_bytes(_csv(rows, ";").encode("cp1252"))
     made, texts = _runs(tmp_path / "export.csv", tmp_path / "r.yaml")
-    source = load_recipe(made.recipe).data.source
+    source = load_recipe(made.recipe).data.entries[0]
     assert (source.encoding, source.delimiter, source.header, source.names) == (
         "cp1252", ";", False, ("column1", "column2"),
     )  # fmt: skip

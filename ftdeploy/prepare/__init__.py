@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS
 from ftdeploy.prepare.profile import tallies
 from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT, decide
-from ftdeploy.prepare.spool import distribute, fill
+from ftdeploy.prepare.spool import distribute, fill, profile_sources
 from ftdeploy.recipe import DataSettings, Recipe
-from ftdeploy.sources import describe, fingerprint, resolve
+from ftdeploy.sources import describe, fingerprints
 from ftdeploy.stage import Facts, stage
 
 
 def _outside(recipe: Recipe) -> Mapping[str, str]:
-    return fingerprint(recipe.data.source)
+    return fingerprints(recipe.data.entries)
 
 
 @stage(writes="dataset", version=1, libraries=("pyarrow",), outside=_outside)
@@ -38,7 +39,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         SourceError: the rows cannot be had.
         DataError: they are not fit for the task.
     """
-    spool = fill(data, resolve(data.source), seed=seed, folder=out)
+    spool = fill(data, seed=seed, folder=out)
     where = decide(spool.index, data, task)
     splits = distribute(spool, where)
 
@@ -50,8 +51,11 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "rejected": spool.rejected.rows - duplicates,
         "duplicates": duplicates,
     }
-    profile = describe(data.source) | {
-        "encoding": data.source.encoding,
+    only = spool.sources[0].entry
+    profile: dict[str, Any] = (
+        {"sources": profile_sources(spool, where)} if data.sources else describe(only) | {"encoding": only.encoding}
+    )
+    profile |= {
         "read": spool.read,
         "kept": facts["rows"],
         "changed": tallies(spool.counts.changed),
@@ -62,6 +66,9 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "labels": list(spool.index.labels),
         "splits": {name: splits[name].as_dict() for name in SPLITS},
     }
+    profile |= spool.survey.as_dict(data.clean)
+    if spool.counts.reported:
+        profile["reported"] = tallies(spool.counts.reported)
     text = json.dumps(profile, indent=1, ensure_ascii=False)
     (out / "profile.json").write_text(text + "\n", encoding="utf-8")
     progress.say(

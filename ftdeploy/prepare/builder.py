@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ftdeploy.errors import DataError, did_you_mean
-from ftdeploy.prepare.clean import Counts, Rejected, clean_label, clean_name, clean_text, fold, text_key
+from ftdeploy.prepare.clean import (
+    NOTHING,
+    CleanText,
+    Counts,
+    Rejected,
+    Survey,
+    clean_label,
+    clean_name,
+    fold,
+    make_cleaner,
+    text_key,
+)
 from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import Index
 from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
@@ -28,10 +40,13 @@ class Builder:
     Attributes:
         data: the recipe's section.
         seed: of the hashes.
+        survey: what the rules of `data.clean` know of all rows.
     """
 
     data: DataSettings
     seed: int
+    survey: Survey = NOTHING
+    tidy: CleanText = field(init=False)
     known: frozenset[str] = field(init=False)
     columns: dict[str, None] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
@@ -40,9 +55,11 @@ class Builder:
     keys: array[int] = field(default_factory=lambda: array("Q"))
     labels: array[int] = field(default_factory=lambda: array("i"))
     groups: array[int] = field(default_factory=lambda: array("Q"))
+    sources: array[int] = field(default_factory=lambda: array("H"))
 
     def __post_init__(self) -> None:
         self.known = frozenset(self.data.labels)
+        self.tidy = make_cleaner(self.data.clean, self.survey)
 
     def see(self, row: Row, number: int) -> None:
         """Note the columns of a row, the ``number``-th (from 1).
@@ -75,7 +92,7 @@ class Builder:
         """
         columns = self.data.columns
         self._check_size(row)
-        text = clean_text(row.values.get(columns.text), self.data.clean, counts)
+        text = self.tidy(row.values.get(columns.text), counts)
         if isinstance(text, Rejected):
             return text
         label = clean_label(row.values.get(columns.label))
@@ -90,8 +107,10 @@ class Builder:
         self.labels.append(self.names.setdefault(label, len(self.names)))
         # 0 stands for no group.
         self.groups.append(max(1, text_key(group, self.seed)[0]) if group is not None else 0)
+        self.sources.append(row.source)
         name = clean_name(row.values.get(columns.id)) if columns.id else None
-        made: dict[str, Any] = {"text": text, "label": label, "group": group, "id": name or f"row-{row.place}"}
+        name = row.prefix + (name or row.name or f"row-{row.place}")
+        made: dict[str, Any] = {"text": text, "label": label, "group": group, "id": name}
         for column in self.data.slices:
             if column not in RESERVED_COLUMNS:
                 made[column] = clean_name(row.values.get(column)) or ""
@@ -106,14 +125,7 @@ class Builder:
         missing = [name for name in only or wanted(self.data) if name not in self.columns]
         if not missing or not read:
             return
-        listed = ", ".join(repr(name) for name in missing)
-        hints = [did_you_mean(name, map(str, self.columns)) for name in missing]
-        close = [f"{hint} for {name!r}" for name, hint in zip(missing, hints, strict=True) if hint.startswith("did")]
-        raise DataError(
-            f"there is no column {listed}; the columns are: {', '.join(map(str, self.columns))}",
-            cause="a misspelt name under `data.columns` or `data.slices`, or another delimiter than the file's",
-            fix="; ".join(close) or "name the columns that hold text and label under `data.columns`",
-        )
+        raise no_column(missing, self.columns)
 
     def check_labels(self, *, whole: bool = True) -> None:
         """Hold the labels that were seen against ``data.labels``.
@@ -153,7 +165,21 @@ class Builder:
             label=ids[np.frombuffer(self.labels, dtype=np.int32)],
             group=np.frombuffer(self.groups, dtype=np.uint64),
             labels=ordered,
+            source=np.frombuffer(self.sources, dtype=np.uint16),
         )
+
+
+def no_column(missing: Sequence[str], columns: Iterable[str], *, source: str = "") -> DataError:
+    """The error for columns that a source does not have: those there are, and what may have been meant."""
+    there = [str(name) for name in columns]
+    hints = [did_you_mean(name, there) for name in missing]
+    close = [f"{hint} for {name!r}" for name, hint in zip(missing, hints, strict=True) if hint.startswith("did")]
+    return DataError(
+        (f"source {source}: " if source else "")
+        + f"there is no column {', '.join(map(repr, missing))}; the columns are: {', '.join(there)}",
+        cause="a misspelt name under `data.columns` or `data.slices`, or another delimiter than the file's",
+        fix="; ".join(close) or "name the columns that hold text and label under `data.columns`",
+    )
 
 
 def wanted(data: DataSettings) -> tuple[str, ...]:

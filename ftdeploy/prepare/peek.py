@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
 
 import numpy as np
 
 from ftdeploy.prepare.builder import Builder, nothing_left, wanted
 from ftdeploy.prepare.clean import Counts, Rejected
-from ftdeploy.prepare.read import read_rows
 from ftdeploy.prepare.split import DUPLICATE, decide
+from ftdeploy.prepare.stream import Opened, read_source, unified
 from ftdeploy.recipe import DataSettings
 
 #: Rows that are looked at: enough for rare labels and late oddities, and read within a second.
@@ -38,28 +37,30 @@ class Beginning:
     rejected: Mapping[str, int]
 
 
-def peek(data: DataSettings, path: Path, *, task: str, seed: int, most: int = BEGINNING) -> Beginning:
+def peek(data: DataSettings, sources: tuple[Opened, ...], *, task: str, seed: int, most: int = BEGINNING) -> Beginning:
     """Read and clean the first rows, and divide them where there are no more.
 
     Args:
         data: the recipe's section.
-        path: the source's file or folder.
+        sources: what `open_sources` returned.
         task: decides which labels can be learned from.
         seed: of the splits.
-        most: rows to read.
+        most: rows to read, of all sources together.
 
     Raises:
         SourceError: the loader cannot be found.
         DataError: what `prepare` would raise of these rows; what it can only raise of all rows, when these are all.
     """
+    written, data = data, unified(data)
     builder, counts, read = Builder(data=data, seed=seed), Counts(), 0
-    rows = read_rows(data.source, path, wanted=wanted(data))
-    for read, row in enumerate(islice(rows, most), start=1):
+    streams = [read_source(source, written, wanted=wanted(data)) for source in sources]
+    first = chain.from_iterable(islice(rows, -(-most // len(streams))) for rows in streams)
+    for read, row in enumerate(first, start=1):
         builder.see(row, read)
         made = builder.clean(row, counts)
         if isinstance(made, Rejected):
             counts.reject(made.reason, f"{row.place}")
-    whole = next(rows, None) is None
+    whole = all(next(rows, None) is None for rows in streams)
     builder.check_columns(read)
     builder.check_labels(whole=whole)
     labels: dict[str, int] = {}
@@ -67,6 +68,6 @@ def peek(data: DataSettings, path: Path, *, task: str, seed: int, most: int = BE
         index = builder.index()
         labels = index.counts(decide(index, data, task) < DUPLICATE if whole else np.ones(len(index.label), dtype=bool))
     elif whole:
-        raise nothing_left(path.name, read, counts)
+        raise nothing_left(", ".join(source.path.name for source in sources), read, counts)
     rejected = {reason: tally.rows for reason, tally in counts.rejected.items()}
     return Beginning(read=read, whole=whole, kept=sum(labels.values()), labels=labels, rejected=rejected)

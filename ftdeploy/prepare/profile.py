@@ -1,9 +1,15 @@
 """``profile.json``: what was read, changed, set aside, and what is in each split.
 
-Keys: ``source`` and ``licence`` (in words), ``encoding``, ``read`` (rows), ``kept`` (rows in the splits), ``changed``
-and ``rejected`` (by rule: ``rows`` and up to three shortened ``examples``), ``duplicates``, ``conflicts`` and
+Keys: ``source``, ``licence`` and ``citation`` (in words) and ``encoding``; for a recipe with several sources instead
+``sources``, a list of these with ``name``, ``weight``, ``role``, ``read`` and ``splits`` (rows by split). ``read`` (rows),
+``kept`` (rows in the splits), ``changed``
+and ``rejected`` (by rule: ``rows`` and up to three shortened ``examples``; ``after``, what they became, for rules that
+are not on by default), ``duplicates``, ``conflicts`` and
 ``sampled_out`` (rows), ``labels`` (in the order of their ids), ``splits`` (by name: ``rows``, ``labels`` with counts,
 ``groups``, ``chars`` with quantiles of the text length in characters, ``slices`` with counts by column and value).
+Where rules of `data.clean` ask for it: ``reported`` (as ``rejected``, but the rows are kept), ``usual_length`` (``unit``
+and ``bounds``, null where the rows do not tell) and ``boilerplate`` (different ``texts`` looked at; ``lines``,
+``starts`` and ``ends`` that recur, each with the number of texts that have it).
 """
 
 from __future__ import annotations
@@ -13,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.prepare.clean import Tally
+from ftdeploy.prepare.clean import DEFAULT_RULES, Tally
+from ftdeploy.prepare.cleaning.counts import beginning, difference
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +63,14 @@ class SplitProfile:
 
 def tallies(counted: Mapping[str, Tally]) -> dict[str, Any]:
     """Counts and examples by rule, as plain data."""
-    return {name: {"rows": tally.rows, "examples": tally.examples} for name, tally in sorted(counted.items())}
+    return {name: {"rows": tally.rows} | _examples(name, tally) for name, tally in sorted(counted.items())}
+
+
+def _examples(name: str, tally: Tally) -> dict[str, list[str]]:
+    if name in DEFAULT_RULES or all(after is None for _, after in tally.examples):
+        return {"examples": [beginning(before) for before, _ in tally.examples]}
+    pairs = [difference(before, after) for before, after in tally.examples]
+    return {"examples": [before for before, _ in pairs], "after": [after or "" for _, after in pairs]}
 
 
 def _counts(column: Any) -> dict[Any, int]:

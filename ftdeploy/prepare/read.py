@@ -1,6 +1,7 @@
 """Rows out of a file, whatever its format: one dictionary at a time, with every bad input named by line.
 
-Nothing here holds more than one row (csv, jsonl, loader) or one record batch (parquet, hub).
+Nothing here holds more than one row (csv, jsonl, lines, loader), one text (folder), one sentence (conll) or one record
+batch (parquet, hub).
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from typing import Any
 from ftdeploy.dataset import SplitName
 from ftdeploy.errors import DataError
 from ftdeploy.origin import Source
+from ftdeploy.prepare.conll import read_conll
+from ftdeploy.prepare.hub import read_hub
 from ftdeploy.prepare.loader import load_rows
+from ftdeploy.prepare.plain import read_folder, read_lines
 from ftdeploy.prepare.table import read_csv
 from ftdeploy.prepare.text import SUFFIXES_PACKED, open_text, refuse_binary
 
@@ -23,18 +27,35 @@ _SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv",
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
     ".parquet": "parquet", ".pq": "parquet",
+    ".conll": "conll", ".iob": "conll", ".iob2": "conll", ".bio": "conll",
 }  # fmt: skip
 _BATCH_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row as it was read: where (line of a text file, else number of the row; from 1), its values, and the split
-    that its source is for, where the recipe says so."""
+    """One row as it was read.
+
+    Attributes:
+        place: line of a text file, else number of the row; from 1, in its source.
+        values: by column.
+        name: what it is called when no column says so; empty for its place.
+        role: the split that its source is for, where the recipe says so.
+        source: index of its source among the recipe's.
+        origin: name of its source, empty where the recipe has one source only.
+    """
 
     place: int
     values: Mapping[str, Any]
+    name: str = ""
     role: SplitName | None = None
+    source: int = 0
+    origin: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """What stands before its id, so that ids stay different across sources."""
+        return f"{self.origin}:" if self.origin else ""
 
 
 def read_rows(source: Source, path: Path, *, wanted: tuple[str, ...]) -> Iterator[Row]:
@@ -52,28 +73,41 @@ def read_rows(source: Source, path: Path, *, wanted: tuple[str, ...]) -> Iterato
     if source.loader is not None:
         return _numbered(load_rows(source.loader, path))
     if source.hub is not None:
-        return _numbered(_hub_rows(path, split=source.split))
+        return _numbered(read_hub(path, split=source.split, subset=source.subset))
     kind = file_format(source, path)
     if kind == "parquet":
         return _numbered(_parquet_rows(path, wanted))
+    if kind == "folder":
+        files = enumerate(read_folder(source, path), start=1)
+        return (Row(place=number, values=values, name=str(values["id"])) for number, values in files)
     refuse_binary(path, kind)
+    return (Row(place=line, values=values) for line, values in _text_rows(source, path, kind, wanted))
+
+
+def _text_rows(
+    source: Source, path: Path, kind: str, wanted: tuple[str, ...]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if kind == "jsonl":
-        return (Row(place=line, values=values) for line, values in _json_rows(source, path))
-    lines = read_csv(source, path, tab=kind == "tsv", wanted=wanted)
-    return (Row(place=line, values=values) for line, values in lines)
+        return _json_rows(source, path)
+    if kind == "lines":
+        return read_lines(source, path)
+    if kind == "conll":
+        return read_conll(source, path)
+    return read_csv(source, path, tab=kind == "tsv", wanted=wanted)
 
 
 def file_format(source: Source, path: Path) -> str:
-    """``csv``, ``tsv``, ``jsonl`` or ``parquet``.
+    """``csv``, ``tsv``, ``jsonl``, ``parquet``, ``lines``, ``folder`` or ``conll``.
 
     Raises:
         DataError: a folder, or a name that does not tell.
     """
-    if path.is_dir():
+    if path.is_dir() and source.format != "folder":
         raise DataError(
             f"{path} is a folder, and a file with rows is wanted",
             cause="`path` or `member` names a folder",
-            fix="name the file inside it, or give a `loader` that reads the folder",
+            fix="name the file inside it; set `format: folder` when each file is one text and each folder a label; or "
+            "give a `loader` that reads the folder",
         )
     if source.format != "auto":
         return source.format
@@ -136,20 +170,6 @@ def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, 
                 yield from batch.to_pylist()
     finally:
         file.close()
-
-
-def _hub_rows(path: Path, *, split: str) -> Iterator[Mapping[str, Any]]:
-    import datasets
-
-    try:
-        rows = datasets.load_dataset(str(path), split=split, streaming=True)
-    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(
-            f"{path.name}: the `datasets` library cannot load the split {split!r}: {str(error).splitlines()[0]}",
-            cause="there is no such split, or the files are not in the hub's layout (data files, README.md)",
-            fix="set `data.source.split`; or name one file with `path:` and its `format`",
-        ) from error
-    yield from rows
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Everything follows from keyed hashes of texts and groups, so it depends on the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,12 +33,14 @@ class Index:
         label: int32, shape (rows,): index into ``labels``.
         group: uint64, shape (rows,): hash of the group, 0 for none.
         labels: the labels.
+        source: uint16, shape (rows,): index of the row's source in ``data.entries``; empty where nobody asked.
     """
 
     key: NDArray[np.uint64]
     label: NDArray[np.int32]
     group: NDArray[np.uint64]
     labels: tuple[str, ...]
+    source: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, dtype=np.uint16))
 
     def counts(self, kept: NDArray[np.bool_]) -> dict[str, int]:
         """Rows of each label among the kept ones."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +13,13 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS, SplitName
 from ftdeploy.prepare.builder import Builder, nothing_left, wanted
-from ftdeploy.prepare.clean import Counts, Rejected
+from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, Survey, look_at_all
 from ftdeploy.prepare.profile import SplitProfile
-from ftdeploy.prepare.read import Row, read_rows
+from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import CONFLICT, DUPLICATE, TEST, TRAIN, VALIDATION, Index
+from ftdeploy.prepare.stream import Opened, open_sources, read_source, unified
 from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
+from ftdeploy.sources import describe
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,17 +38,21 @@ class Spool:
     Attributes:
         folder: where the temporary file and the results are.
         slices: columns beside text, label, group and id.
+        sources: where the rows came from, with the rows read of each.
         read: rows read.
         counts: what cleaning did.
         index: the numbers per cleaned row, in the order of the file.
         rejected: writer of the rows that are set aside.
+        survey: what cleaning learned of all rows beforehand.
     """
 
     folder: Path
     slices: tuple[str, ...]
     rejected: Writer
+    sources: tuple[Opened, ...]
     read: int = 0
     counts: Counts = field(default_factory=Counts)
+    survey: Survey = NOTHING
     index: Index = field(init=False)
 
     @property
@@ -94,33 +102,42 @@ class Writer:
         self._writer.close()
 
 
-def fill(data: DataSettings, path: Path, *, seed: int, folder: Path) -> Spool:
-    """Read and clean every row of the source.
+def fill(data: DataSettings, *, seed: int, folder: Path) -> Spool:
+    """Read and clean every row of the sources, one source after the other.
 
     Args:
         data: the recipe's section.
-        path: the source's file or folder.
         seed: of the hashes.
         folder: where the temporary file goes.
 
     Raises:
-        SourceError: the loader cannot be found.
+        SourceError: a source cannot be had, or a loader cannot be found.
         DataError: a wrong column, a broken file, a label outside ``data.labels``, or no row is left.
     """
     import pyarrow as pa
 
+    sources, written = open_sources(data), data
+    data = unified(data)
     text = pa.string()
     slices = tuple(name for name in data.slices if name not in RESERVED_COLUMNS)
     fields = [(name, text) for name in (*RESERVED_COLUMNS, *slices)]
     rejected = Writer(
         path=folder / "rejected.parquet",
-        schema=pa.schema([("place", pa.int64()), ("reason", text), ("text", text), ("label", text)]),
+        schema=pa.schema(
+            [("place", pa.int64()), ("reason", text), ("text", text), ("label", text)]
+            + ([("source", text)] if data.sources else [])
+        ),
     )
-    spool = Spool(folder=folder, slices=slices, rejected=rejected)
+    spool = Spool(folder=folder, slices=slices, rejected=rejected, sources=sources)
     writer = Writer(path=spool.file, schema=pa.schema(fields))
-    builder = Builder(data=data, seed=seed)
+
+    def rows() -> Iterator[Row]:
+        return chain.from_iterable(read_source(source, written, wanted=wanted(data)) for source in sources)
+
+    spool.survey = look_at_all(data.clean, lambda: (row.values.get(data.columns.text) for row in rows()))
+    builder = Builder(data=data, seed=seed, survey=spool.survey)
     with progress.task("read rows") as advance:
-        for row in read_rows(data.source, path, wanted=wanted(data)):
+        for row in rows():
             spool.read += 1
             builder.see(row, spool.read)
             made = builder.clean(row, spool.counts)
@@ -134,7 +151,7 @@ def fill(data: DataSettings, path: Path, *, seed: int, folder: Path) -> Spool:
     builder.check_labels()
     writer.close()
     if not writer.rows:
-        raise nothing_left(path.name, spool.read, spool.counts)
+        raise nothing_left(", ".join(source.path.name for source in sources), spool.read, spool.counts)
     spool.index = builder.index()
     return spool
 
@@ -154,16 +171,23 @@ def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitP
 
     profiles = {name: SplitProfile(slices=spool.slices) for name in SPLITS}
     file = pq.ParquetFile(spool.file)
-    writers = {name: Writer(path=spool.folder / f"{name}.parquet", schema=file.schema_arrow) for name in SPLITS}
+    weights = train_weights(spool, where)
+    schemas = dict.fromkeys(SPLITS, file.schema_arrow)
+    if weights is not None:
+        schemas["train"] = file.schema_arrow.append(pa.field("weight", pa.float32()))
+    writers = {name: Writer(path=spool.folder / f"{name}.parquet", schema=schemas[name]) for name in SPLITS}
     start = 0
     for batch in file.iter_batches(batch_size=_BATCH_ROWS):
         here = where[start : start + batch.num_rows]
-        start += batch.num_rows
         for name, writer in writers.items():
-            rows = batch.filter(pa.array(here == _PLACES[name]))
+            chosen = here == _PLACES[name]
+            rows = batch.filter(pa.array(chosen))
             if rows.num_rows:
-                writer.write(rows)
                 profiles[name].add(rows)
+                if weights is not None and name == "train":
+                    rows = rows.append_column("weight", pa.array(weights[start : start + len(here)][chosen]))
+                writer.write(rows)
+        start += batch.num_rows
         for mark, reason in _REASONS.items():
             for row in batch.filter(pa.array(here == mark)).to_pylist():
                 spool.rejected.add(_aside(reason, row["text"], row["label"], place=None))
@@ -177,11 +201,44 @@ def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitP
     return profiles
 
 
+def train_weights(spool: Spool, where: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    """What each row weighs in the loss by its source, scaled to a mean of 1 over the training rows, float32, shape
+    (rows,); None when all sources weigh the same.
+    """
+    given = np.array([source.entry.weight for source in spool.sources])
+    if len(np.unique(given)) == 1:
+        return None
+    weights = given[spool.index.source]
+    scaled: NDArray[np.float32] = (weights / weights[where == TRAIN].mean()).astype(np.float32)
+    return scaled
+
+
+def profile_sources(spool: Spool, where: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """What is known of each source, as plain data: see ``ftdeploy/prepare/profile.py``."""
+    rows = {name: np.bincount(spool.index.source[where == place], minlength=len(spool.sources))
+            for name, place in _PLACES.items()}  # fmt: skip
+    found = []
+    for source in spool.sources:
+        entry = source.entry
+        found.append(
+            {"name": entry.name}
+            | describe(entry)
+            | {
+                "encoding": entry.encoding,
+                "weight": entry.weight,
+                "role": entry.role,
+                "read": source.read,
+                "splits": {name: int(counts[source.number]) for name, counts in rows.items()},
+            }
+        )
+    return found
+
+
 def _set_aside(spool: Spool, row: Row, data: DataSettings, why: Rejected) -> None:
     text, label = row.values.get(data.columns.text), row.values.get(data.columns.label)
     shown = _printable(text)
-    spool.counts.reject(why.reason, f"{row.place}: {shown}")
-    spool.rejected.add(_aside(why.reason, shown, _printable(label), place=row.place))
+    spool.counts.reject(why.reason, f"{row.prefix}{row.place}: {shown}")
+    spool.rejected.add(_aside(why.reason, shown, _printable(label), place=row.place) | {"source": row.origin})
 
 
 def _aside(reason: str, text: str, label: str, *, place: int | None) -> dict[str, Any]:

@@ -7,15 +7,20 @@ import codecs
 import gzip
 import io
 import lzma
+import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from ftdeploy.errors import DataError
 
-SUFFIXES_PACKED = (".gz", ".bz2", ".xz")
+SUFFIXES_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 _PIECE = 1 << 20
+_SHOWN = 10
+_DAMAGED = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 _MAGIC = (
     (b"PK\x03\x04", "a zip archive (an Excel .xlsx is one)", "save the sheet as CSV in UTF-8, or name a `member`"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word document", "save the sheet as CSV in UTF-8"),
@@ -37,7 +42,11 @@ _MARKS = (
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """The bytes of a file, unpacked where its name ends in .gz, .bz2 or .xz."""
+    """The bytes of a file, unpacked where its name ends in .gz, .bz2, .xz, .zst or .zip.
+
+    Raises:
+        DataError: a zip archive that does not hold exactly one file, or is damaged.
+    """
     suffix = path.suffix.lower()
     if suffix == ".gz":
         return cast("BinaryIO", gzip.open(path, "rb"))
@@ -45,7 +54,45 @@ def open_bytes(path: Path) -> BinaryIO:
         return cast("BinaryIO", bz2.open(path, "rb"))
     if suffix == ".xz":
         return cast("BinaryIO", lzma.open(path, "rb"))
+    if suffix == ".zst":
+        import pyarrow as pa  # the parquet files need it anyway; Python has no Zstandard before 3.14
+
+        # Buffered, because Arrow's streams cannot read a line.
+        return io.BufferedReader(cast("io.RawIOBase", pa.input_stream(path, compression="zstd")))
+    if suffix == ".zip":
+        return _open_zip(path)
     return path.open("rb")
+
+
+def _open_zip(path: Path) -> BinaryIO:
+    with unpacking(path), zipfile.ZipFile(path) as opened:
+        names = [info.filename for info in opened.infolist() if not info.is_dir()]
+        if len(names) == 1:
+            return cast("BinaryIO", opened.open(names[0]))  # it keeps the file open for as long as it lives
+    listed = ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
+    raise DataError(
+        f"{path.name} holds {len(names):,} files, and one is wanted" + (f": {listed}" if names else ""),
+        cause="an archive of several files does not say which of them holds the rows",
+        fix="name it as `data.source.member`",
+    )
+
+
+@contextmanager
+def unpacking(path: Path) -> Iterator[None]:
+    """Whatever the unpackers raise of damaged data becomes one error; the disk's own errors stay.
+
+    Raises:
+        DataError: the packed file is damaged.
+    """
+    try:
+        yield
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+    except OSError as error:
+        # gzip, bz2 and Arrow say that data is damaged with an OSError without a number.
+        if error.errno is not None or path.suffix.lower() not in SUFFIXES_PACKED:
+            raise
+        raise _damaged(path, error) from error
 
 
 def refuse_binary(path: Path, kind: str) -> None:
@@ -76,12 +123,10 @@ def open_text(path: Path, encoding: str) -> Iterator[str]:
     """
     codec = "utf-8-sig" if encoding == "utf-8" else encoding
     try:
-        with open_bytes(path) as raw, io.TextIOWrapper(raw, encoding=codec, newline="") as handle:
+        with unpacking(path), open_bytes(path) as raw, io.TextIOWrapper(raw, encoding=codec, newline="") as handle:
             yield from handle
     except UnicodeError as error:
         raise _not_in_encoding(path, encoding) from error
-    except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise _damaged(path, error) from error
 
 
 def read_bytes(path: Path, count: int) -> bytes:
@@ -90,13 +135,8 @@ def read_bytes(path: Path, count: int) -> bytes:
     Raises:
         DataError: the packed file is damaged.
     """
-    try:
-        with open_bytes(path) as raw:
-            return raw.read(count)
-    except (EOFError, OSError, lzma.LZMAError) as error:
-        if path.suffix.lower() not in SUFFIXES_PACKED:
-            raise
-        raise _damaged(path, error) from error
+    with unpacking(path), open_bytes(path) as raw:
+        return raw.read(count)
 
 
 def guess_encoding(data: bytes) -> str | None:
@@ -119,7 +159,7 @@ def guess_encoding(data: bytes) -> str | None:
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
         f"{path.name} cannot be unpacked: {error}",
-        cause="the file is cut off or damaged, or its name ends in .gz, .bz2 or .xz and it is not packed",
+        cause="the file is cut off or damaged, or its name ends as that of a packed file and it is not packed",
         fix="fetch or pack it again",
     )
 

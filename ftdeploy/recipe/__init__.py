@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, Field, field_validator
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
 from ftdeploy.recipe.clean import Clean
-from ftdeploy.recipe.data import RESERVED_COLUMNS, Columns, DataSettings
+from ftdeploy.recipe.data import RESERVED_COLUMNS, Columns, DataSettings, SourceEntry
 from ftdeploy.recipe.deploy import (
     CandidateName,
     CompressSettings,
@@ -28,6 +28,7 @@ from ftdeploy.recipe.deploy import (
     TrafficSettings,
     ValidateSettings,
 )
+from ftdeploy.recipe.duplicates import Duplicates
 from ftdeploy.recipe.split import Split
 from ftdeploy.recipe.train import EarlyStopping, ModelSettings, TrainSettings
 from ftdeploy.recipe.tune import CrossValidationSettings, Range, TuneSettings, unknown_keys
@@ -42,6 +43,7 @@ __all__ = [
     "CrossValidationSettings",
     "DataSettings",
     "Device",
+    "Duplicates",
     "EarlyStopping",
     "ExportSettings",
     "ModelSettings",
@@ -50,6 +52,7 @@ __all__ = [
     "Range",
     "Recipe",
     "ServeSettings",
+    "SourceEntry",
     "Split",
     "TrafficSettings",
     "TrainSettings",

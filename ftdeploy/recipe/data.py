@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationInfo, field_validator
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ftdeploy.document import Section
 from ftdeploy.origin import Source
 from ftdeploy.recipe.clean import Clean
+from ftdeploy.recipe.duplicates import Duplicates
 from ftdeploy.recipe.split import Split
 
 RESERVED_COLUMNS = ("text", "label", "group", "id")
@@ -23,13 +30,46 @@ class Columns(Section):
     """Rows of one group (a patient, a document, a product) are never split across train, validation and test."""
     id: str | None = None
     """A row's own name, kept beside it in reports."""
+    time: str | None = None
+    """When a row came to be; wanted by `data.split.by: time`, which also says how times are written."""
+
+
+class SourceEntry(Source):
+    """One of several sources: where its rows come from, how to read them, and what they count for."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """A short name for reports, and before the ids of its rows; without it the file's name."""
+    weight: float = Field(default=1.0, gt=0, le=1000)
+    """What each of its rows weighs in the loss, beside those of the other sources. Weights are scaled to a mean of 1
+    over the training rows."""
+    rows: int | None = Field(default=None, ge=1)
+    """At most so many of its rows, as a seeded sample."""
+    role: Literal["train", "validation", "test"] | None = None
+    """All of its rows belong to this split: a test set of its own. Without it they are divided as `data.split` says."""
+    columns: Columns | None = None
+    """Which column plays which part in this source; without it as `data.columns` says."""
+    label: str | None = None
+    """Every row of this source has this label: for files of one class each."""
+    label_map: Mapping[str, str | None] = {}
+    """Labels of this source by what they are to be called; null sets rows with the label aside. Others stay."""
+
+    @model_validator(mode="after")
+    def _one_way_to_a_label(self) -> Self:
+        if self.label is not None and self.label_map:
+            raise ValueError(
+                "label and label_map exclude each other: a label for all, or new names for those there are"
+            )
+        return self
 
 
 class DataSettings(Section):
     """Where the rows come from and how they become splits."""
 
-    source: Source
-    """Where the rows come from."""
+    source: Source | None = None
+    """Where the rows come from. Either this or `sources`."""
+    sources: tuple[SourceEntry, ...] = ()
+    """Several sources, whose rows are read one after the other. The source's name stands before the id of each row, and
+    is a column `source` that `slices` can name."""
     columns: Columns = Columns()
     """Which column plays which part."""
     labels: tuple[str, ...] = ()
@@ -38,10 +78,42 @@ class DataSettings(Section):
     """How rows are divided."""
     clean: Clean = Clean()
     """What is tidied before splitting."""
+    duplicates: Duplicates = Duplicates()
+    """Which texts count as the same, and what becomes of them."""
     slices: tuple[str, ...] = ()
     """Columns to report metrics by, beside text length (which is always there)."""
     limit: int | None = Field(default=None, ge=10)
     """Take a seeded sample of this many rows: for trying things out."""
+
+    @property
+    def entries(self) -> tuple[SourceEntry, ...]:
+        """The sources, however many: `source` as the only entry, or `sources`, each with its name."""
+        if self.source is not None:
+            fields = {name: getattr(self.source, name) for name in type(self.source).model_fields}
+            return (SourceEntry.model_construct(**fields),)  # validated already
+        return tuple(
+            entry.model_copy(update={"name": name})
+            for entry, name in zip(self.sources, _names(self.sources), strict=True)
+        )
+
+    @field_validator("sources")
+    @classmethod
+    def _one_way(cls, value: tuple[SourceEntry, ...], info: ValidationInfo) -> tuple[SourceEntry, ...]:
+        if "source" in info.data and (info.data["source"] is None) == (not value):
+            raise ValueError(
+                f"exactly one of source and sources is wanted; {'both are' if value else 'neither is'} given"
+            )
+        given = [entry.name for entry in value if entry.name is not None]
+        twice = [name for name in given if given.count(name) > 1]
+        if twice:
+            raise ValueError(f"two sources are named {twice[0]!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _times_have_a_column(self) -> Self:
+        if self.split.by == "time" and self.columns.time is None:
+            raise ValueError("split.by: time wants columns.time, the column with the times")
+        return self
 
     @field_validator("labels")
     @classmethod
@@ -61,3 +133,23 @@ class DataSettings(Section):
         if taken:
             raise ValueError(f"{taken[0]!r} is a name that ftdeploy uses for a column of its own; rename the column")
         return value
+
+
+def _names(sources: tuple[SourceEntry, ...]) -> list[str]:
+    """A name for each: the given one, else that of its file, with its position where that is taken."""
+    taken = {entry.name for entry in sources if entry.name is not None}
+    names = []
+    for place, entry in enumerate(sources, start=1):
+        name = entry.name
+        if name is None:
+            stem = _stem(entry)
+            name = stem if stem not in taken else f"{stem}-{place}"
+            taken.add(name)
+        names.append(name)
+    return names
+
+
+def _stem(entry: SourceEntry) -> str:
+    address = urlsplit(entry.url).path if entry.url else ""
+    last = PurePosixPath(str(entry.member or entry.path or address or entry.package or entry.hub)).name
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", last.partition(".")[0]).strip("-") or "source"

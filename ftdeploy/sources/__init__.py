@@ -7,8 +7,10 @@ what is fetched is executed: a package is unpacked, never installed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from ftdeploy import progress
 from ftdeploy.artifact import sha256_file
 from ftdeploy.errors import SourceError, did_you_mean
 from ftdeploy.origin import Origin, Source
@@ -16,15 +18,25 @@ from ftdeploy.sources import archive, hub, package, url
 from ftdeploy.sources.cache import digest_path, mismatch
 from ftdeploy.sources.mirror import find_entry
 
-__all__ = ["describe", "fingerprint", "resolve"]
+__all__ = ["describe", "fingerprint", "fingerprints", "resolve"]
 
 
 def resolve(origin: Origin) -> Path:
-    """The local file or folder that an origin names, fetched and checked where necessary.
+    """The local file or folder that an origin names, fetched and checked where necessary; its licence and citation are
+    said, where they are known.
 
     Raises:
         SourceError: it is missing, cannot be fetched, has another sha256, or the archive has no such member.
     """
+    found = _resolve(origin)
+    described = describe(origin)
+    known = [described[key] for key in ("licence", "citation") if key in described]
+    if known:
+        progress.say(f"{described['source']}: {'; '.join(known)}")
+    return found
+
+
+def _resolve(origin: Origin) -> Path:
     if origin.hub is not None:
         return hub.fetch(origin.hub, revision=origin.revision, dataset=isinstance(origin, Source))
     if origin.path is not None:
@@ -66,9 +78,22 @@ def fingerprint(origin: Origin) -> dict[str, str]:
     return found
 
 
+def fingerprints(origins: Sequence[Origin]) -> dict[str, str]:
+    """What identifies the bytes behind several origins: that of the only one, or all with their positions.
+
+    Raises:
+        SourceError: a local file, folder or loader is missing.
+    """
+    if len(origins) == 1:
+        return fingerprint(origins[0])
+    found = [fingerprint(origin) for origin in origins]
+    return {f"{place}.{key}": value for place, one in enumerate(found, start=1) for key, value in one.items()}
+
+
 def describe(origin: Origin) -> dict[str, str]:
-    """An origin in words, for reports and the model card: ``source``, and ``licence`` where the mirror or the package
-    states one. A local path is given by its name only. Nothing is fetched.
+    """An origin in words, for reports and the model card: ``source``; ``licence`` and ``citation`` where the recipe
+    states them, else the mirror's index (its ``about`` is the citation), else the package's metadata (a licence). A
+    local path is given by its name only. Nothing is fetched.
     """
     if origin.path is not None:
         words = f"file {origin.path.name}"
@@ -79,10 +104,12 @@ def describe(origin: Origin) -> dict[str, str]:
     words += f", {origin.member}" if origin.member else ""
     address = origin.url or (f"pypi:{origin.package}" if origin.package else None)
     entry = find_entry(address, sha256=origin.sha256) if address else None
-    licence = entry.licence if entry else ""
+    licence = origin.licence or (entry.licence if entry else "")
     if origin.package is not None and not licence:
         licence = package.licence(origin.package, sha256=origin.sha256)
-    return {"source": words} | ({"licence": licence} if licence else {})
+    citation = origin.citation or (entry.about if entry else "")
+    known = {"licence": licence, "citation": citation}
+    return {"source": words} | {key: value for key, value in known.items() if value}
 
 
 def _existing(path: Path) -> Path:

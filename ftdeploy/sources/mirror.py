@@ -26,6 +26,7 @@ class Entry:
     address: str
     sha256: str
     licence: str = ""
+    about: str = ""
 
 
 def mirror_folder() -> Path | None:
@@ -94,6 +95,7 @@ def _read_index() -> list[Entry]:
                 address=str(item["url"]),
                 sha256=str(item["sha256"]),
                 licence=str(item.get("licence", "")),
+                about=str(item.get("about", "")),
             )
             for item in listed
         ]

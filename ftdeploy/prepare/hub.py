@@ -1,0 +1,74 @@
+"""A data set in the hub's layout, read row by row with the ``datasets`` library; none of its code is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ftdeploy.errors import DataError, DependencyError
+
+
+def read_hub(path: Path, *, split: str, subset: str | None) -> Iterator[Mapping[str, Any]]:
+    """The rows of one split, labels as their names where the data set declares names (``ClassLabel``).
+
+    Args:
+        path: a local folder in the hub's layout: data files, and a README.md whose YAML may name configurations.
+        split: which one.
+        subset: which configuration, where there are several.
+
+    Raises:
+        DataError: no such split or configuration, or files that the library cannot read.
+        DependencyError: ``datasets`` is not installed.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise DependencyError(
+            "`hub:` for data needs the package datasets",
+            cause="ftdeploy was installed without its training extra",
+            fix="pip install 'ftdeploy[train]'",
+        ) from error
+    # A folder of nobody's making may hold anything: what the library's readers raise is told in its own words.
+    faults = (ValueError, OSError, TypeError, KeyError, datasets.exceptions.DatasetsError)
+    try:
+        rows = datasets.load_dataset(str(path), name=subset, split=split, streaming=True)
+        names = _names(rows.features)
+        for row in rows:
+            yield {key: names[key](value) if key in names else value for key, value in row.items()}
+    except faults as error:
+        chosen = f"the split {split!r}" + (f" of {subset!r}" if subset else "")
+        raise DataError(
+            f"{path.name}: the `datasets` library cannot load {chosen}: {_words(error)}",
+            cause="there is no such split or configuration, or the files are not in the hub's layout (data files, "
+            "README.md)",
+            fix="set `data.source.split` and `data.source.subset`; or name one file with `path:` and its `format`",
+        ) from error
+
+
+def _words(error: Exception) -> str:
+    """What the library says; of a failed reader, what the reader said."""
+    inner = error.__cause__ if error.__cause__ is not None and not str(error).strip() else error
+    return " ".join(str(inner).split())[:300] or type(inner).__name__
+
+
+def _names(features: Mapping[str, Any] | None) -> dict[str, Callable[[Any], Any]]:
+    """For each column of class numbers: a function that turns a number (or a list of them) into names."""
+    found: dict[str, Callable[[Any], Any]] = {}
+    for key, feature in (features or {}).items():
+        inner: Any = getattr(feature, "feature", None)
+        if hasattr(feature, "int2str"):
+            found[key] = partial(_name, feature)
+        elif hasattr(inner, "int2str"):
+            found[key] = partial(_list_names, inner)
+    return found
+
+
+def _name(feature: Any, value: int | None) -> str | None:
+    # -1 is the hub's way to say that a test row has no label.
+    return None if value is None or value == -1 else str(feature.int2str(value))
+
+
+def _list_names(feature: Any, values: list[int] | None) -> list[str | None] | None:
+    return None if values is None else [_name(feature, value) for value in values]

@@ -1,0 +1,156 @@
+"""The recipe's sources, opened: found, checked, their encoding settled, and their rows under one set of column names.
+
+With one source, rows pass as they are. With several, the columns of each are renamed to text, label, group and id,
+labels are renamed as the source's ``label_map`` says, and each row knows its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ftdeploy import progress
+from ftdeploy.errors import DataError
+from ftdeploy.prepare.builder import no_column
+from ftdeploy.prepare.clean import Rejected, as_text, clean_name
+from ftdeploy.prepare.encoding import find_encoding
+from ftdeploy.prepare.read import Row, file_format, read_rows
+from ftdeploy.recipe import Columns, DataSettings, SourceEntry
+from ftdeploy.sources import resolve
+
+#: After so many rows a column that was not seen is missing (as for the builder, which sees all sources together).
+_SETTLED = 4096
+#: Formats that hold text, and so have an encoding.
+_OF_TEXT = ("csv", "tsv", "jsonl", "lines", "conll")
+
+
+@dataclass(kw_only=True)
+class Opened:
+    """A source that can be read.
+
+    Attributes:
+        number: its index among the recipe's sources.
+        entry: how it is read; ``encoding`` is no longer ``auto`` (but for a folder, whose files may differ).
+        path: the local file or folder.
+        read: rows read so far.
+        columns: the columns that were seen, where there are several sources.
+    """
+
+    number: int
+    entry: SourceEntry
+    path: Path
+    read: int = 0
+    columns: dict[str, None] = field(default_factory=dict)
+
+
+def open_sources(data: DataSettings) -> tuple[Opened, ...]:
+    """The recipe's sources in order; what has to be fetched is fetched.
+
+    Raises:
+        SourceError: one cannot be had.
+        DataError: the format cannot be told, or a packed file is damaged.
+    """
+    found = []
+    for number, entry in enumerate(data.entries):
+        path = resolve(entry)
+        found.append(Opened(number=number, entry=_settled(entry, path), path=path))
+    return tuple(found)
+
+
+def unified(data: DataSettings) -> DataSettings:
+    """The settings under which the rows of `read_source` are cleaned: with several sources, under the names that the
+    columns have then."""
+    if not data.sources:
+        return data
+    parts = [entry.columns or data.columns for entry in data.sources]
+    named = Columns(
+        text="text",
+        label="label",
+        group="group" if any(columns.group for columns in parts) else None,
+        id="id" if any(columns.id for columns in parts) else None,
+    )
+    return data.model_copy(update={"columns": named})
+
+
+def read_source(opened: Opened, data: DataSettings, *, wanted: tuple[str, ...]) -> Iterator[Row]:
+    """The rows of one source.
+
+    Args:
+        opened: the source; its ``read`` counts on.
+        data: the recipe's section, as it is written.
+        wanted: the columns that are needed, where there is one source.
+
+    Raises:
+        DataError: what ``ftdeploy.prepare.read`` raises; with several sources also a missing column of this one, and
+            a label of its ``label_map`` that none of its rows has.
+    """
+    if data.sources:
+        yield from _adapted(opened, data)
+        return
+    for row in read_rows(opened.entry, opened.path, wanted=wanted):
+        opened.read += 1
+        yield row
+
+
+def _adapted(opened: Opened, data: DataSettings) -> Iterator[Row]:
+    entry = opened.entry
+    columns = entry.columns or data.columns
+    needed = (columns.text,) if entry.label is not None else (columns.text, columns.label)
+    own = tuple(dict.fromkeys(name for name in (*needed, columns.group, columns.id) if name is not None))
+    used: set[str] = set()
+    for row in read_rows(entry, opened.path, wanted=(*own, *(name for name in data.slices if name != "source"))):
+        opened.read += 1
+        if not opened.columns.keys() >= row.values.keys():
+            opened.columns.update(dict.fromkeys(row.values))
+        if opened.read == _SETTLED:
+            _check_columns(opened, needed)
+        values = _renamed(row.values, columns, entry, used)
+        yield replace(row, values=values, role=entry.role, source=opened.number, origin=str(entry.name))
+    if opened.read:
+        _check_columns(opened, own)
+    unused = sorted(entry.label_map.keys() - used)
+    if opened.read and unused:
+        raise DataError(
+            f"no row of the source {entry.name} has the label {unused[0]!r} of its label_map",
+            cause="it is misspelt there, or the file does not have it",
+            fix="correct label_map; on its left stand the labels as the file has them",
+        )
+
+
+def _renamed(values: Mapping[str, Any], columns: Columns, entry: SourceEntry, used: set[str]) -> dict[str, Any]:
+    label = entry.label if entry.label is not None else values.get(columns.label)
+    if entry.label_map:
+        raw = as_text(label)
+        name = None if isinstance(raw, Rejected) else clean_name(raw)
+        if name in entry.label_map:
+            used.add(str(name))
+            label = entry.label_map[str(name)]
+    return {
+        **values,
+        "text": values.get(columns.text),
+        "label": label,
+        "group": values.get(columns.group) if columns.group else None,
+        "id": values.get(columns.id) if columns.id else None,
+        "source": entry.name,
+    }
+
+
+def _check_columns(opened: Opened, names: tuple[str, ...]) -> None:
+    missing = [name for name in names if name not in opened.columns]
+    if missing:
+        raise no_column(missing, opened.columns, source=str(opened.entry.name))
+
+
+def _settled(entry: SourceEntry, path: Path) -> SourceEntry:
+    if entry.encoding != "auto" or entry.hub is not None or entry.loader is not None:
+        return entry
+    kind = file_format(entry, path)
+    if kind == "folder":
+        return entry
+    if kind not in _OF_TEXT:
+        return entry.model_copy(update={"encoding": "utf-8"})
+    found = find_encoding(path)
+    progress.say(f"{path.name} is read as {found.encoding}: {found.reason}")
+    return entry.model_copy(update={"encoding": found.encoding})
