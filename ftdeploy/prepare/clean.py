@@ -1,61 +1,44 @@
-"""Tidying one row: Unicode, control characters, white space; and what is set aside, each rule with a count."""
+"""Tidying one row: the rules of `data.clean` in order; and what is set aside, each rule with a count."""
 
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+from ftdeploy.errors import ConfigError
+from ftdeploy.prepare.cleaning import boilerplate, characters, markup, mentions
+from ftdeploy.prepare.cleaning.counts import LONE_SURROGATE, Counts, Rejected, Tally
+from ftdeploy.prepare.cleaning.fold import fold, text_key
+from ftdeploy.prepare.cleaning.judges import judges
+from ftdeploy.prepare.cleaning.survey import NOTHING, Survey, survey
 from ftdeploy.recipe import Clean
 
-_EXAMPLES, _EXAMPLE_CHARS = 3, 80
+__all__ = [
+    "DEFAULT_RULES", "NOTHING", "CleanText", "Counts", "Rejected", "Survey", "Tally", "as_text", "clean_label",
+    "clean_name", "fold", "look_at_all", "make_cleaner", "make_rules", "text_key",
+]  # fmt: skip
 
-# C0 and C1 controls but those that are white space, the byte order mark, and halves of surrogate pairs (JSON can hold
-# them and UTF-8 cannot).
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(kw_only=True)
-class Tally:
-    """How often a rule applied, with up to three examples, shortened."""
-
-    rows: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def add(self, example: str) -> None:
-        """Count a row; the first ones are kept as examples."""
-        self.rows += 1
-        if len(self.examples) < _EXAMPLES:
-            short = example[:_EXAMPLE_CHARS] + ("..." if len(example) > _EXAMPLE_CHARS else "")
-            self.examples.append(_LONE_SURROGATE.sub("\ufffd", short))
+#: The tidied text of a cell, or why its row is set aside.
+CleanText = Callable[[Any, Counts], str | Rejected]
 
 
-@dataclass(kw_only=True)
-class Counts:
-    """What cleaning did: rules that changed a text, and reasons for setting a row aside."""
+class Rule(NamedTuple):
+    """A rule by name: what it makes of a text, and whether that is taken over or only reported."""
 
-    changed: dict[str, Tally] = field(default_factory=dict)
-    rejected: dict[str, Tally] = field(default_factory=dict)
-
-    def change(self, rule: str, example: str) -> None:
-        """A rule changed this text."""
-        self.changed.setdefault(rule, Tally()).add(example)
-
-    def reject(self, reason: str, example: str) -> None:
-        """A row is set aside for this reason."""
-        self.rejected.setdefault(reason, Tally()).add(example)
+    name: str
+    apply: Callable[[str], str]
+    reports: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rejected:
-    """Why a row is set aside."""
+#: What is on by default: white space and Unicode, of which everybody knows what they become.
+DEFAULT_RULES = ("unicode_nfc", "control_characters", "white_space")
 
-    reason: str
+#: A text that a round of all rules still changes after so many is set aside: only made-up ones do.
+_ROUNDS = 12
+#: A longer text is not surveyed; `Builder` says what is wrong with it.
+_ABSURD = 1_000_000
 
 
 def as_text(value: Any) -> str | Rejected | None:
@@ -73,21 +56,103 @@ def as_text(value: Any) -> str | Rejected | None:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def clean_text(value: Any, rules: Clean, counts: Counts) -> str | Rejected:
-    """The tidied text of a row, or why the row is set aside."""
-    raw = as_text(value)
-    if raw is None:
-        return Rejected(reason="text is missing")
-    if isinstance(raw, Rejected):
-        return Rejected(reason=f"text {raw.reason}")
-    text = _normalize(raw, counts) if rules.normalize else _LONE_SURROGATE.sub("\ufffd", raw)
-    if not text.strip():
-        return Rejected(reason="text is empty")
-    if len(text) < rules.min_chars:
-        return Rejected(reason="text is shorter than min_chars")
-    if len(text) > rules.max_chars:
-        return Rejected(reason="text is longer than max_chars")
-    return text
+def make_rules(rules: Clean, found: Survey = NOTHING) -> tuple[Rule, ...]:
+    """The rules that the recipe switches on, by name, in the order in which they are applied.
+
+    Mojibake comes first because it needs the characters as they were decoded; HTML before Unicode because entities
+    bring characters; boilerplate last but white space, because it looks at lines.
+    """
+    made: list[tuple[bool, str, Callable[[], Callable[[str], str]]]] = [
+        (rules.fix_mojibake, "mojibake", characters.mojibake),
+        (rules.strip_html, "html", lambda: markup.strip),
+        (rules.normalize, f"unicode_{rules.unicode.lower()}", lambda: characters.unicode_form(rules.unicode)),
+        (rules.normalize, "control_characters", lambda: characters.control),
+        (rules.strip_invisible, "invisible_characters", lambda: characters.invisible),
+        (rules.straight_quotes, "quotes", lambda: characters.quotes),
+        (rules.urls != "keep", "urls", lambda: mentions.urls(_instead(rules.urls, rules.tokens.url))),
+        (rules.emails != "keep", "emails", lambda: mentions.emails(_instead(rules.emails, rules.tokens.email))),
+        (rules.handles != "keep", "handles", lambda: mentions.handles(_instead(rules.handles, rules.tokens.handle))),
+        (rules.hashtags == "word", "hashtags", lambda: mentions.hashtag_words),
+        (
+            rules.hashtags in ("replace", "remove"),
+            "hashtags",
+            lambda: mentions.hashtags(_instead(rules.hashtags, rules.tokens.hashtag)),
+        ),
+        (
+            rules.repeated_letters is not None,
+            "repeated_letters",
+            lambda: characters.repeated_letters(rules.repeated_letters or 2),
+        ),
+        (
+            rules.repeated_punctuation is not None,
+            "repeated_punctuation",
+            lambda: characters.repeated_punctuation(rules.repeated_punctuation or 1),
+        ),
+        (
+            rules.boilerplate is not None and bool(found.boilerplate),
+            "boilerplate",
+            lambda: boilerplate.remover(found.boilerplate),
+        ),
+        (rules.normalize, "white_space", lambda: characters.white_space),
+    ]
+    only = {"boilerplate"} if rules.boilerplate is not None and rules.boilerplate.action == "report" else ()
+    return tuple(Rule(name, make(), reports=name in only) for on, name, make in made if on)
+
+
+def make_cleaner(rules: Clean, found: Survey = NOTHING) -> CleanText:
+    """The function that tidies a text as the recipe says; everything is compiled once.
+
+    Args:
+        rules: the recipe's section.
+        found: what `look_at_all` learned; without it boilerplate and length outliers are left alone.
+
+    Raises:
+        ConfigError: a token that another rule would change, or an unknown language.
+        ModuleNotFoundError: a library of the extra `data` is not installed.
+    """
+    tidy, judge_all = _tidier(rules, found), judges(rules, found.bounds)
+
+    def clean(value: Any, counts: Counts) -> str | Rejected:
+        raw = as_text(value)
+        if not isinstance(raw, str):
+            return Rejected(reason="text is missing" if raw is None else f"text {raw.reason}")
+        text = tidy(raw, counts)
+        if isinstance(text, Rejected):
+            return text
+        if not text or text.isspace():
+            return Rejected(reason="text is empty")
+        for judge in judge_all:
+            verdict = judge(text)
+            if verdict is not None:
+                if verdict.drop:
+                    return Rejected(reason=verdict.reason)
+                counts.report(verdict.rule, f"{verdict.detail}: {text}")
+        return text
+
+    return clean
+
+
+def look_at_all(rules: Clean, values: Callable[[], Iterable[Any]]) -> Survey:
+    """What some rules must know of all rows before the first is cleaned; at once `NOTHING` where no such rule is on.
+
+    Args:
+        rules: the recipe's section.
+        values: the cells with the texts, from the beginning at each call.
+    """
+    if rules.length_outliers is None and rules.boilerplate is None:
+        return NOTHING
+    # Lines are looked at, so white space stays for now.
+    steps = tuple(rule for rule in make_rules(rules) if rule.name != "white_space")
+
+    def texts() -> Iterator[str]:
+        for value in values():
+            raw = as_text(value)
+            if isinstance(raw, str) and len(raw) <= max(_ABSURD, rules.max_chars):
+                text = _settle(LONE_SURROGATE.sub("\ufffd", raw), steps, Counts())
+                if isinstance(text, str) and rules.min_chars <= len(text.strip()) <= rules.max_chars:
+                    yield text
+
+    return survey(rules, texts)
 
 
 def clean_label(value: Any) -> str | Rejected:
@@ -104,29 +169,68 @@ def clean_name(value: Any) -> str | None:
     raw = as_text(value)
     if raw is None or isinstance(raw, Rejected):
         return None
-    return " ".join(_CONTROL.sub("", unicodedata.normalize("NFC", raw)).split()) or None
+    return " ".join(characters.CONTROL.sub("", unicodedata.normalize("NFC", raw)).split()) or None
 
 
-def fold(text: str) -> str:
-    """The form in which two texts count as duplicates: case and white space do not matter."""
-    return " ".join(text.casefold().split())
+def _instead(policy: str, token: str) -> str:
+    return token if policy == "replace" else " "
 
 
-def text_key(folded: str, seed: int) -> tuple[int, int]:
-    """Two 64-bit numbers for a text, from a keyed hash: one key per text and seed, the same on every machine."""
-    digest = blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=16, key=seed.to_bytes(8, "little")).digest()
-    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+def _tidier(rules: Clean, found: Survey) -> Callable[[str, Counts], str | Rejected]:
+    steps = make_rules(rules, found)
+    if tuple(step.name for step in steps) == DEFAULT_RULES:
+        return _normalize
+    for policy, key, token in (
+        (rules.urls, "url", rules.tokens.url),
+        (rules.emails, "email", rules.tokens.email),
+        (rules.handles, "handle", rules.tokens.handle),
+        (rules.hashtags, "hashtag", rules.tokens.hashtag),
+    ):
+        if policy == "replace" and _settle(token, steps, Counts()) != token:
+            raise ConfigError(
+                f"data.clean.tokens.{key} is {token!r}, which another rule of data.clean would change",
+                cause="the token looks like HTML, an address, a handle or a hashtag itself",
+                fix="choose one in square brackets, as [URL]",
+            )
+    if not rules.normalize:
+        return lambda raw, counts: _settle(LONE_SURROGATE.sub("\ufffd", raw), steps, counts)
+    return lambda raw, counts: _settle(raw, steps, counts)
 
 
 def _normalize(raw: str, counts: Counts) -> str:
+    """The rules that are on by default: they need no second round, and most texts no change at all."""
     text = raw
     if not unicodedata.is_normalized("NFC", text):
-        counts.change("unicode_nfc", raw)
         text = unicodedata.normalize("NFC", text)
-    if _CONTROL.search(text):
-        counts.change("control_characters", raw)
-        text = _CONTROL.sub("", text)
+        counts.change("unicode_nfc", raw, text)
+    if characters.CONTROL.search(text):
+        # Without what stood between, a letter and its accent may compose.
+        text = unicodedata.normalize("NFC", characters.CONTROL.sub("", text))
+        counts.change("control_characters", raw, text)
     folded = " ".join(text.split())
     if folded != text:
-        counts.change("white_space", raw)
+        counts.change("white_space", raw, folded)
     return folded
+
+
+def _settle(raw: str, steps: tuple[Rule, ...], counts: Counts) -> str | Rejected:
+    """The text that no rule changes any more: what one rule uncovers another may find (`&amp;lt;b&amp;gt;`)."""
+    text = raw
+    touched: dict[Rule, tuple[str, str]] = {}
+    for _ in range(_ROUNDS):
+        begun = text
+        for rule in steps:
+            after = rule.apply(text)
+            if after != text:
+                touched.setdefault(rule, (text, after))
+                text = text if rule.reports else after
+        if text == begun:
+            break
+    else:
+        return Rejected(reason="text changes with every cleaning")
+    for rule, (before, after) in touched.items():
+        if rule.reports:
+            counts.report(rule.name, before, after)
+        elif rule.name != "white_space" or len(touched) == 1 or " ".join(raw.split()) != raw:
+            counts.change(rule.name, before, after)  # white space that other rules left behind is theirs
+    return text

@@ -1,0 +1,171 @@
+"""Lines, sentences, beginnings and ends of texts that recur in many different ones.
+
+Counted exactly in bounded memory: a first pass over the texts keeps the frequent ones among at most `_CAPACITY` of each
+kind (Misra and Gries, Finding repeated elements, 1982: each count is too low by at most `lost`, so nothing that is
+frequent enough is missed), and where something was lost a second pass counts those exactly. The result does not depend
+on the order of the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ftdeploy.prepare.cleaning.fold import fold
+from ftdeploy.recipe.clean import Boilerplate
+
+_CAPACITY = 100_000
+_EDGE_WORDS = 16  # the longest beginning or end that is looked for
+_PIECE_CHARS = 400  # a longer line or sentence is no boilerplate
+_LEFT_WORDS = 2  # fewer words than these would be no text: then nothing is cut
+#: Line breaks, and white space behind the end of a sentence.
+_BREAK = re.compile(r"\s*\n\s*|(?:(?<=[.!?\u2026])|(?<=[.!?\u2026][\"'\u201d\u2019)\]]))\s+")
+_EXTENDS = 0.9  # a beginning with this share of a shorter one's rows stands for it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What recurs, folded (case and white space do not matter), each with the number of different texts that have it.
+
+    Attributes:
+        pieces: lines and sentences.
+        starts: beginnings of texts.
+        ends: ends of texts.
+    """
+
+    pieces: Mapping[str, int] = field(default_factory=dict)
+    starts: Mapping[str, int] = field(default_factory=dict)
+    ends: Mapping[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.pieces or self.starts or self.ends)
+
+
+@dataclass(kw_only=True)
+class Recurring:
+    """The most frequent strings of a stream, by Misra and Gries; counts too low by at most ``lost``."""
+
+    capacity: int = _CAPACITY
+    counts: dict[str, int] = field(default_factory=dict)
+    lost: int = 0
+
+    def add(self, name: str) -> None:
+        """Count a string; where there is no room, everything loses one, and what has nothing left goes."""
+        seen = self.counts.get(name)
+        if seen is not None or len(self.counts) < self.capacity:
+            self.counts[name] = (seen or 0) + 1
+            return
+        self.lost += 1
+        self.counts = {kept: count - 1 for kept, count in self.counts.items() if count > 1}
+
+
+class Tracker:
+    """Counts the parts of one text after another.
+
+    Args:
+        rules: the recipe's section.
+        only: count these parts alone, exactly; None counts whatever comes.
+        capacity: strings of each kind that are kept.
+    """
+
+    def __init__(self, rules: Boilerplate, only: Found | None = None, capacity: int = _CAPACITY) -> None:
+        self.rules, self.only = rules, only
+        self.kinds = {kind: Recurring(capacity=capacity) for kind in ("pieces", "starts", "ends")}
+
+    def add(self, text: str) -> None:
+        """Count the parts of a text, each once; a part that is the whole text is none."""
+        for kind, parts in _parts(text, self.rules).items():
+            allowed = None if self.only is None else getattr(self.only, kind)
+            for part in parts:
+                if allowed is None or part in allowed:
+                    self.kinds[kind].add(part)
+
+    @property
+    def exact(self) -> bool:
+        """No count is too low."""
+        return not any(one.lost for one in self.kinds.values())
+
+    def candidates(self, least: int) -> Found:
+        """Everything that may have been seen ``least`` times."""
+        return Found(**{
+            kind: {name: count for name, count in one.counts.items() if count + one.lost >= least}
+            for kind, one in self.kinds.items()
+        })  # fmt: skip
+
+
+def least_rows(rules: Boilerplate, texts: int) -> int:
+    """In how many of so many different texts a part must stand."""
+    return max(rules.min_rows, -int(-rules.min_share * texts // 1))
+
+
+def settle(found: Found) -> Found:
+    """Without what only repeats another: the shorter of two nested beginnings, an end that is a line found as such."""
+
+    def longest(edges: Mapping[str, int], inside: Callable[[str, str], bool]) -> dict[str, int]:
+        kept: dict[str, int] = {}
+        for name in sorted(edges, key=lambda edge: (-len(edge), edge)):
+            longer = any(inside(other, name) and count >= _EXTENDS * edges[name] for other, count in kept.items())
+            if not longer and not any(name in piece or piece in name for piece in found.pieces):
+                kept[name] = edges[name]
+        return kept
+
+    return Found(
+        pieces=dict(sorted(found.pieces.items(), key=lambda item: (-item[1], item[0]))),
+        starts=longest(found.starts, str.startswith),
+        ends=longest(found.ends, str.endswith),
+    )
+
+
+def remover(found: Found) -> Callable[[str], str]:
+    """The rule that cuts out what was found; a text that would have fewer than two words left stays as it is."""
+
+    def apply(text: str) -> str:
+        kept = text
+        while (less := _without_edges(_without_pieces(kept, found), found)) != kept:
+            kept = less
+        return text if kept == text or len(kept.split(None, _LEFT_WORDS)) < _LEFT_WORDS else kept
+
+    return apply
+
+
+def _spans(text: str) -> Iterable[tuple[int, int, int]]:
+    """Lines and sentences: start, end, and start of the next."""
+    start = 0
+    for gap in _BREAK.finditer(text):
+        yield start, gap.start(), gap.end()
+        start = gap.end()
+    yield start, len(text), len(text)
+
+
+def _parts(text: str, rules: Boilerplate) -> dict[str, set[str]]:
+    pieces = {fold(text[start:end]) for start, end, _ in _spans(text) if end - start <= _PIECE_CHARS}
+    whole = fold(text)
+    words = whole.split()
+    edges = range(rules.min_edge_words, min(_EDGE_WORDS, len(words) - 1) + 1)
+    return {
+        "pieces": {piece for piece in pieces if piece != whole and piece.count(" ") + 1 >= rules.min_words},
+        "starts": {" ".join(words[:size]) for size in edges},
+        "ends": {" ".join(words[-size:]) for size in edges},
+    }
+
+
+def _without_pieces(text: str, found: Found) -> str:
+    if not found.pieces:
+        return text
+    kept = [
+        text[start:behind]
+        for start, end, behind in _spans(text)
+        if end - start > _PIECE_CHARS or fold(text[start:end]) not in found.pieces
+    ]
+    return "".join(kept)
+
+
+def _without_edges(text: str, found: Found) -> str:
+    head, tail = text.split(None, _EDGE_WORDS), text.rsplit(None, _EDGE_WORDS)
+    for size in range(min(_EDGE_WORDS, len(head) - 1), 0, -1):
+        if found.starts and fold(" ".join(head[:size])) in found.starts:
+            return text.split(None, size)[size]
+        if found.ends and fold(" ".join(tail[-size:])) in found.ends:
+            return text.rsplit(None, size)[0]
+    return text
