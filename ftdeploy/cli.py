@@ -34,6 +34,7 @@ RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.",
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change a key for this run: section.key=value. Can be repeated.")
 ]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder; runs/NAME when left out.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, for programs.")]
 
 
@@ -84,7 +85,7 @@ def run(
     recipe: RecipeArgument,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     set_: SetOption = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder; runs/NAME when left out.")] = None,
+    out: OutOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run a recipe: prepare, train, export, compress, validate, package. What has not changed is skipped.
@@ -112,6 +113,40 @@ def run(
         if json:
             raise typer.Exit(refused.exit_code)
         raise refused
+
+
+@app.command()
+def cross_validate(
+    recipe: RecipeArgument,
+    folds: Annotated[int | None, typer.Option(min=2, help="How many; the recipe's number when left out.")] = None,
+    set_: SetOption = None,
+    out: OutOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train a recipe once for each fold: mean and interval of each metric, and predictions for the rows held out."""
+    from ftdeploy.console import ConsoleReporter, print_json, show_facts, show_line
+    from ftdeploy.crossvalidate import FOLDER, PAGE
+    from ftdeploy.crossvalidate import cross_validate as divide_and_train
+    from ftdeploy.progress import reporting
+    from ftdeploy.recipe import load_recipe
+
+    overrides = [*(set_ or ()), *([] if folds is None else [f"cross_validation.folds={folds}"])]
+    parsed = load_recipe(recipe, overrides=overrides)
+    folder = out or Path("runs") / parsed.name
+    with reporting(ConsoleReporter()):
+        found = divide_and_train(parsed, folder)
+    if json:
+        print_json(found)
+        return
+    for name, metric in found["metrics"].items():
+        show_line("[bold]{}[/]", name)
+        pooled = metric["pooled"]
+        show_facts({
+            "by fold": " ".join(f"{value:.4f}" for value in metric["folds"]),
+            "mean": f"{metric['mean']:.4f}  ({metric['lower']:.4f} to {metric['upper']:.4f})",
+            "all rows together": f"{pooled['value']:.4f}  ({pooled['lower']:.4f} to {pooled['upper']:.4f})",
+        })  # fmt: skip
+    show_line("\n{}", folder / FOLDER / PAGE)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,42 @@ def assign_folds(labels: Sequence[Hashable], groups: Sequence[Hashable] | None, 
         fold[order[held_out]] = number
     _check_every_label(labels, fold, folds)
     return fold
+
+
+def hold_out(labels: Sequence[Hashable], groups: Sequence[Hashable] | None, *, share: float, seed: int,
+             ids: Sequence[str]) -> NDArray[np.bool_]:  # fmt: skip
+    """Which rows to hold out for validation, bool, shape (rows,): about ``share`` of each label, groups undivided.
+
+    Units are taken in the order of a hash while their labels are still wanted. Of every label at least one unit stays;
+    one that stands in a single unit is not held out.
+
+    Args:
+        labels: of the rows.
+        groups: rows of one group stay together; None is a row by itself.
+        share: of the rows of each label.
+        seed: of the order.
+        ids: a name for each row.
+    """
+    order = np.array(sorted(range(len(ids)), key=lambda row: _hash(ids[row], seed)), dtype=np.int64)
+    units = _unit_numbers(groups, order)
+    names = _number([labels[row] for row in order])
+    totals = np.bincount(names)
+    wanted = np.maximum(1, np.rint(totals * share)).astype(np.int64).tolist()
+    left = totals.tolist()
+    members: list[list[int]] = [[] for _ in range(int(units.max(initial=-1)) + 1)]
+    for place, unit in enumerate(units.tolist()):
+        members[unit].append(place)
+    chosen = np.zeros(len(labels), dtype=bool)
+    for places in members:
+        content = Counter(names[places].tolist())
+        useful = sum(min(count, max(0, wanted[name])) for name, count in content.items())
+        if 2 * useful <= len(places) or any(left[name] <= count for name, count in content.items()):
+            continue
+        chosen[order[places]] = True
+        for name, count in content.items():
+            wanted[name] -= count
+            left[name] -= count
+    return chosen
 
 
 @dataclass(frozen=True, kw_only=True)

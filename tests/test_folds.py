@@ -9,7 +9,7 @@ import pytest
 from checkpoints import sentences
 
 from ftdeploy.errors import ArtifactError, DataError
-from ftdeploy.folds import OutOfFold, assign_folds, tie_rows
+from ftdeploy.folds import OutOfFold, assign_folds, hold_out, tie_rows
 
 ROWS = sentences()[::10]
 LABELS = [row["label"] for row in ROWS]
@@ -62,6 +62,29 @@ def test_a_label_with_too_few_rows_is_refused() -> None:
         assign_folds([*LABELS, *["rare"] * 4], None, folds=5, seed=3)
     with pytest.raises(DataError, match="'rare' has 1"):
         assign_folds([*LABELS, *["rare"] * 9], [*IDS, *["one"] * 9], folds=5, seed=3)
+
+
+def test_a_share_of_each_label_is_held_out() -> None:
+    """To the row without groups; the same rows whatever their order."""
+    held = hold_out(LABELS, None, share=0.125, seed=3, ids=IDS)
+    for label in set(LABELS):
+        rows = [index for index, name in enumerate(LABELS) if name == label]
+        assert held[rows].sum() == round(len(rows) * 0.125)
+    again = hold_out(LABELS[::-1], None, share=0.125, seed=3, ids=IDS[::-1])
+    assert np.array_equal(held, again[::-1])
+
+
+def test_groups_are_held_out_whole_and_every_label_stays() -> None:
+    """A group is on one side; a label that one group has alone is not held out; shares are kept nearly."""
+    labels = [*LABELS, "rare", "rare"]
+    groups = [*OPENINGS, "one", "one"]
+    held = hold_out(labels, groups, share=0.2, seed=3, ids=[*IDS, "a", "b"])
+    sides: dict[str, set[bool]] = {}
+    for name, side in zip(groups, held.tolist(), strict=True):
+        sides.setdefault(name, set()).add(side)
+    assert all(len(found) == 1 for found in sides.values())
+    assert sides["one"] == {False}
+    assert 0.17 < held.mean() < 0.23
 
 
 def test_rows_with_one_text_or_one_group_are_tied() -> None:

@@ -22,14 +22,15 @@ LATE = frozenset({"ftdeploy.train.trainer"})
 STAGES = frozenset({"prepare", "train", "export", "compress", "validate", "package"})
 #: What each module may import at its top, from the ground up. A name stands for a module and all below it.
 LAYERS = (
-    {"errors", "progress", "metrics", "batching", "starter_template", "child"},
-    {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks"},
+    {"errors", "progress", "metrics", "batching", "starter_template", "child", "charts", "scale", "files"},
+    {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks", "page"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict", "origin"},
     {"recipe", "session"},
     {"stage", "sources", "predictor"},
     {"measure", "drift", "serve"},
     {"bench", "doctor", "prepare", "train", "export", "compress", "validate", "package"},
     {"check", "pipeline", "starter"},
+    {"crossvalidate", "tune"},
     {"cli"},
     {"__main__"},
 )
