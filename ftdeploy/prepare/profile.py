@@ -1,15 +1,14 @@
 """``profile.json``: what was read, changed, set aside, and what is in each split.
 
 Keys: ``source``, ``licence`` and ``citation`` (in words) and ``encoding``; for a recipe with several sources instead
-``sources``, a list of these with ``name``, ``weight``, ``role``, ``read`` and ``splits`` (rows by split). ``read`` (rows),
-``kept`` (rows in the splits), ``changed``
-and ``rejected`` (by rule: ``rows`` and up to three shortened ``examples``; ``after``, what they became, for rules that
-are not on by default), ``duplicates``, ``conflicts`` and
+``sources``, a list of these with ``name``, ``weight``, ``role``, ``read`` and ``splits`` (rows by split). ``read``
+(rows), ``kept`` (rows in the splits), ``changed`` and ``rejected`` (by rule: ``rows`` and up to three shortened
+``examples``; ``after``, what they became, for rules that are not on by default), ``duplicates``, ``conflicts`` and
 ``sampled_out`` (rows), ``labels`` (in the order of their ids), ``splits`` (by name: ``rows``, ``labels`` with counts,
 ``groups``, ``chars`` with quantiles of the text length in characters, ``slices`` with counts by column and value).
-Where rules of `data.clean` ask for it: ``reported`` (as ``rejected``, but the rows are kept), ``usual_length`` (``unit``
-and ``bounds``, null where the rows do not tell) and ``boilerplate`` (different ``texts`` looked at; ``lines``,
-``starts`` and ``ends`` that recur, each with the number of texts that have it).
+Where rules of `data.clean` ask for it: ``reported`` (as ``rejected``, but the rows are kept), ``usual_length``
+(``unit`` and ``bounds``, null where the rows do not tell) and ``boilerplate`` (different ``texts`` looked at;
+``lines``, ``starts`` and ``ends`` that recur, each with the number of texts that have it).
 """
 
 from __future__ import annotations

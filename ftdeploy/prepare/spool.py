@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,13 +131,17 @@ def fill(data: DataSettings, *, seed: int, folder: Path) -> Spool:
     spool = Spool(folder=folder, slices=slices, rejected=rejected, sources=sources)
     writer = Writer(path=spool.file, schema=pa.schema(fields))
 
-    def rows() -> Iterator[Row]:
-        return chain.from_iterable(read_source(source, written, wanted=wanted(data)) for source in sources)
+    def rows(opened: Iterable[Opened]) -> Iterator[Row]:
+        return chain.from_iterable(read_source(source, written, wanted=wanted(data)) for source in opened)
 
-    spool.survey = look_at_all(data.clean, lambda: (row.values.get(data.columns.text) for row in rows()))
+    def texts() -> Iterator[Any]:
+        again = [replace(source, read=0, columns={}) for source in sources]  # they count what was read
+        return (row.values.get(data.columns.text) for row in rows(again))
+
+    spool.survey = look_at_all(data.clean, texts)
     builder = Builder(data=data, seed=seed, survey=spool.survey)
     with progress.task("read rows") as advance:
-        for row in rows():
+        for row in rows(sources):
             spool.read += 1
             builder.see(row, spool.read)
             made = builder.clean(row, spool.counts)
