@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,20 @@ from tiny_run import TinyRun, make_tiny_run
 
 if TYPE_CHECKING:
     from workspace import Workspace
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the real data (see ``ftdeploy/sources/mirror.py``), set as FTDEPLOY_MIRROR for the test."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("FTDEPLOY_MIRROR") or beside).expanduser()
+    if not (folder / "index.json").is_file():
+        pytest.fail(
+            f"{folder} is no mirror: this test reads real data from a folder with an index.json, which FTDEPLOY_MIRROR "
+            "names or which stands as ../shared/data beside the checkout"
+        )
+    monkeypatch.setenv("FTDEPLOY_MIRROR", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ labels are renamed as the source's ``label_map`` says, and each row knows its so
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,8 @@ def unified(data: DataSettings) -> DataSettings:
     if not data.sources:
         return data
     parts = [entry.columns or data.columns for entry in data.sources]
-    named = Columns(
-        text="text",
-        label="label",
-        group="group" if any(columns.group for columns in parts) else None,
-        id="id" if any(columns.id for columns in parts) else None,
-    )
-    return data.model_copy(update={"columns": named})
+    named = [name for name in Columns.model_fields if any(getattr(columns, name) for columns in parts)]
+    return data.model_copy(update={"columns": Columns(**{name: name for name in named})})
 
 
 def read_source(opened: Opened, data: DataSettings, *, wanted: tuple[str, ...]) -> Iterator[Row]:
@@ -80,33 +75,37 @@ def read_source(opened: Opened, data: DataSettings, *, wanted: tuple[str, ...]) 
     Args:
         opened: the source; its ``read`` counts on.
         data: the recipe's section, as it is written.
-        wanted: the columns that are needed, where there is one source.
+        wanted: the columns that are needed, by the names that `unified` gives them.
 
     Raises:
         DataError: what ``ftdeploy.prepare.read`` raises; with several sources also a missing column of this one, and
             a label of its ``label_map`` that none of its rows has.
     """
     if data.sources:
-        yield from _adapted(opened, data)
+        yield from _adapted(opened, data, wanted)
         return
     for row in read_rows(opened.entry, opened.path, wanted=wanted):
         opened.read += 1
         yield row
 
 
-def _adapted(opened: Opened, data: DataSettings) -> Iterator[Row]:
+def _adapted(opened: Opened, data: DataSettings, wanted: tuple[str, ...]) -> Iterator[Row]:
     entry = opened.entry
     columns = entry.columns or data.columns
-    needed = (columns.text,) if entry.label is not None else (columns.text, columns.label)
-    own = tuple(dict.fromkeys(name for name in (*needed, columns.group, columns.id) if name is not None))
+    named = unified(data).columns
+    parts = {part: getattr(columns, part) for part in Columns.model_fields if getattr(named, part) is not None}
+    own = [name for part, name in parts.items() if name is not None and not (part == "label" and entry.label)]
+    others = [name for name in wanted if name not in parts and name != "source"]
     used: set[str] = set()
-    for row in read_rows(entry, opened.path, wanted=(*own, *(name for name in data.slices if name != "source"))):
+    for row in read_rows(entry, opened.path, wanted=tuple(dict.fromkeys([*own, *others]))):
         opened.read += 1
         if not opened.columns.keys() >= row.values.keys():
             opened.columns.update(dict.fromkeys(row.values))
         if opened.read == _SETTLED:
-            _check_columns(opened, needed)
-        values = _renamed(row.values, columns, entry, used)
+            _check_columns(opened, [name for name in own if name in (columns.text, columns.label)])
+        renamed = {part: None if name is None else row.values.get(name) for part, name in parts.items()}
+        values = {**row.values, **renamed, "source": entry.name}
+        values["label"] = _label(values["label"], entry, used)
         yield replace(row, values=values, role=entry.role, source=opened.number, origin=str(entry.name))
     if opened.read:
         _check_columns(opened, own)
@@ -119,25 +118,19 @@ def _adapted(opened: Opened, data: DataSettings) -> Iterator[Row]:
         )
 
 
-def _renamed(values: Mapping[str, Any], columns: Columns, entry: SourceEntry, used: set[str]) -> dict[str, Any]:
-    label = entry.label if entry.label is not None else values.get(columns.label)
-    if entry.label_map:
-        raw = as_text(label)
-        name = None if isinstance(raw, Rejected) else clean_name(raw)
-        if name in entry.label_map:
-            used.add(str(name))
-            label = entry.label_map[str(name)]
-    return {
-        **values,
-        "text": values.get(columns.text),
-        "label": label,
-        "group": values.get(columns.group) if columns.group else None,
-        "id": values.get(columns.id) if columns.id else None,
-        "source": entry.name,
-    }
+def _label(value: Any, entry: SourceEntry, used: set[str]) -> Any:
+    """The label as the recipe calls it; notes which names of the map were met."""
+    if entry.label is not None:
+        return entry.label
+    raw = as_text(value)
+    name = None if isinstance(raw, Rejected) else clean_name(raw)
+    if name is None or name not in entry.label_map:
+        return value
+    used.add(name)
+    return entry.label_map[name]
 
 
-def _check_columns(opened: Opened, names: tuple[str, ...]) -> None:
+def _check_columns(opened: Opened, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in opened.columns]
     if missing:
         raise no_column(missing, opened.columns, source=str(opened.entry.name))

@@ -48,7 +48,7 @@ class SourceEntry(Source):
     """All of its rows belong to this split: a test set of its own. Without it they are divided as `data.split` says."""
     columns: Columns | None = None
     """Which column plays which part in this source; without it as `data.columns` says."""
-    label: str | None = None
+    label: str | None = Field(default=None, min_length=1)
     """Every row of this source has this label: for files of one class each."""
     label_map: Mapping[str, str | None] = {}
     """Labels of this source by what they are to be called; null sets rows with the label aside. Others stay."""
@@ -111,7 +111,8 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _times_have_a_column(self) -> Self:
-        if self.split.by == "time" and self.columns.time is None:
+        timed = [part for part in (self.columns, *(entry.columns for entry in self.sources)) if part and part.time]
+        if self.split.by == "time" and not timed:
             raise ValueError("split.by: time wants columns.time, the column with the times")
         return self
 
