@@ -16,6 +16,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXTRAS = {
     "train": ("accelerate", "datasets", "evaluate", "huggingface_hub", "optimum", "pyarrow", "safetensors", "torch",
               "transformers"),
+    "data": ("cleanlab", "datasketch", "fairlearn", "ftfy", "phonenumbers", "py3langid", "sklearn"),
     "compress": ("neural_compressor", "pkg_resources", "six"),
     "serve": ("bentoml", "httptools", "orjson", "starlette", "uvicorn", "uvloop"),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS
+from ftdeploy.prepare.clean import libraries
 from ftdeploy.prepare.profile import tallies
 from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT, decide
 from ftdeploy.prepare.spool import distribute, fill, profile_sources
@@ -22,7 +23,7 @@ from ftdeploy.stage import Facts, stage
 
 
 def _outside(recipe: Recipe) -> Mapping[str, str]:
-    return fingerprints(recipe.data.entries)
+    return {**fingerprints(recipe.data.entries), **libraries(recipe.data.clean)}
 
 
 @stage(writes="dataset", version=1, libraries=("pyarrow",), outside=_outside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from ftdeploy.errors import ConfigError
@@ -17,7 +18,7 @@ from ftdeploy.recipe import Clean
 
 __all__ = [
     "DEFAULT_RULES", "NOTHING", "CleanText", "Counts", "Rejected", "Survey", "Tally", "as_text", "clean_label",
-    "clean_name", "fold", "look_at_all", "make_cleaner", "make_rules", "text_key",
+    "clean_name", "fold", "libraries", "look_at_all", "make_cleaner", "make_rules", "text_key",
 ]  # fmt: skip
 
 #: The tidied text of a cell, or why its row is set aside.
@@ -130,6 +131,16 @@ def make_cleaner(rules: Clean, found: Survey = NOTHING) -> CleanText:
         return text
 
     return clean
+
+
+def libraries(rules: Clean) -> dict[str, str]:
+    """The versions of the libraries that decide what these rules do; they belong to the key of `prepare`.
+
+    Raises:
+        ModuleNotFoundError: one of them, of the extra `data`, is not installed.
+    """
+    used = {"ftfy": rules.fix_mojibake, "py3langid": rules.language is not None}
+    return {name: version(name) for name, on in used.items() if on}
 
 
 def look_at_all(rules: Clean, values: Callable[[], Iterable[Any]]) -> Survey:
