@@ -7,8 +7,15 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from ftdeploy.document import Section
+from ftdeploy.errors import did_you_mean
+from ftdeploy.metrics import METRICS
 from ftdeploy.origin import Origin
 from ftdeploy.recipe.objective import ClassWeights, Ema, Lora, Teacher, senseless
+
+Schedule = Literal[
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
+    "one_cycle", "reduce_lr_on_plateau",
+]  # fmt: skip
 
 
 class ModelSettings(Origin):
@@ -22,10 +29,62 @@ class ModelSettings(Origin):
 class EarlyStopping(Section):
     """Stop when the validation metric no longer gets better; the best weights are restored."""
 
+    metric: str | None = None
+    """A metric of `ftdeploy.metrics`, or `loss`; null takes the task's first."""
     patience: int = Field(default=2, ge=1)
     """Evaluations without improvement before stopping."""
     min_delta: float = Field(default=0.0, ge=0)
     """What counts as improvement, in units of the metric."""
+
+    @model_validator(mode="after")
+    def _metric_is_known(self) -> Self:
+        known = (*METRICS, "loss")
+        if self.metric is not None and self.metric not in known:
+            raise ValueError(f"there is no metric {self.metric!r}; {did_you_mean(self.metric, known)}")
+        return self
+
+
+class ScheduleOptions(Section):
+    """What some schedules want to know beside their name."""
+
+    cycles: float = Field(default=0.5, gt=0)
+    """`cosine`: waves after the warm-up, 0.5 falls once from the peak to nothing. `cosine_with_restarts` rounds it up:
+    how often it falls."""
+    power: float = Field(default=1.0, gt=0)
+    """`polynomial`: the exponent; 1 is linear."""
+    end_share: float = Field(default=0.002, ge=0, lt=1)
+    """`polynomial`: where it ends, as a share of the peak."""
+    timescale: int | None = Field(default=None, ge=1)
+    """`inverse_sqrt`: steps until the rate begins to fall noticeably; null takes the steps of the warm-up."""
+    factor: float = Field(default=0.5, gt=0, lt=1)
+    """`reduce_lr_on_plateau`: what the rate is multiplied with."""
+    patience: int = Field(default=1, ge=0)
+    """`reduce_lr_on_plateau`: evaluations without improvement before that."""
+
+
+class Freeze(Section):
+    """Parts that are never trained: they stay as they are in the checkpoint. Frozen layers run without dropout."""
+
+    layers: int = Field(default=0, ge=0)
+    """How many layers, counted from the embeddings."""
+    embeddings: bool = True
+    """Whether the embeddings are frozen."""
+
+
+class Unfreeze(Section):
+    """Gradual unfreezing (Howard & Ruder 2018, section 3.3): the head is trained first, then from the top one group of
+    layers after the other, the embeddings last. What is not trained yet runs without dropout."""
+
+    every: Literal["epoch"] | int = "epoch"
+    """When the next group joins: `epoch`, or a number of steps."""
+    layers: int = Field(default=1, ge=1)
+    """Layers in a group."""
+
+    @model_validator(mode="after")
+    def _every_is_positive(self) -> Self:
+        if self.every != "epoch" and self.every < 1:
+            raise ValueError("every is `epoch`, or a number of steps of at least 1")
+        return self
 
 
 class TrainSettings(Section):
@@ -37,12 +96,37 @@ class TrainSettings(Section):
     """Peak learning rate of AdamW."""
     layerwise_decay: float = Field(default=1.0, gt=0, le=1)
     """Each layer's learning rate is this factor times that of the layer above (Howard & Ruder 2018); 1 is off."""
+    head_learning_rate: float | None = Field(default=None, gt=0, lt=1)
+    """Peak learning rate of the head; null is `learning_rate`."""
+    embeddings_learning_rate: float | None = Field(default=None, gt=0, lt=1)
+    """Peak learning rate of the embeddings; null is that of a layer below the lowest."""
     batch_size: int = Field(default=32, ge=1)
-    """Rows in a step."""
-    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    """How the learning rate falls (the names of transformers' SchedulerType)."""
-    warmup: float = Field(default=0.06, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises to its peak."""
+    """Rows in a batch, of alike length."""
+    batch_tokens: int | None = Field(default=None, ge=8)
+    """Padded tokens in a batch instead of a number of rows: short rows come in larger batches. A longer row is a batch
+    of its own. How many steps there are then follows from the lengths. Null counts rows."""
+    gradient_accumulation: int = Field(default=1, ge=1)
+    """Batches whose gradients are added up for one step; each of their rows counts the same."""
+    gradient_checkpointing: bool = False
+    """Less memory for more time: what the layers computed is computed again in the backward pass (Chen et al. 2016)."""
+    evaluate: Literal["epoch"] | int = "epoch"
+    """When the validation rows are looked at, and a checkpoint to resume from is kept: `epoch`, or every so many
+    steps and after the last."""
+    schedule: Schedule = "linear"
+    """How the learning rate falls (the names of transformers' SchedulerType, and `one_cycle`: Smith 2018).
+    `reduce_lr_on_plateau` follows the metric of early stopping, or the task's first."""
+    schedule_options: ScheduleOptions = ScheduleOptions()
+    """Details of some schedules."""
+    warmup: float = Field(default=0.06, ge=0)
+    """The learning rate first rises to its peak: below 1 in this share of the steps, from 1 on in so many steps.
+    `constant` and `reduce_lr_on_plateau` have no warm-up."""
+    freeze: Freeze | None = None
+    """Null trains all layers."""
+    unfreeze: Unfreeze | None = None
+    """Null trains all layers from the start."""
+    activation_cache_bytes: int = Field(default=2_000_000_000, ge=0)
+    """Outputs of frozen layers are computed once and kept on disk while training lasts, where that saves time and
+    takes no more than this; 0 never."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's decoupled weight decay; biases and layer norms are left out."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -81,6 +165,12 @@ class TrainSettings(Section):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         found = senseless(self)
+        if self.warmup > 1 and self.warmup % 1:
+            found.append("warmup is a share below 1, or a whole number of steps")
+        if self.evaluate != "epoch" and self.evaluate < 1:
+            found.append("evaluate is `epoch`, or a number of steps of at least 1")
+        if self.lora is not None and self.freeze is not None:
+            found.append("lora and freeze exclude each other: with lora the layers' own weights do not move at all")
         if found:
             raise ValueError("; ".join(found))
         return self
