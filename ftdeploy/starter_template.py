@@ -22,8 +22,9 @@ data:
     test: {test}                   # for the final verdict only
     validation: {validation}             # for early stopping, and to choose among compressed candidates
     stratify: true              # the same share of each label everywhere
-  clean:
-    duplicates: drop            # equal but for case and white space: the first stays; conflicting labels: none
+  duplicates:                   # which texts count as the same
+    exact: drop                 # equal but for case and white space: the first stays; conflicting labels: none
+    near: group                 # texts that share most word pairs stay on one side of the split
   # slices: [COLUMN]            # report metrics by these columns too
 
 model:

@@ -275,7 +275,7 @@ def test_groups_and_kept_duplicates_never_stand_on_both_sides(tmp_path: Path) ->
     path = write_jsonl(tmp_path / "rows.jsonl", lines)
     columns = {"group": "g"}
     dropped = rows(dataset(path, columns=columns))
-    kept = rows(dataset(write_jsonl(tmp_path / "k.jsonl", lines[:150]), columns=columns, clean={"duplicates": "keep"}))
+    kept = rows(dataset(write_jsonl(tmp_path / "k.jsonl", lines[:150]), columns=columns, duplicates={"exact": "keep"}))
     assert len(kept) == 150
     for made, keys in ((dropped, ("group",)), (kept, ("group", "text"))):
         for key in keys:

@@ -190,7 +190,7 @@ def test_a_dumped_section_is_plain_data_without_paths_of_this_machine(tmp_path: 
     """What goes into keys and manifests has defaults filled in, and no folder names."""
     dumped = dump_section(load(tmp_path, "data.source.loader=code/rows.py:read").data)
     assert dumped["source"]["path"] == "rows.csv"
-    assert dumped["clean"]["duplicates"] == "drop"
+    assert dumped["duplicates"]["exact"] == "drop"
     assert str(tmp_path) not in str(dumped)
     assert yaml.safe_load(yaml.safe_dump(dumped)) == dumped
 

@@ -14,8 +14,10 @@ from typing import Any
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS
 from ftdeploy.prepare.clean import libraries
+from ftdeploy.prepare.decide import decide
 from ftdeploy.prepare.profile import tallies
-from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT, decide
+from ftdeploy.prepare.report import balance, look_up_in, report, say_balance
+from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT
 from ftdeploy.prepare.spool import distribute, fill, profile_sources
 from ftdeploy.recipe import DataSettings, Recipe
 from ftdeploy.sources import describe, fingerprints
@@ -26,7 +28,7 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     return {**fingerprints(recipe.data.entries), **libraries(recipe.data.clean)}
 
 
-@stage(writes="dataset", version=1, libraries=("pyarrow",), outside=_outside)
+@stage(writes="dataset", version=2, libraries=("pyarrow",), outside=_outside)
 def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     """Write the splits, the rows that were set aside, and the profile.
 
@@ -41,7 +43,10 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         DataError: they are not fit for the task.
     """
     spool = fill(data, seed=seed, folder=out)
-    where = decide(spool.index, data, task)
+    look_up = look_up_in(spool.file)
+    decision = decide(spool.index, data, task, look_up)
+    where = decision.where
+    found = report(spool.index, decision, data, look_up)
     splits = distribute(spool, where)
 
     duplicates, conflicts = int((where == DUPLICATE).sum()), int((where == CONFLICT).sum())
@@ -67,6 +72,11 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "labels": list(spool.index.labels),
         "splits": {name: splits[name].as_dict() for name in SPLITS},
     }
+    profile |= found
+    balanced = balance({name: splits[name].labels for name in SPLITS})
+    if balanced["rare"]:
+        profile["balance"] = balanced
+    say_balance(balanced)
     profile |= spool.survey.as_dict(data.clean)
     if spool.counts.reported:
         profile["reported"] = tallies(spool.counts.reported)

@@ -23,8 +23,11 @@ from ftdeploy.prepare.clean import (
     make_cleaner,
     text_key,
 )
+from ftdeploy.prepare.leakage import FIXED, read_part
+from ftdeploy.prepare.near import Sketches
 from ftdeploy.prepare.read import Row
-from ftdeploy.prepare.split import Index
+from ftdeploy.prepare.split import FREE, Index
+from ftdeploy.prepare.times import Clock
 from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
 
 #: After so many rows a column that was not seen is missing; not after the first, because JSON leaves out what is null.
@@ -56,10 +59,18 @@ class Builder:
     labels: array[int] = field(default_factory=lambda: array("i"))
     groups: array[int] = field(default_factory=lambda: array("Q"))
     sources: array[int] = field(default_factory=lambda: array("H"))
+    fixed: array[int] = field(default_factory=lambda: array("B"))
+    times: array[int] = field(default_factory=lambda: array("q"))
+    clock: Clock | None = field(init=False)
+    sketches: Sketches | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.known = frozenset(self.data.labels)
         self.tidy = make_cleaner(self.data.clean, self.survey)
+        split, alike = self.data.split, self.data.duplicates
+        self.clock = Clock(column=self.data.columns.time or "", form=split.time_format) if split.by == "time" else None
+        looked_for = alike.near != "ignore"
+        self.sketches = Sketches(shingles=alike.shingles, size=alike.size) if looked_for else None
 
     def see(self, row: Row, number: int) -> None:
         """Note the columns of a row, the ``number``-th (from 1).
@@ -103,7 +114,7 @@ class Builder:
             self.first_unknown.setdefault(label, row.place)
             return Rejected(reason="label is not in data.labels")
         group = clean_name(row.values.get(columns.group)) if columns.group else None
-        self.keys.extend(text_key(fold(text), self.seed))
+        self._note(row, fold(text))
         self.labels.append(self.names.setdefault(label, len(self.names)))
         # 0 stands for no group.
         self.groups.append(max(1, text_key(group, self.seed)[0]) if group is not None else 0)
@@ -115,6 +126,19 @@ class Builder:
             if column not in RESERVED_COLUMNS:
                 made[column] = clean_name(row.values.get(column)) or ""
         return made
+
+    def _note(self, row: Row, folded: str) -> None:
+        """Remember what decides where the row goes; what cannot be read raises before anything is remembered."""
+        split = self.data.split
+        fixed = FREE if row.role is None else FIXED[row.role]
+        if split.column is not None and row.role is None:
+            fixed = read_part(clean_name(row.values.get(split.column)), split, row.place)
+        if self.clock is not None:
+            self.times.append(self.clock.read(row.values.get(self.clock.column), row.place))
+        self.fixed.append(fixed)
+        self.keys.extend(text_key(folded, self.seed))
+        if self.sketches is not None:
+            self.sketches.add(folded)
 
     def check_columns(self, read: int, *, only: tuple[str, ...] | None = None) -> None:
         """Refuse columns that none of the rows ``read`` had.
@@ -160,12 +184,16 @@ class Builder:
         ids = np.zeros(len(self.names), dtype=np.int32)
         for label, first_seen in self.names.items():
             ids[first_seen] = ordered.index(label)
+        fixed = np.frombuffer(self.fixed, dtype=np.uint8)
         return Index(
             key=np.frombuffer(self.keys, dtype=np.uint64).reshape(-1, 2),
             label=ids[np.frombuffer(self.labels, dtype=np.int32)],
             group=np.frombuffer(self.groups, dtype=np.uint64),
             labels=ordered,
             source=np.frombuffer(self.sources, dtype=np.uint16),
+            fixed=fixed if (fixed != FREE).any() else None,
+            time=np.frombuffer(self.times, dtype=np.int64) if self.clock is not None else None,
+            sketch=self.sketches.array() if self.sketches is not None else None,
         )
 
 
@@ -184,8 +212,9 @@ def no_column(missing: Sequence[str], columns: Iterable[str], *, source: str = "
 
 def wanted(data: DataSettings) -> tuple[str, ...]:
     """The columns that the recipe names."""
-    columns = data.columns
-    named = (columns.text, columns.label, columns.group, columns.id, *data.slices)
+    columns, split = data.columns, data.split
+    time = columns.time if split.by == "time" else None
+    named = (columns.text, columns.label, columns.group, columns.id, time, split.column, *data.slices)
     return tuple(dict.fromkeys(name for name in named if name is not None))
 
 

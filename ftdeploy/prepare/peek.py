@@ -10,7 +10,8 @@ import numpy as np
 
 from ftdeploy.prepare.builder import Builder, nothing_left, wanted
 from ftdeploy.prepare.clean import Counts, Rejected
-from ftdeploy.prepare.split import DUPLICATE, decide
+from ftdeploy.prepare.decide import decide
+from ftdeploy.prepare.split import DUPLICATE
 from ftdeploy.prepare.stream import Opened, read_source, unified
 from ftdeploy.recipe import DataSettings
 
@@ -55,18 +56,24 @@ def peek(data: DataSettings, sources: tuple[Opened, ...], *, task: str, seed: in
     builder, counts, read = Builder(data=data, seed=seed), Counts(), 0
     streams = [read_source(source, written, wanted=wanted(data)) for source in sources]
     first = chain.from_iterable(islice(rows, -(-most // len(streams))) for rows in streams)
+    made_rows: list[tuple[str, str]] = []
     for read, row in enumerate(first, start=1):
         builder.see(row, read)
         made = builder.clean(row, counts)
         if isinstance(made, Rejected):
             counts.reject(made.reason, f"{row.place}")
+        else:
+            made_rows.append((made["id"], made["text"]))
     whole = all(next(rows, None) is None for rows in streams)
     builder.check_columns(read)
     builder.check_labels(whole=whole)
     labels: dict[str, int] = {}
     if builder.labels:
         index = builder.index()
-        labels = index.counts(decide(index, data, task) < DUPLICATE if whole else np.ones(len(index.label), dtype=bool))
+        kept = np.ones(len(index.label), dtype=bool)
+        if whole:
+            kept = decide(index, data, task, lambda rows: {row: made_rows[row] for row in rows}).where < DUPLICATE
+        labels = index.counts(kept)
     elif whole:
         raise nothing_left(", ".join(source.path.name for source in sources), read, counts)
     rejected = {reason: tally.rows for reason, tally in counts.rejected.items()}

@@ -1,27 +1,27 @@
-"""Who stands where: duplicates, the sample, and the splits, decided on a few numbers per row.
+"""What is remembered of each row, and who stands where: exact duplicates, the sample, the splits by chance.
 
 Everything follows from keyed hashes of texts and groups, so it depends on the seed and not on the order of the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftdeploy.errors import DataError
-from ftdeploy.recipe import DataSettings, Split
-from ftdeploy.tasks import TASKS
+from ftdeploy.recipe import Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TRAIN, VALIDATION, TEST, DUPLICATE, CONFLICT, SAMPLED_OUT = range(6)
-_PARTS = [TRAIN, VALIDATION, TEST]
+TRAIN, VALIDATION, TEST, DUPLICATE, CONFLICT, SAMPLED_OUT, NEAR_DUPLICATE, GAP, LEAK = range(9)
+#: A row that no column and no source assigns to a split.
+FREE = 255
+NO_PAIRS: NDArray[np.int64] = np.empty((0, 2), dtype=np.int64)
 _LARGE = 0.1  # of a split's share of a label
-_SPLIT_NAMES = ("train", "validation", "test")
+#: Of train, validation and test.
+Shares = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,9 @@ class Index:
         group: uint64, shape (rows,): hash of the group, 0 for none.
         labels: the labels.
         source: uint16, shape (rows,): index of the row's source in ``data.entries``; empty where nobody asked.
+        fixed: uint8, shape (rows,): the split that a column or the source says, ``FREE`` for none; None where all are.
+        time: int64, shape (rows,): microseconds since 1970; None without times.
+        sketch: uint8, shape (rows, ``near.PERMUTATIONS``); None where near duplicates are not looked for.
     """
 
     key: NDArray[np.uint64]
@@ -41,6 +44,9 @@ class Index:
     group: NDArray[np.uint64]
     labels: tuple[str, ...]
     source: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, dtype=np.uint16))
+    fixed: NDArray[np.uint8] | None = None
+    time: NDArray[np.int64] | None = None
+    sketch: NDArray[np.uint8] | None = None
 
     def counts(self, kept: NDArray[np.bool_]) -> dict[str, int]:
         """Rows of each label among the kept ones."""
@@ -48,33 +54,12 @@ class Index:
         return {name: int(count) for name, count in zip(self.labels, counts, strict=True)}
 
 
-def decide(index: Index, data: DataSettings, task: str) -> NDArray[np.uint8]:
-    """What becomes of each cleaned row: a split, ``DUPLICATE``, ``CONFLICT`` or ``SAMPLED_OUT``, uint8, shape (rows,).
-
-    Raises:
-        DataError: the labels are not fit for the task, or one is missing in a split.
-    """
-    marks = mark_duplicates(index)
-    if data.clean.duplicates == "keep":
-        marks[:] = 0
-    kept = marks == 0
-    for number, entry in enumerate(data.entries):
-        if entry.rows is not None:
-            mine = index.source == number
-            kept &= ~mine | sample(index, kept & mine, entry.rows)
-    if data.limit is not None:
-        kept = sample(index, kept, data.limit)
-    TASKS[task].check_labels(index.counts(kept))
-    where = assign(index, kept, data.split)
-    where[marks != 0] = marks[marks != 0]
-    return where
-
-
 def mark_duplicates(index: Index) -> NDArray[np.uint8]:
     """Per row: 0, ``DUPLICATE`` (the text stands further up with the same label) or ``CONFLICT`` (it stands elsewhere
-    with another label), uint8, shape (rows,).
+    with another label), uint8, shape (rows,). Where the splits are given, within one: between two it is leakage.
     """
-    _, first, cluster = np.unique(index.key, axis=0, return_index=True, return_inverse=True)
+    key = index.key if index.fixed is None else np.column_stack([index.key, index.fixed.astype(np.uint64)])
+    _, first, cluster = np.unique(key, axis=0, return_index=True, return_inverse=True)
     cluster = cluster.ravel()
     lowest = np.full(len(first), np.iinfo(np.int32).max, dtype=np.int32)
     highest = np.full(len(first), -1, dtype=np.int32)
@@ -96,24 +81,35 @@ def sample(index: Index, kept: NDArray[np.bool_], limit: int) -> NDArray[np.bool
     return chosen
 
 
-def assign(index: Index, kept: NDArray[np.bool_], split: Split) -> NDArray[np.uint8]:
+def shares_of(split: Split) -> Shares:
+    """Of train, validation and test."""
+    return (1 - split.test - split.validation, split.validation, split.test)
+
+
+def assign(index: Index, kept: NDArray[np.bool_], split: Split, *, ties: NDArray[np.int64] = NO_PAIRS,
+           shares: Shares | None = None) -> NDArray[np.uint8]:  # fmt: skip
     """The split of every kept row (others: ``SAMPLED_OUT``), uint8, shape (rows,).
 
-    Rows of one group, and rows with the same text, stand together. Such units are placed first, in the order of their
-    hashes, so that the sizes of groups are alike in all splits; then the rows that stand alone fill up the shares of
-    each label.
+    Rows of one group, rows with the same text, and rows that are tied stand together. Such units are placed first, in
+    the order of their hashes, so that the sizes of groups are alike in all splits; then the rows that stand alone fill
+    up the shares of each label.
 
-    Raises:
-        DataError: a label is missing in a split.
+    Args:
+        index: the rows.
+        kept: those to divide.
+        split: the recipe's section.
+        ties: pairs of rows that must stand together, int64, shape (pairs, 2).
+        shares: of train, validation and test; None as the recipe says. A split with the share 0 gets nothing.
     """
+    shares = shares or shares_of(split)
     places = np.flatnonzero(kept)
     label = index.label[places] if split.stratify else np.zeros(len(places), dtype=np.int32)
-    unit, order = _units(index, places)
+    unit, order = find_units(index, places, ties)
     totals = np.bincount(label, minlength=int(label.max(initial=0)) + 1)
-    targets = _targets(totals, split)
+    targets = _targets(totals, shares)
     where = np.full(len(places), SAMPLED_OUT, dtype=np.uint8)
     alone = np.bincount(unit)[unit] == 1
-    assigned = _place_units(unit=unit, label=label, alone=alone, order=order, split=split, where=where)
+    assigned = _place_units(unit=unit, label=label, alone=alone, order=order, shares=shares, where=where)
     for name in range(len(totals)):
         rows = np.flatnonzero(alone & (label == name))
         rows = rows[np.argsort(order[unit[rows]], kind="stable")]
@@ -124,20 +120,21 @@ def assign(index: Index, kept: NDArray[np.bool_], split: Split) -> NDArray[np.ui
         where[rows[test + validation :]] = TRAIN
     result = np.full(len(kept), SAMPLED_OUT, dtype=np.uint8)
     result[places] = where
-    _check_every_label(index, result, split)
     return result
 
 
-def _units(index: Index, places: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+def find_units(
+    index: Index, places: NDArray[np.intp], ties: NDArray[np.int64] = NO_PAIRS
+) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """The unit of each row, int64, and a hash for each unit, uint64: what must stand together, and in which order.
 
-    A unit is a connected component of rows that share a text or a group.
+    A unit is a connected component of rows that share a text or a group, or are tied.
     """
     key, group = index.key[places], index.group[places]
     _, text_unit = np.unique(key, axis=0, return_inverse=True)
     text_unit = text_unit.ravel()
     unit = text_unit
-    if group.any():
+    if group.any() or len(ties):
         # Nodes: texts, then groups. A row ties its text to its group; a row without a group ties nothing.
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
@@ -145,8 +142,13 @@ def _units(index: Index, places: NDArray[np.intp]) -> tuple[NDArray[np.int64], N
         _, group_unit = np.unique(group, return_inverse=True)
         tied = group != 0
         size = int(text_unit.max() + group_unit.max()) + 2
-        ends = (text_unit[tied], group_unit[tied] + int(text_unit.max()) + 1)
-        graph = coo_array((np.ones(int(tied.sum()), dtype=np.int8), ends), shape=(size, size))
+        texts = np.full(len(index.label), -1, dtype=np.int64)
+        texts[places] = text_unit
+        left, right = texts[ties[:, 0]], texts[ties[:, 1]]
+        there = (left >= 0) & (right >= 0)
+        left = np.concatenate([text_unit[tied], left[there]])
+        right = np.concatenate([group_unit[tied] + int(text_unit.max()) + 1, right[there]])
+        graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(size, size))
         _, component = connected_components(graph, directed=False)
         _, unit = np.unique(component[text_unit], return_inverse=True)
     order = np.full(int(unit.max(initial=-1)) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
@@ -154,17 +156,19 @@ def _units(index: Index, places: NDArray[np.intp]) -> tuple[NDArray[np.int64], N
     return unit.astype(np.int64), order
 
 
-def _targets(totals: NDArray[np.int64], split: Split) -> NDArray[np.int64]:
+def _targets(totals: NDArray[np.int64], shares: Shares) -> NDArray[np.int64]:
     """Rows wanted, int64, shape (3 splits, labels): at least one of each label in each split, if it has three."""
+    least = [int(share > 0) for share in shares]
     targets = np.zeros((3, len(totals)), dtype=np.int64)
-    targets[TEST] = np.clip(np.rint(totals * split.test), 1, np.maximum(1, totals - 2))
-    targets[VALIDATION] = np.clip(np.rint(totals * split.validation), 1, np.maximum(1, totals - targets[TEST] - 1))
+    targets[TEST] = np.clip(np.rint(totals * shares[TEST]), least[TEST], np.maximum(least[TEST], totals - 2))
+    left = np.maximum(least[VALIDATION], totals - targets[TEST] - 1)
+    targets[VALIDATION] = np.clip(np.rint(totals * shares[VALIDATION]), least[VALIDATION], left)
     targets[TRAIN] = totals - targets[TEST] - targets[VALIDATION]
     return targets
 
 
 def _place_units(*, unit: NDArray[np.int64], label: NDArray[np.int32], alone: NDArray[np.bool_],
-                 order: NDArray[np.uint64], split: Split, where: NDArray[np.uint8]) -> NDArray[np.int64]:  # fmt: skip
+                 order: NDArray[np.uint64], shares: Shares, where: NDArray[np.uint8]) -> NDArray[np.int64]:  # fmt: skip
     """Place the units of several rows into ``where``; returns the rows placed, shape (3 splits, labels).
 
     Each unit goes where it makes the sum of assigned^2 / wanted, over splits and labels, grow least (to first order);
@@ -172,7 +176,7 @@ def _place_units(*, unit: NDArray[np.int64], label: NDArray[np.int32], alone: ND
     lacks it.
     """
     labels = int(label.max(initial=0)) + 1
-    shares = (1 - split.test - split.validation, split.validation, split.test)
+    parts = [part for part, share in enumerate(shares) if share > 0]
     totals = np.bincount(label[~alone], minlength=labels)
     wanted = [[share * total for total in totals.tolist()] for share in shares]
     assigned = [[0] * labels for _ in shares]
@@ -185,7 +189,7 @@ def _place_units(*, unit: NDArray[np.int64], label: NDArray[np.int32], alone: ND
     placed = np.zeros(len(order), dtype=np.uint8)
     large = np.array(list(contents), dtype=np.int64)
     for one in large[np.argsort(order[large], kind="stable")].tolist():
-        allowed = _lacking(contents[one], assigned, units_left) or _PARTS
+        allowed = _lacking(contents[one], assigned, units_left, parts) or parts
         growth = [sum(_growth(n, assigned[p][name], wanted[p][name]) for name, n in contents[one]) for p in allowed]
         part = allowed[growth.index(min(growth))]
         placed[one] = part
@@ -203,31 +207,13 @@ def _growth(count: int, assigned: int, wanted: float) -> float:
     return count * (2 * assigned + second) / wanted
 
 
-def _lacking(content: list[tuple[int, int]], assigned: list[list[int]], units_left: list[int]) -> list[int]:
+def _lacking(
+    content: list[tuple[int, int]], assigned: list[list[int]], units_left: list[int], parts: list[int]
+) -> list[int]:
     """The splits that lack a label of which there are hardly more units left than such splits."""
     found: set[int] = set()
     for name, _ in content:
-        empty = [part for part in _PARTS if not assigned[part][name]]
+        empty = [part for part in parts if not assigned[part][name]]
         if units_left[name] <= len(empty):
             found.update(empty)
     return sorted(found)
-
-
-def _check_every_label(index: Index, where: NDArray[np.uint8], split: Split) -> None:
-    missing = [
-        f"{index.labels[name]!r} in {_SPLIT_NAMES[part]}"
-        for part in _PARTS
-        for name in np.setdiff1d(np.unique(index.label[where < DUPLICATE]), index.label[where == part]).tolist()
-    ]
-    if missing:
-        listed: Sequence[str] = missing[:10]
-        grouped = bool(index.group.any())
-        raise DataError(
-            f"a label has no rows in a split: {', '.join(listed)}",
-            cause="all rows of the label belong to too few groups or duplicates, which are never divided"
-            if grouped or split.stratify
-            else "the label is rare, and the rows were divided without regard to labels",
-            fix="use a finer `columns.group`, or add rows of that label"
-            if split.stratify
-            else "set `data.split.stratify: true`",
-        )

@@ -16,7 +16,17 @@ from ftdeploy.prepare.builder import Builder, nothing_left, wanted
 from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, Survey, look_at_all
 from ftdeploy.prepare.profile import SplitProfile
 from ftdeploy.prepare.read import Row
-from ftdeploy.prepare.split import CONFLICT, DUPLICATE, TEST, TRAIN, VALIDATION, Index
+from ftdeploy.prepare.split import (
+    CONFLICT,
+    DUPLICATE,
+    GAP,
+    LEAK,
+    NEAR_DUPLICATE,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Index,
+)
 from ftdeploy.prepare.stream import Opened, open_sources, read_source, unified
 from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
 from ftdeploy.sources import describe
@@ -28,7 +38,13 @@ if TYPE_CHECKING:
 _BATCH_ROWS, _BATCH_CHARS = 4096, 8_000_000
 _SHOWN_CHARS = 1000  # of a rejected text; the source still has the whole
 _PLACES = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-_REASONS = {DUPLICATE: "duplicate of an earlier row", CONFLICT: "same text with another label"}
+_REASONS = {
+    DUPLICATE: "duplicate of an earlier row",
+    CONFLICT: "same text with another label",
+    NEAR_DUPLICATE: "near duplicate of another row",
+    GAP: "in the gap before the next split",
+    LEAK: "stands in a later split too",
+}
 
 
 @dataclass(kw_only=True)

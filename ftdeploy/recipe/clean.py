@@ -48,8 +48,9 @@ class LanguageOutliers(Section):
     languages: tuple[str, ...] = Field(default=("en",), min_length=1)
     """The expected languages, as two-letter codes (ISO 639-1)."""
     min_probability: float = Field(default=0.99, gt=0.5, lt=1)
-    """How sure it must be that a text is in another language: the probability of all unexpected ones together."""
-    min_letters: int = Field(default=40, ge=1)
+    """How sure it must be that a text is in another language: the probability of all unexpected ones together, of which
+    lists of names and codes may have much."""
+    min_letters: int = Field(default=20, ge=1)
     """Texts with fewer letters are not judged, because short ones are told wrongly too often."""
     action: Action = "report"
     """`report` counts them, `drop` sets them aside as rejected."""
@@ -126,6 +127,3 @@ class Clean(Section):
     """Texts in another language; null does not look."""
     boilerplate: Boilerplate | None = None
     """What recurs in many texts; null does not look."""
-    duplicates: Literal["drop", "keep"] = "drop"
-    """Texts that are equal but for case and white space: `drop` keeps the first (conflicting labels: none of them);
-    `keep` keeps all, always on one side of the split."""

@@ -1,0 +1,165 @@
+"""What becomes of each cleaned row: duplicates and near duplicates, the sample, the splits, and what leaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftdeploy import progress
+from ftdeploy.errors import DataError
+from ftdeploy.prepare.leakage import Leaks, LookUp, find_leaks, place_fixed, refusal, report_leaks
+from ftdeploy.prepare.near import find_pairs, most_central
+from ftdeploy.prepare.split import (
+    DUPLICATE,
+    LEAK,
+    NEAR_DUPLICATE,
+    NO_PAIRS,
+    SAMPLED_OUT,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Index,
+    Shares,
+    assign,
+    mark_duplicates,
+    sample,
+    shares_of,
+)
+from ftdeploy.prepare.times import assign_by_time
+from ftdeploy.recipe import DataSettings, Split
+from ftdeploy.tasks import TASKS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NAMES = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What becomes of the rows, and why.
+
+    Attributes:
+        where: a split or another constant of ``ftdeploy.prepare.split`` for each row, uint8, shape (rows,).
+        pairs: the near duplicates that were found, int64, shape (pairs, 2).
+        leaks: what stood in two of the given splits; None where ftdeploy divided the rows.
+        placed: ``where`` before leaking rows were dropped.
+    """
+
+    where: NDArray[np.uint8]
+    pairs: NDArray[np.int64]
+    leaks: Leaks | None
+    placed: NDArray[np.uint8]
+
+
+def decide(index: Index, data: DataSettings, task: str, look_up: LookUp) -> Decision:
+    """Decide on every row.
+
+    Args:
+        index: the numbers of the cleaned rows.
+        data: the recipe's section.
+        task: decides which labels can be learned from.
+        look_up: names of rows, for the error about leakage.
+
+    Raises:
+        DataError: the labels are not fit for the task, one is missing in a split, or the given splits leak.
+    """
+    marks = mark_duplicates(index)
+    if data.duplicates.exact == "keep":
+        marks[:] = 0
+    pairs = _near_pairs(index, marks == 0, data)
+    if data.duplicates.near == "drop":
+        marks[_superfluous(index, pairs)] = NEAR_DUPLICATE
+    kept = marks == 0
+    if data.limit is not None:
+        kept = sample(index, kept, data.limit)
+    TASKS[task].check_labels(index.counts(kept))
+    ties = pairs if data.duplicates.near in ("group", "drop") else NO_PAIRS
+    placed = _divide(index, kept, data.split, ties)
+    leaks = None if index.fixed is None else find_leaks(index, placed, pairs)
+    where = placed
+    if leaks is not None and len(leaks.all):
+        if data.split.leakage == "error":
+            raise refusal(report_leaks(leaks, placed, look_up))
+        if data.split.leakage == "drop":
+            where = placed.copy()
+            where[leaks.all] = LEAK
+    _check_every_label(index, where, data.split)
+    where[marks != 0] = marks[marks != 0]
+    return Decision(where=where, pairs=pairs, leaks=leaks, placed=placed)
+
+
+def _near_pairs(index: Index, kept: NDArray[np.bool_], data: DataSettings) -> NDArray[np.int64]:
+    """The near duplicates among the texts of the kept rows; of equal texts in one split the first stands for all."""
+    if index.sketch is None:
+        return NO_PAIRS
+    rows = np.flatnonzero(kept)
+    key = index.key[rows]
+    if index.fixed is not None:
+        key = np.column_stack([key, index.fixed[rows].astype(np.uint64)])
+    _, first = np.unique(key, axis=0, return_index=True)  # in the order of the hashes, whatever the source's
+    return find_pairs(index.sketch, rows[first], threshold=data.duplicates.threshold)
+
+
+def _superfluous(index: Index, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows of near duplicates with one label, in one split, that a more central row stands for."""
+    alike = index.label[pairs[:, 0]] == index.label[pairs[:, 1]]
+    if index.fixed is not None:
+        alike &= index.fixed[pairs[:, 0]] == index.fixed[pairs[:, 1]]
+    return np.setdiff1d(pairs[alike], most_central(pairs[alike], index.key[:, 0]))
+
+
+def _divide(index: Index, kept: NDArray[np.bool_], split: Split, ties: NDArray[np.int64]) -> NDArray[np.uint8]:
+    divide = partial(_by_chance_or_time, index, split, ties)
+    if index.fixed is None:
+        return divide(kept, shares_of(split))
+    where = place_fixed(index, kept, split, ties=ties, divide=divide)
+    where[~kept] = SAMPLED_OUT
+    return where
+
+
+def _by_chance_or_time(
+    index: Index, split: Split, ties: NDArray[np.int64], kept: NDArray[np.bool_], shares: Shares
+) -> NDArray[np.uint8]:
+    if split.by == "time":
+        return assign_by_time(index, kept, ties=ties, shares=shares, gap_days=split.gap_days)
+    return assign(index, kept, split, ties=ties, shares=shares)
+
+
+def _check_every_label(index: Index, where: NDArray[np.uint8], split: Split) -> None:
+    """Refuse a label without rows to learn from; and, where chance divides the rows, one missing in any split."""
+    used = np.unique(index.label[where < DUPLICATE])
+    missing = {part: np.setdiff1d(used, index.label[where == part]).tolist() for part in _NAMES}
+    given = index.fixed is not None or split.by == "time"
+    listed = [f"{index.labels[label]!r} in {_NAMES[part]}" for part in _NAMES for label in missing[part]]
+    if not listed:
+        return
+    if given and not missing[TRAIN]:
+        progress.say(f"a label has no rows in a split, so nothing is known of it there: {', '.join(listed[:10])}")
+        return
+    raise DataError(
+        f"a label has no rows in a split: {', '.join(listed[:10])}",
+        cause=_why_missing(index, split),
+        fix=_how_to_fill(split, given=given),
+    )
+
+
+def _why_missing(index: Index, split: Split) -> str:
+    if split.by == "time":
+        return "the label is new: it does not occur in the older rows"
+    if index.fixed is not None:
+        return "the given splits hold different labels"
+    if index.group.any() or split.stratify:
+        return "all rows of the label belong to too few groups or near duplicates, which are never divided"
+    return "the label is rare, and the rows were divided without regard to labels"
+
+
+def _how_to_fill(split: Split, *, given: bool) -> str:
+    if given:
+        return "add rows of that label to train, or remove it"
+    if split.stratify:
+        return "use a finer `columns.group`, set `data.duplicates.near: report`, or add rows of that label"
+    return "set `data.split.stratify: true`"

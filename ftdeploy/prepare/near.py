@@ -1,0 +1,230 @@
+"""Near duplicates: texts that share most of their shingles, found by MinHash and banding.
+
+A text is the set of its shingles (runs of words or characters), and two texts are as alike as their sets: the Jaccard
+similarity. A sketch of 128 minima estimates it without the texts (Broder 1997); one byte of each minimum is enough (Li
+and Koenig 2010). Pairs worth comparing are those whose sketches agree in a whole band (Leskovec, Rajaraman and Ullman,
+Mining of Massive Datasets, ch. 3); each is then held against the threshold, so a chance meeting in a band merges
+nothing.
+
+The library for this is datasketch. It takes texts one at a time and keeps its bands in dictionaries: several kilobytes
+a row, where this keeps 128 bytes, and several times slower (``tests/benchmarks/near_duplicates.py`` prints both). It is
+the reference in the tests.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import shake_128
+from typing import TYPE_CHECKING, Literal
+from zlib import crc32
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Minima in a sketch: the standard error of a similarity is at most 0.044, and 0.035 at 0.8.
+PERMUTATIONS = 128
+_CHANCE = 1 / 256  # that two bytes of different minima are equal
+_RECALL = 0.99  # of pairs that are just as alike as the threshold, by the bands
+_NEIGHBOURS = 8  # compared with each row of a bucket, beside the bucket's first; more is what makes buckets quadratic
+_BATCH_TEXTS, _BATCH_CHARS = 4096, 1_000_000  # sketched at a time
+_CHUNK = 1 << 15  # pairs compared at a time: 8 MiB of sketches
+
+# Not of the recipe's seed: which rows are alike must not change from seed to seed.
+_DRAWN = np.frombuffer(shake_128(b"near duplicates").digest(16 * PERMUTATIONS), dtype="<u8").reshape(2, PERMUTATIONS)
+_FACTORS, _OFFSETS = _DRAWN[0] | np.uint64(1), _DRAWN[1]
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_BASE, _MIX, _SPREAD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xFF51AFD7ED558CCD), np.uint32(0x9E3779B1)
+
+
+def sketch(folded: Sequence[str], *, shingles: Literal["characters", "words"], size: int) -> NDArray[np.uint8]:
+    """The sketches of texts, uint8, shape (texts, PERMUTATIONS).
+
+    Args:
+        folded: the texts, none of them empty; equal but for case and white space must mean equal.
+        shingles: runs of characters, or of words between white space.
+        size: characters or words in a shingle. The last ones of a text are filled up, so that a text of one word has a
+            shingle too.
+    """
+    hashes, starts = _shingle_hashes(folded, shingles=shingles, size=size)
+    made = np.empty((len(folded), PERMUTATIONS), dtype=np.uint8)
+    for column in range(PERMUTATIONS):
+        # Multiply-add-shift (Dietzfelbinger 1996): 32 well mixed bits of a 64-bit product.
+        ranks = ((hashes * _FACTORS[column] + _OFFSETS[column]) >> np.uint64(32)).astype(np.uint32)
+        # The upper bits of a minimum are nearly all 0, so its byte is taken of all bits.
+        made[:, column] = (np.minimum.reduceat(ranks, starts) * _SPREAD) >> np.uint32(24)
+    return made
+
+
+@dataclass(kw_only=True)
+class Sketches:
+    """The sketches of texts that come one at a time.
+
+    Attributes:
+        shingles: as for `sketch`.
+        size: as for `sketch`.
+    """
+
+    shingles: Literal["characters", "words"]
+    size: int
+    _waiting: list[str] = field(default_factory=list)
+    _chars: int = 0
+    _made: bytearray = field(default_factory=bytearray)
+
+    def add(self, folded: str) -> None:
+        """Take one more text; they are worked off in batches that are bounded in texts and in characters."""
+        self._waiting.append(folded)
+        self._chars += len(folded)
+        if len(self._waiting) >= _BATCH_TEXTS or self._chars >= _BATCH_CHARS:
+            self._work_off()
+
+    def array(self) -> NDArray[np.uint8]:
+        """The sketches of all texts so far, uint8, shape (texts, PERMUTATIONS)."""
+        self._work_off()
+        return np.frombuffer(self._made, dtype=np.uint8).reshape(-1, PERMUTATIONS)
+
+    def _work_off(self) -> None:
+        if self._waiting:
+            self._made += sketch(self._waiting, shingles=self.shingles, size=self.size).tobytes()
+        self._waiting, self._chars = [], 0
+
+
+def _shingle_hashes(folded: Sequence[str], *, shingles: str, size: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """A 32-bit hash for each shingle of all texts, and where each text begins."""
+    if shingles == "words":
+        # A text of punctuation only is one word.
+        words = [text.translate(_PUNCTUATION).encode("utf-8", "surrogatepass").split() or [b""] for text in folded]
+        lengths = np.array([len(one) for one in words], dtype=np.int64)
+        flat = np.fromiter((crc32(word) for one in words for word in one), dtype=np.uint64, count=int(lengths.sum()))
+    else:
+        lengths = np.array([len(text) for text in folded], dtype=np.int64)
+        flat = np.frombuffer("".join(folded).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
+    starts = np.cumsum(lengths) - lengths
+    left = np.repeat(starts + lengths, lengths) - np.arange(len(flat))  # tokens up to the end of the text
+    tokens = (flat + np.uint64(1)) * _MIX
+    hashes = np.zeros(len(flat), dtype=np.uint64)
+    for place in range(size):
+        shifted = np.zeros_like(tokens)
+        shifted[: len(tokens) - place] = tokens[place:]
+        hashes = hashes * _BASE + np.where(left > place, shifted, np.uint64(0))
+    hashes ^= hashes >> np.uint64(33)
+    hashes *= _MIX
+    return hashes >> np.uint64(32), starts
+
+
+def choose_bands(threshold: float) -> tuple[int, int]:
+    """Bands and rows in a band: the most rows that let 99% of pairs at the threshold meet in a band."""
+    for rows in range(8, 1, -1):
+        bands = PERMUTATIONS // rows
+        if meeting(threshold, bands=bands, rows=rows) >= _RECALL:
+            return bands, rows
+    return PERMUTATIONS, 1
+
+
+def meeting(similarity: float, *, bands: int, rows: int) -> float:
+    """The probability that a pair of this Jaccard similarity agrees in a whole band."""
+    equal = similarity + (1 - similarity) * _CHANCE
+    return float(1 - (1 - equal**rows) ** bands)
+
+
+def estimate(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The Jaccard similarity of pairs, float64, shape (pairs,), from sketches of shape (pairs, PERMUTATIONS)."""
+    equal = (left == right).mean(axis=1)
+    return np.asarray(np.maximum(0, (equal - _CHANCE) / (1 - _CHANCE)), dtype=np.float64)
+
+
+def find_pairs(sketches: NDArray[np.uint8], rows: NDArray[np.int64], *, threshold: float) -> NDArray[np.int64]:
+    """The near duplicates among rows, int64, shape (pairs, 2), the one earlier in ``rows`` first.
+
+    A bucket of a band with many rows is not searched in full: each row is compared with its eight neighbours and with
+    the bucket's first, so the time is linear in the rows. Rows that are missed there are found over a third.
+
+    Args:
+        sketches: of all rows, uint8, shape (all, PERMUTATIONS).
+        rows: those to look at, in an order that does not depend on the source's.
+        threshold: the least estimated Jaccard similarity.
+    """
+    bands, width = choose_bands(threshold)
+    least = int(np.ceil(PERMUTATIONS * (threshold + (1 - threshold) * _CHANCE) - 1e-9))
+    found = np.empty(0, dtype=np.int64)  # pairs, as one number each
+    for band in range(bands):
+        key = np.zeros((len(rows), 8), dtype=np.uint8)
+        key[:, :width] = sketches[rows, band * width : (band + 1) * width]
+        fresh = [found]
+        for one, other in _candidates(key.view(np.uint64).ravel()):
+            for start in range(0, len(one), _CHUNK):
+                left, right = one[start : start + _CHUNK], other[start : start + _CHUNK]
+                equal = (sketches[rows[left]] == sketches[rows[right]]).sum(axis=1)
+                fresh.append((left * len(rows) + right)[equal >= least])
+        found = np.unique(np.concatenate(fresh))
+    return np.stack([rows[found // len(rows)], rows[found % len(rows)]], axis=1)
+
+
+def _candidates(key: NDArray[np.uint64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Pairs of places with one key: neighbours at each distance, and further ones with the first of their bucket."""
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    made: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for distance in range(1, _NEIGHBOURS + 1):
+        same = np.flatnonzero(ordered[distance:] == ordered[:-distance])
+        if not len(same):
+            return made
+        made.append((order[same], order[same + distance]))
+    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    first = np.repeat(begins, np.diff(np.append(begins, len(ordered))))
+    far = np.flatnonzero(np.arange(len(ordered)) - first > _NEIGHBOURS)
+    made.append((order[first[far]], order[far]))
+    return made
+
+
+def most_central(pairs: NDArray[np.int64], order: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Rows that stand for all others: no two of them are alike, and every other row is like one of them, int64.
+
+    Chosen greedily, the row with the most near duplicates first, so that along a chain (a like b, b like c) no row goes
+    that is not like one that stays.
+
+    Args:
+        pairs: the near duplicates, int64, shape (pairs, 2).
+        order: decides between rows that are equally central, the lower first, uint64, shape (rows,).
+    """
+    rows, place = np.unique(pairs, return_inverse=True)
+    place = place.reshape(-1, 2)
+    both = np.concatenate([place, place[:, ::-1]])
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    degree = np.bincount(both[:, 0], minlength=len(rows))
+    ends = np.cumsum(degree)
+    gone = np.zeros(len(rows), dtype=bool)
+    stays = []
+    for row in np.lexsort((order[rows], -degree)).tolist():
+        if not gone[row]:
+            stays.append(row)
+            gone[both[ends[row] - degree[row] : ends[row], 1]] = True
+    return np.asarray(rows[stays], dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clusters:
+    """Rows that hang together by near duplicates.
+
+    Attributes:
+        row: int64, shape (clustered rows,).
+        cluster: int64, of each such row, from 0.
+    """
+
+    row: NDArray[np.int64]
+    cluster: NDArray[np.int64]
+
+
+def find_clusters(pairs: NDArray[np.int64]) -> Clusters:
+    """The connected components of near duplicates."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows, place = np.unique(pairs, return_inverse=True)
+    left, right = place.reshape(-1, 2).T
+    graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(len(rows), len(rows)))
+    _, cluster = connected_components(graph, directed=False)
+    return Clusters(row=rows, cluster=cluster.astype(np.int64))
