@@ -9,6 +9,19 @@ Keys: ``source``, ``licence`` and ``citation`` (in words) and ``encoding``; for 
 Where rules of `data.clean` ask for it: ``reported`` (as ``rejected``, but the rows are kept), ``usual_length``
 (``unit`` and ``bounds``, null where the rows do not tell) and ``boilerplate`` (different ``texts`` looked at;
 ``lines``, ``starts`` and ``ends`` that recur, each with the number of texts that have it).
+
+Each only where there is something to say:
+
+- ``near_duplicates``: ``threshold``, ``action``, ``pairs``, ``clusters`` (texts that hang together by such pairs),
+  ``rows`` in them, the ``largest``, those with ``mixed_labels``, rows ``dropped``, pairs that stand ``across_splits``,
+  and up to three ``examples`` (``ids``, shortened ``texts``, ``similarity``).
+- ``leakage``, where the splits were given: ``rows`` of train or validation that stand in a later split too,
+  ``by_kind`` (exact, near, group; a row can be of several), ``by_split`` (where the rows stand), ``examples`` of pairs
+  of ids by kind, the ``action`` and the rows ``dropped``.
+- ``split_method``, other than by chance: ``by`` (column, role, time), ``column``; for time also ``periods`` (``first``
+  and ``last`` time by split) and ``gap`` (rows left out).
+- ``balance``, where a label has fewer than 20 rows in train or in test: ``shares`` by label over all splits,
+  ``imbalance`` (the most frequent label's rows over the rarest's), ``rare`` (rows by label and split).
 """
 
 from __future__ import annotations
