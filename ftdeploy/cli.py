@@ -81,6 +81,30 @@ def check(recipe: RecipeArgument, set_: SetOption = None, json: JsonOption = Fal
 
 
 @app.command()
+def preview(
+    recipe: RecipeArgument,
+    rows: Annotated[int, typer.Option(min=0, help="How many of the first rows to read; 0 reads all.")] = 5000,
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what preparing the data would change, set aside and report, rule by rule; nothing is written."""
+    from ftdeploy.console import ConsoleReporter, print_json, show_line
+    from ftdeploy.prepare.preview import as_lines
+    from ftdeploy.prepare.preview import preview as preview_recipe
+    from ftdeploy.progress import reporting
+    from ftdeploy.recipe import load_recipe
+
+    with reporting(ConsoleReporter()):
+        found = preview_recipe(load_recipe(recipe, overrides=set_ or ()), rows=rows)
+    if json:
+        print_json(found)
+        return
+    styles = {"title": "\n[bold]{}[/]", "line": "  {}", "before": "  [red]{}[/]", "after": "  [green]{}[/]"}
+    for style, line in as_lines(found):
+        show_line(styles[style], line)
+
+
+@app.command()
 def run(
     recipe: RecipeArgument,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
@@ -147,6 +171,43 @@ def cross_validate(
             "all rows together": f"{pooled['value']:.4f}  ({pooled['lower']:.4f} to {pooled['upper']:.4f})",
         })  # fmt: skip
     show_line("\n{}", folder / FOLDER / PAGE)
+
+
+@app.command()
+def tune(
+    recipe: RecipeArgument,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Settings to try; the recipe's number when left out.")
+    ] = None,
+    set_: SetOption = None,
+    out: OutOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Search better settings for a recipe, on its validation rows, and write them as a new recipe beside it."""
+    from ftdeploy.console import ConsoleReporter, number, print_json, show_facts, show_line
+    from ftdeploy.progress import reporting
+    from ftdeploy.recipe import load_recipe
+    from ftdeploy.tune import FOLDER, PAGE
+    from ftdeploy.tune import tune as search
+
+    overrides = [*(set_ or ()), *([] if trials is None else [f"tune.trials={trials}"])]
+    folder = out or Path("runs") / load_recipe(recipe, overrides=overrides).name
+    with reporting(ConsoleReporter()):
+        found = search(recipe, folder, overrides=overrides)
+    if json:
+        print_json(found)
+        return
+    for one in found["trials"]:
+        mark = "[green]best[/]" if one["trial"] == found["best"]["trial"] else "    "
+        value = "" if one["value"] is None else f"{one['value']:.4f}"
+        settings = ", ".join(f"{key}={number(given)}" for key, given in one["settings"].items())
+        show_line(f"{mark} {one['trial']:>4}  {{:<12}} {{:>8}}  {{}}", one["state"], value, settings)
+    if found["importance"]:
+        show_line("\nimportance of each key for {}", found["metric"])
+        show_facts(found["importance"])
+    show_line(
+        "\n{}\nrun the best settings:\n  {} run {}", folder / FOLDER / PAGE, _called(), shlex.quote(found["recipe"])
+    )
 
 
 @app.command()

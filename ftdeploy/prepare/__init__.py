@@ -77,7 +77,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     if balanced["rare"]:
         profile["balance"] = balanced
     say_balance(balanced)
-    profile |= spool.survey.as_dict(data.clean)
+    profile |= spool.survey.as_dict(data.clean, spool.counts.mask)
     if spool.counts.reported:
         profile["reported"] = tallies(spool.counts.reported)
     text = json.dumps(profile, indent=1, ensure_ascii=False)

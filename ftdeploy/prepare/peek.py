@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 
 from ftdeploy.prepare.builder import Builder, nothing_left, wanted
-from ftdeploy.prepare.clean import Counts, Rejected
-from ftdeploy.prepare.decide import decide
+from ftdeploy.prepare.clean import Counts, Rejected, look_at_all
+from ftdeploy.prepare.decide import Decision, decide
+from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import DUPLICATE
 from ftdeploy.prepare.stream import Opened, read_source, unified
 from ftdeploy.recipe import DataSettings
@@ -38,6 +40,37 @@ class Beginning:
     rejected: Mapping[str, int]
 
 
+@dataclass(kw_only=True)
+class Sample:
+    """The first rows, cleaned and remembered.
+
+    Attributes:
+        data: the recipe's section, under the names that the columns have.
+        sources: where the rows come from.
+        builder: what is remembered of each row.
+        counts: what cleaning did.
+        rows: id and text of each cleaned row.
+        read: rows read.
+        whole: there are no more.
+    """
+
+    data: DataSettings
+    sources: tuple[Opened, ...]
+    builder: Builder
+    counts: Counts
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    read: int = 0
+    whole: bool = False
+
+    def decide(self, task: str) -> Decision:
+        """What `prepare` would do with these rows, if they were all.
+
+        Raises:
+            DataError: they are not fit for the task.
+        """
+        return decide(self.builder.index(), self.data, task, lambda rows: {row: self.rows[row] for row in rows})
+
+
 def peek(data: DataSettings, sources: tuple[Opened, ...], *, task: str, seed: int, most: int = BEGINNING) -> Beginning:
     """Read and clean the first rows, and divide them where there are no more.
 
@@ -52,29 +85,64 @@ def peek(data: DataSettings, sources: tuple[Opened, ...], *, task: str, seed: in
         SourceError: the loader cannot be found.
         DataError: what `prepare` would raise of these rows; what it can only raise of all rows, when these are all.
     """
-    written, data = data, unified(data)
-    builder, counts, read = Builder(data=data, seed=seed), Counts(), 0
-    streams = [read_source(source, written, wanted=wanted(data)) for source in sources]
-    first = chain.from_iterable(islice(rows, -(-most // len(streams))) for rows in streams)
-    made_rows: list[tuple[str, str]] = []
-    for read, row in enumerate(first, start=1):
-        builder.see(row, read)
-        made = builder.clean(row, counts)
-        if isinstance(made, Rejected):
-            counts.reject(made.reason, f"{row.place}")
-        else:
-            made_rows.append((made["id"], made["text"]))
-    whole = all(next(rows, None) is None for rows in streams)
-    builder.check_columns(read)
-    builder.check_labels(whole=whole)
+    sample = read_sample(data, sources, seed=seed, most=most)
+    sample.builder.check_labels(whole=sample.whole)
     labels: dict[str, int] = {}
-    if builder.labels:
-        index = builder.index()
-        kept = np.ones(len(index.label), dtype=bool)
-        if whole:
-            kept = decide(index, data, task, lambda rows: {row: made_rows[row] for row in rows}).where < DUPLICATE
-        labels = index.counts(kept)
-    elif whole:
-        raise nothing_left(", ".join(source.path.name for source in sources), read, counts)
-    rejected = {reason: tally.rows for reason, tally in counts.rejected.items()}
-    return Beginning(read=read, whole=whole, kept=sum(labels.values()), labels=labels, rejected=rejected)
+    if sample.rows:
+        kept = np.ones(len(sample.rows), dtype=bool)
+        if sample.whole:
+            kept = sample.decide(task).where < DUPLICATE
+        labels = sample.builder.index().counts(kept)
+    elif sample.whole:
+        raise nothing_left(", ".join(source.path.name for source in sources), sample.read, sample.counts)
+    rejected = {reason: tally.rows for reason, tally in sample.counts.rejected.items()}
+    return Beginning(read=sample.read, whole=sample.whole, kept=sum(labels.values()), labels=labels, rejected=rejected)
+
+
+def read_sample(
+    data: DataSettings,
+    sources: tuple[Opened, ...],
+    *,
+    seed: int,
+    most: int,
+    visit: Callable[[str], object] = str,
+) -> Sample:
+    """Read and clean the first rows. What `prepare` learns of all rows beforehand is learned of these.
+
+    Args:
+        data: the recipe's section.
+        sources: what `open_sources` returned.
+        seed: of the splits.
+        most: rows to read, of all sources together; 0 is all.
+        visit: called with each cleaned text.
+
+    Raises:
+        SourceError: the loader cannot be found.
+        DataError: a column that is not there, or a broken file.
+    """
+    written, data = data, unified(data)
+    each = -(-most // len(sources)) if most else None
+
+    def beginnings() -> list[Iterator[Row]]:
+        again = [replace(source, read=0, columns={}) for source in sources]  # they count what was read
+        return [read_source(source, written, wanted=wanted(data)) for source in again]
+
+    def texts() -> Iterator[Any]:
+        first = chain.from_iterable(islice(rows, each) for rows in beginnings())
+        return (row.values.get(data.columns.text) for row in first)
+
+    builder = Builder(data=data, seed=seed, survey=look_at_all(data.clean, texts))
+    sample, streams = Sample(data=data, sources=sources, builder=builder, counts=Counts()), beginnings()
+    for row in chain.from_iterable(islice(rows, each) for rows in streams):
+        sample.read += 1
+        builder.see(row, sample.read)
+        made = builder.clean(row, sample.counts)
+        if isinstance(made, Rejected):
+            text = row.values.get(data.columns.text)
+            sample.counts.reject(made.reason, f"{row.place}: {'' if text is None else text}")
+        else:
+            sample.rows.append((made["id"], made["text"]))
+            visit(made["text"])
+    sample.whole = all(next(rows, None) is None for rows in streams)
+    builder.check_columns(sample.read)
+    return sample

@@ -68,7 +68,7 @@ class SplitProfile:
             "rows": self.rows,
             "labels": dict(sorted(self.labels.items())),
             "groups": self.groups,
-            "chars": {f"{share:g}": _quantile(self.lengths, share) for share in _QUANTILES},
+            "chars": quantiles(self.lengths),
             "slices": {name: dict(counts.most_common(_SLICE_VALUES)) for name, counts in self.values.items()},
         }
 
@@ -87,6 +87,11 @@ def _examples(name: str, tally: Tally) -> dict[str, list[str]]:
 
 def _counts(column: Any) -> dict[Any, int]:
     return {item["values"]: item["counts"] for item in column.value_counts().to_pylist() if item["values"] is not None}
+
+
+def quantiles(lengths: Mapping[int, int]) -> dict[str, int]:
+    """Quantiles of lengths, from rows by length; keys are the shares."""
+    return {f"{share:g}": _quantile(lengths, share) for share in _QUANTILES}
 
 
 def _quantile(lengths: Mapping[int, int], share: float) -> int:

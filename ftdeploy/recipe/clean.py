@@ -50,7 +50,7 @@ class LanguageOutliers(Section):
     min_probability: float = Field(default=0.99, gt=0.5, lt=1)
     """How sure it must be that a text is in another language: the probability of all unexpected ones together, of which
     lists of names and codes may have much."""
-    min_letters: int = Field(default=20, ge=1)
+    min_letters: int = Field(default=30, ge=1)
     """Texts with fewer letters are not judged, because short ones are told wrongly too often."""
     action: Action = "report"
     """`report` counts them, `drop` sets them aside as rejected."""

@@ -35,8 +35,9 @@ class Survey:
     boilerplate: Found = field(default_factory=Found)
     texts: int = 0
 
-    def as_dict(self, rules: Clean) -> dict[str, Any]:
-        """What was learned as plain data; empty where the recipe asked for nothing."""
+    def as_dict(self, rules: Clean, mask: Callable[[str], str] | None) -> dict[str, Any]:
+        """What was learned as plain data, texts through ``mask``; empty where the recipe asked for nothing."""
+        shown = mask or str
         made: dict[str, Any] = {}
         if rules.length_outliers is not None:
             bounds = None if self.bounds is None else [self.bounds.low, self.bounds.high]
@@ -44,7 +45,9 @@ class Survey:
         if rules.boilerplate is not None:
             found = self.boilerplate
             parts = {"lines": found.pieces, "starts": found.starts, "ends": found.ends}
-            made["boilerplate"] = {"texts": self.texts} | {name: dict(part) for name, part in parts.items()}
+            made["boilerplate"] = {"texts": self.texts} | {
+                name: {shown(text): rows for text, rows in part.items()} for name, part in parts.items()
+            }
         return made
 
 
