@@ -184,7 +184,7 @@ def tune(
     json: JsonOption = False,
 ) -> None:
     """Search better settings for a recipe, on its validation rows, and write them as a new recipe beside it."""
-    from ftdeploy.console import ConsoleReporter, number, print_json, show_facts, show_line
+    from ftdeploy.console import ConsoleReporter, print_json, show_facts, show_line
     from ftdeploy.progress import reporting
     from ftdeploy.recipe import load_recipe
     from ftdeploy.tune import FOLDER, PAGE
@@ -200,7 +200,7 @@ def tune(
     for one in found["trials"]:
         mark = "[green]best[/]" if one["trial"] == found["best"]["trial"] else "    "
         value = "" if one["value"] is None else f"{one['value']:.4f}"
-        settings = ", ".join(f"{key}={number(given)}" for key, given in one["settings"].items())
+        settings = ", ".join(f"{key}={given}" for key, given in one["settings"].items())
         show_line(f"{mark} {one['trial']:>4}  {{:<12}} {{:>8}}  {{}}", one["state"], value, settings)
     if found["importance"]:
         show_line("\nimportance of each key for {}", found["metric"])

@@ -49,6 +49,11 @@ def reporting(reporter: Reporter) -> Iterator[None]:
         _reporter.reset(token)
 
 
+def current() -> Reporter:
+    """The reporter of this block: for one that passes on to another."""
+    return _reporter.get()
+
+
 def task(name: str, total: float | None = None) -> AbstractContextManager[Advance]:
     """Show ``name`` with ``total`` steps (None: unknown) while the block runs."""
     return _reporter.get().task(name, total)
