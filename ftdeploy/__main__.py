@@ -17,6 +17,7 @@ EXTRAS = {
     "train": ("accelerate", "datasets", "evaluate", "huggingface_hub", "optimum", "pyarrow", "safetensors", "torch",
               "transformers"),
     "data": ("cleanlab", "datasketch", "fairlearn", "ftfy", "phonenumbers", "py3langid", "sklearn"),
+    "tune": ("optuna",),
     "compress": ("neural_compressor", "pkg_resources", "six"),
     "serve": ("bentoml", "httptools", "orjson", "starlette", "uvicorn", "uvloop"),
 }  # fmt: skip
