@@ -7,6 +7,7 @@ import gzip
 import lzma
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,10 @@ def packed(folder: Path, suffix: str) -> Path:
         with pa.output_stream(path, compression="zstd") as stream:
             stream.write(CONTENT)
     else:
-        pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[suffix]
-        path.write_bytes(pack(CONTENT))
+        packs: dict[str, Callable[[bytes], bytes]] = {
+            ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress,
+        }  # fmt: skip
+        path.write_bytes(packs[suffix](CONTENT))
     return path
 
 

@@ -8,6 +8,7 @@ import http.server
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import tarfile
@@ -117,6 +118,46 @@ def test_path_with_another_sha256_is_refused(tmp_path: Path) -> None:
         resolve(Origin(path=tmp_path / "rows.csv", sha256="0" * 64))
     assert SUM in caught.value.what
     assert "0" * 64 in caught.value.what
+
+
+@pytest.mark.parametrize("mirrored", ["none", "empty"])
+def test_neither_mirror_nor_network_is_said_in_these_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirrored: str
+) -> None:
+    """A closed port, and no mirror or one that does not list the file: the error names all that was tried."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/rows.csv"
+    words = "no mirror is set"
+    if mirrored == "empty":
+        (tmp_path / "mirror").mkdir()
+        (tmp_path / "mirror" / "index.json").write_text("[]")
+        monkeypatch.setenv("FTDEPLOY_MIRROR", str(tmp_path / "mirror"))
+        words = f"the mirror {tmp_path / 'mirror'} does not list it"
+    with pytest.raises(SourceError) as caught:
+        resolve(Source(url=address, sha256=SUM))
+    assert address in caught.value.what
+    assert "it is not in the cache" in caught.value.what
+    assert words in caught.value.what
+    assert "the network failed" in caught.value.what
+    assert "FTDEPLOY_MIRROR" in caught.value.fix
+
+
+def test_licence_and_citation_are_the_recipes_else_the_mirrors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: Path
+) -> None:
+    """Of the real mirror: what its index says, unless the recipe says otherwise; nothing without either."""
+    listed = json.loads((mirror / "index.json").read_text())
+    entry = next(one for one in listed if one["file"] == "finance-phrasebank.txt")
+    origin = Source(url=entry["url"], sha256=entry["sha256"])
+    assert resolve(origin) == mirror / "finance-phrasebank.txt"
+    assert describe(origin) == {"source": entry["url"], "licence": entry["licence"], "citation": entry["about"]}
+    stated = origin.model_copy(update={"licence": "ours", "citation": "us"})
+    assert describe(stated) == {"source": entry["url"], "licence": "ours", "citation": "us"}
+    monkeypatch.delenv("FTDEPLOY_MIRROR")
+    assert describe(origin) == {"source": entry["url"]}
+    (tmp_path / "rows.csv").write_bytes(ROWS)
+    assert describe(Source(path=tmp_path / "rows.csv", licence="CC0")) == {"source": "file rows.csv", "licence": "CC0"}
 
 
 def test_url_is_fetched_once_and_then_comes_from_the_cache(server: _Server) -> None:

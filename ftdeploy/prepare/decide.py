@@ -74,6 +74,10 @@ def decide(index: Index, data: DataSettings, task: str, look_up: LookUp) -> Deci
     if data.duplicates.near == "drop":
         marks[_superfluous(index, pairs)] = NEAR_DUPLICATE
     kept = marks == 0
+    for number, entry in enumerate(data.entries):
+        if entry.rows is not None:
+            mine = index.source == number
+            kept &= ~mine | sample(index, kept & mine, entry.rows)
     if data.limit is not None:
         kept = sample(index, kept, data.limit)
     TASKS[task].check_labels(index.counts(kept))
