@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and cells of CSV that spreadsheets only show."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @contextmanager
@@ -42,3 +44,9 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, document: Any) -> None:
     """Write a JSON file for machines and people, whole or not at all."""
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def csv_cell(text: str) -> str:
+    """A cell that spreadsheets show instead of running: they take what begins like this for a formula (OWASP, "CSV
+    Injection")."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

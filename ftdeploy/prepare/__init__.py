@@ -16,6 +16,8 @@ from ftdeploy.dataset import SPLITS
 from ftdeploy.prepare.clean import libraries
 from ftdeploy.prepare.decide import decide
 from ftdeploy.prepare.profile import tallies
+from ftdeploy.prepare.quality import assess
+from ftdeploy.prepare.quality import outside as quality_outside
 from ftdeploy.prepare.report import balance, look_up_in, report, say_balance
 from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT
 from ftdeploy.prepare.spool import distribute, fill, profile_sources
@@ -25,7 +27,7 @@ from ftdeploy.stage import Facts, stage
 
 
 def _outside(recipe: Recipe) -> Mapping[str, str]:
-    return {**fingerprints(recipe.data.entries), **libraries(recipe.data.clean)}
+    return {**fingerprints(recipe.data.entries), **libraries(recipe.data.clean), **quality_outside(recipe.data.quality)}
 
 
 @stage(writes="dataset", version=2, libraries=("pyarrow",), outside=_outside)
@@ -48,6 +50,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     where = decision.where
     found = report(spool.index, decision, data, look_up)
     splits = distribute(spool, where)
+    quality = assess(out, data.quality, spool.index.labels, splits, seed=seed)
 
     duplicates, conflicts = int((where == DUPLICATE).sum()), int((where == CONFLICT).sum())
     facts: dict[str, int] = {name: splits[name].rows for name in SPLITS}
@@ -72,7 +75,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "labels": list(spool.index.labels),
         "splits": {name: splits[name].as_dict() for name in SPLITS},
     }
-    profile |= found
+    profile |= found | quality
     balanced = balance({name: splits[name].labels for name in SPLITS})
     if balanced["rare"]:
         profile["balance"] = balanced

@@ -29,6 +29,7 @@ from ftdeploy.recipe.deploy import (
     ValidateSettings,
 )
 from ftdeploy.recipe.duplicates import Duplicates
+from ftdeploy.recipe.quality import Quality
 from ftdeploy.recipe.split import Split
 from ftdeploy.recipe.train import EarlyStopping, ModelSettings, TrainSettings
 from ftdeploy.recipe.tune import CrossValidationSettings, Range, TuneSettings, unknown_keys
@@ -49,6 +50,7 @@ __all__ = [
     "ModelSettings",
     "MonitorSettings",
     "PackageSettings",
+    "Quality",
     "Range",
     "Recipe",
     "ServeSettings",

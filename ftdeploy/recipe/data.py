@@ -14,6 +14,7 @@ from ftdeploy.document import Section
 from ftdeploy.origin import Source
 from ftdeploy.recipe.clean import Clean
 from ftdeploy.recipe.duplicates import Duplicates
+from ftdeploy.recipe.quality import Quality
 from ftdeploy.recipe.split import Split
 
 RESERVED_COLUMNS = ("text", "label", "group", "id")
@@ -80,6 +81,8 @@ class DataSettings(Section):
     """What is tidied before splitting."""
     duplicates: Duplicates = Duplicates()
     """Which texts count as the same, and what becomes of them."""
+    quality: Quality | None = None
+    """The search for wrong labels; off without it."""
     slices: tuple[str, ...] = ()
     """Columns to report metrics by, beside text length (which is always there)."""
     limit: int | None = Field(default=None, ge=10)

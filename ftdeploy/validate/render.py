@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
+from ftdeploy.files import csv_cell
 from ftdeploy.measure import amount
 from ftdeploy.validate.answers import Answers, flips
 from ftdeploy.verdict import GateResult, Report, SliceResult
@@ -25,7 +26,6 @@ _SHOWN_FLIPS = 100
 _SHOWN_SLICES = 20
 #: With more labels than this the page lists the commonest confusions instead of the matrices.
 _MATRIX_LABELS = 10
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -106,19 +106,13 @@ def _write_flips(answers: Answers, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         scores = ("baseline", "baseline_score", "candidate", "candidate_score")
-        writer.writerow(("id", "label", *scores, *map(_cell, answers.columns), "text"))
+        writer.writerow(("id", "label", *scores, *map(csv_cell, answers.columns), "text"))
         for flip in _flipped(answers):
             # The scores are ours; everything else comes from the data.
-            before = (_cell(flip.baseline), f"{flip.baseline_score:.4f}")
-            after = (_cell(flip.candidate), f"{flip.candidate_score:.4f}")
-            columns = map(_cell, flip.columns.values())
-            writer.writerow((_cell(flip.id), _cell(flip.label), *before, *after, *columns, _cell(flip.text)))
-
-
-def _cell(text: str) -> str:
-    """A cell that spreadsheets show instead of running: they take what begins like this for a formula (OWASP, "CSV
-    Injection")."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+            before = (csv_cell(flip.baseline), f"{flip.baseline_score:.4f}")
+            after = (csv_cell(flip.candidate), f"{flip.candidate_score:.4f}")
+            columns = map(csv_cell, flip.columns.values())
+            writer.writerow((csv_cell(flip.id), csv_cell(flip.label), *before, *after, *columns, csv_cell(flip.text)))
 
 
 def page(report: Report, answers: Answers) -> str:
