@@ -21,6 +21,7 @@ from ftdeploy.child import run_module
 from ftdeploy.dataset import read_profile, read_split
 from ftdeploy.drift import compute_reference, write_reference
 from ftdeploy.errors import DependencyError
+from ftdeploy.origin import Origin
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import DataSettings, Device, ModelSettings, MonitorSettings, PackageSettings, Recipe, ServeSettings
 from ftdeploy.serve import RUNTIME, RUNTIME_REQUIREMENTS
@@ -72,7 +73,7 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
     sbom = bill_of_materials(name, sha256_file(folder / "model.onnx"), requirements)
     (folder / "sbom.json").write_text(json.dumps(sbom, indent=1) + "\n", encoding="utf-8")
     made = (dataset, checkpoint, compressed)
-    card = _model_card(found, package, _origins(data) | {"model": model}, made, name=name, task=task)
+    card = _model_card(found, package, origins_in_words(data, model), made, name=name, task=task)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
 
     version = hashlib.sha256(f"{compressed.digest}{report.digest}".encode()).hexdigest()[:16]
@@ -153,21 +154,23 @@ def _build(context: Path, name: str, version: str, requirements: dict[str, str],
     bentofile.unlink()
 
 
-def _origins(data: DataSettings) -> dict[str, Any]:
-    return {f"data {entry.name}" if data.sources else "data": entry for entry in data.entries}
+def origins_in_words(data: DataSettings, model: ModelSettings) -> list[str]:
+    """Lines for the model card: where the rows and the checkpoint come from, under which licence, whom to cite."""
+    origins: dict[str, Origin] = {f"data {e.name}" if data.sources else "data": e for e in data.entries}
+    described = {role: describe(origin) for role, origin in (origins | {"model": model}).items()}
+    lines = [f"{role}: {found['source']}" for role, found in described.items()]
+    for key in ("licence", "citation"):
+        lines += [f"{role}, {key}: {found[key]}" for role, found in described.items() if key in found]
+    return lines
 
 
-def _model_card(report: Report, settings: PackageSettings, origins: dict[str, Any],
+def _model_card(report: Report, settings: PackageSettings, origins: list[str],
                 made: tuple[Artifact, Artifact, Artifact], *, name: str, task: str) -> str:  # fmt: skip
     import jinja2
 
     dataset, _, compressed = made
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701  # Markdown, not HTML
     template = environment.from_string((_HERE / "model_card.md.j2").read_text(encoding="utf-8"))
-    described = {role: describe(origin) for role, origin in origins.items()}
-    sources = [f"{role}: {found['source']}" for role, found in described.items()]
-    for key in ("licence", "citation"):
-        sources += [f"{role}, {key}: {found[key]}" for role, found in described.items() if key in found]
     primary = TASKS[task].metrics[0]
     return template.render(
         name=name,
@@ -179,7 +182,7 @@ def _model_card(report: Report, settings: PackageSettings, origins: dict[str, An
         max_length=read_signature(compressed.path).max_length,
         report=report,
         weakest=sorted((s for s in report.slices if s.metric == primary), key=lambda s: s.candidate.value)[:5],
-        sources=sources,
+        sources=origins,
         made=[
             f"{artifact.made_by} -> {artifact.kind} `{artifact.digest[:12]}`: "
             + ", ".join(f"{key} {value}" for key, value in artifact.facts.items() if "second" not in key)

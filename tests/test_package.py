@@ -16,7 +16,9 @@ import yaml
 from tiny_run import ENVIRONMENT, TinyRun, artifact, ftdeploy, refusal
 
 from ftdeploy.drift import WIDTH, compute_reference, read_reference
+from ftdeploy.package import origins_in_words
 from ftdeploy.predictor import Predictor
+from ftdeploy.recipe import DataSettings, ModelSettings
 from ftdeploy.serve import RUNTIME
 from ftdeploy.signature import read_signature
 from ftdeploy.tasks import TASKS
@@ -93,6 +95,29 @@ def test_the_model_card_has_the_figures_of_the_report(tiny: TinyRun) -> None:
     for kind in ("dataset", "checkpoint", "compressed"):
         assert artifact(tiny.run, kind).digest[:12] in card
     assert yaml.safe_load(card.split("---")[1]) == {"pipeline_tag": "text-classification"}
+
+
+def test_the_model_card_names_every_source_with_licence_and_citation(tmp_path: Path) -> None:
+    """Several sources, each with what the recipe states of it, or what the README of a hub folder does."""
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n# Rows\n")
+    sources = [
+        {"path": "a.csv", "licence": "CC0-1.0", "citation": "Nobody (2026)"},
+        {"hub": str(tmp_path / "hub"), "name": "other"},
+        {"path": "b.csv"},
+    ]
+    data = DataSettings.model_validate({"sources": sources})
+    model = ModelSettings.model_validate({"path": "checkpoint", "licence": "Apache-2.0"})
+    assert origins_in_words(data, model) == [
+        "data a: file a.csv",
+        "data other: hub hub@main",
+        "data b: file b.csv",
+        "model: file checkpoint",
+        "data a, licence: CC0-1.0",
+        "data other, licence: cc-by-4.0",
+        "model, licence: Apache-2.0",
+        "data a, citation: Nobody (2026)",
+    ]
 
 
 def test_the_drift_reference_remembers_rows_that_were_not_trained_on(tiny: TinyRun) -> None:

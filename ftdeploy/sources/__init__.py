@@ -92,8 +92,8 @@ def fingerprints(origins: Sequence[Origin]) -> dict[str, str]:
 
 def describe(origin: Origin) -> dict[str, str]:
     """An origin in words, for reports and the model card: ``source``; ``licence`` and ``citation`` where the recipe
-    states them, else the mirror's index (its ``about`` is the citation), else the package's metadata (a licence). A
-    local path is given by its name only. Nothing is fetched.
+    states them, else the mirror's index (its ``about`` is the citation), else (a licence) the package's metadata or the
+    README of a local folder in the hub's layout. A local path is given by its name only. Nothing is fetched.
     """
     if origin.path is not None:
         words = f"file {origin.path.name}"
@@ -105,6 +105,8 @@ def describe(origin: Origin) -> dict[str, str]:
     address = origin.url or (f"pypi:{origin.package}" if origin.package else None)
     entry = find_entry(address, sha256=origin.sha256) if address else None
     licence = origin.licence or (entry.licence if entry else "")
+    if isinstance(origin.hub, Path) and not licence:
+        licence = hub.licence(origin.hub)
     if origin.package is not None and not licence:
         licence = package.licence(origin.package, sha256=origin.sha256)
     citation = origin.citation or (entry.about if entry else "")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+import yaml
+
 from ftdeploy import progress
 from ftdeploy.errors import DependencyError, SourceError
 
+_README = 100_000  # characters that are looked at
 # Never weights as pickles, never code.
 _MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
 
@@ -74,3 +77,14 @@ def fetch(name: str | Path, *, revision: str | None, dataset: bool) -> Path:
             "network and name the folder (`hub: ./folder`), or use `package:` or `url:` with a mirror",
         ) from error
     return Path(folder)
+
+
+def licence(folder: Path) -> str:
+    """The licence that the YAML at the top of a local folder's README.md states, as the hub shows it; else empty."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8", errors="replace")[:_README]
+        document = yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---") else None
+    except (OSError, yaml.YAMLError, IndexError):
+        return ""
+    stated = document.get("license") if isinstance(document, dict) else None
+    return ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated or "")
