@@ -13,7 +13,7 @@ _URL = re.compile(
     rf"|(?<![\w@./-])(?:[a-z0-9](?:[a-z0-9-]{{0,62}})\.){{1,5}}(?:{_ENDINGS})/[^\s<>\"]*",
     re.IGNORECASE,
 )
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[^\W_](?:[\w-]{0,62})\.){1,8}[^\W\d_]{2,24}(?![\w@-])")
+_EMAIL = re.compile(r"(?<![\w.+@-])[\w.+-]{1,64}@(?:[^\W_](?:[\w-]{0,62})\.){1,8}[^\W\d_]{2,24}(?![\w@-])")
 #: A letter first, so that `@5pm` stays; `@user@host.social` is one; not within an e-mail address or a path.
 _HANDLE = re.compile(r"(?<![\w@/])@[^\W\d]\w{0,63}(?:@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4})?(?![\w@])")
 #: With a letter, so that `#1` stays (Twitter's rule); `C#` and `&#39;` have another character before.
@@ -28,7 +28,7 @@ def urls(replacement: str) -> Rule:
 
     def swap(found: re.Match[str]) -> str:
         address = found[0]
-        end = len(_end(address))
+        end = _end(address)
         # `www.` and `http://...` alone are words about addresses.
         return found[0] if end <= address.find(".") + 1 else replacement + address[end:]
 
@@ -38,11 +38,13 @@ def urls(replacement: str) -> Rule:
     return apply
 
 
-def _end(address: str) -> str:
-    """An address without the punctuation behind it; a closing bracket belongs to it when it was opened inside."""
-    while address and (address[-1] in _TRAILING or (address[-1] == ")" and address.count(")") > address.count("("))):
-        address = address[:-1]
-    return address
+def _end(address: str) -> int:
+    """Where an address ends without the punctuation behind it; a bracket that was opened inside it belongs to it."""
+    end, unopened = len(address), address.count(")") - address.count("(")
+    while end and (address[end - 1] in _TRAILING or (address[end - 1] == ")" and unopened > 0)):
+        end -= 1
+        unopened -= address[end] == ")"
+    return end
 
 
 def emails(replacement: str) -> Rule:
