@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftdeploy.errors import DataError
-from ftdeploy.prepare.split import CONFLICT, DUPLICATE, TEST, TRAIN, VALIDATION, Index, assign, mark_duplicates, sample
+from ftdeploy.prepare.split import (
+    CONFLICT,
+    DUPLICATE,
+    FREE,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Index,
+    assign,
+    mark_duplicates,
+    sample,
+)
 from ftdeploy.recipe import Split
 
 if TYPE_CHECKING:
@@ -55,10 +66,7 @@ def test_what_shares_a_text_or_a_group_stands_together(data: st.DataObject) -> N
     texts = data.draw(st.lists(st.integers(0, 60), min_size=count, max_size=count))
     groups = data.draw(st.lists(st.integers(0, 40), min_size=count, max_size=count))
     made = index(texts, [0] * count, groups)
-    try:
-        where = assign(made, everything(made), Split())
-    except DataError:
-        return  # everything hangs together: a legitimate refusal
+    where = assign(made, everything(made), Split())
     for values in (np.array(texts), np.array(groups)):
         for value in set(values.tolist()) - ({0} if values.tolist() == groups else set()):
             assert len(set(where[values == value].tolist())) == 1
@@ -113,21 +121,49 @@ def test_label_with_three_groups_stands_in_every_split() -> None:
         assert {int(part) for part in where[made.label == 1]} == set(PARTS)
 
 
-def test_without_stratifying_shares_hold_overall_and_rare_labels_are_reported() -> None:
-    """A label that chance left out of a split is an error that names the way out."""
+def test_without_stratifying_shares_hold_overall() -> None:
+    """700, 100 and 200 of 1,000 rows, whatever their labels."""
     made = index(list(range(1000)), [n % 2 for n in range(1000)])
     where = assign(made, everything(made), Split(stratify=False))
     assert [(where == part).sum() for part in PARTS] == [700, 100, 200]
-    rare = index(list(range(1000)), [int(n < 2) for n in range(1000)])
-    with pytest.raises(DataError, match="no rows in a split") as caught:
-        assign(rare, everything(rare), Split(stratify=False))
-    assert "stratify: true" in caught.value.fix
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_tied_rows_stand_together(data: st.DataObject) -> None:
+    """Ties chain with each other, with equal texts and with groups; a tie to a row that is not kept ties nothing."""
+    count = data.draw(st.integers(20, 60))
+    rows = st.integers(0, count - 1)
+    pairs = np.array(data.draw(st.lists(st.tuples(rows, rows), max_size=15)), dtype=np.int64).reshape(-1, 2)
+    groups = data.draw(st.lists(st.integers(0, 30), min_size=count, max_size=count))
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+    made = index(list(range(count)), [0] * count, groups)
+    where = assign(made, kept, Split(), ties=pairs)
+    assert ((where <= TEST) == kept).all()
+    for one, other in pairs.tolist():
+        assert not (kept[one] and kept[other]) or where[one] == where[other]
+
+
+def test_a_split_with_share_zero_gets_nothing() -> None:
+    """Where the data brings its own test rows, train and validation are cut from the rest; with groups too."""
+    made = index(list(range(300)), [n % 3 for n in range(300)], [n // 5 + 1 for n in range(300)])
+    for one in (made, index(list(range(300)), [n % 3 for n in range(300)])):
+        where = assign(one, everything(one), Split(), shares=(0.9, 0.1, 0.0))
+        assert not (where == TEST).any()
+        assert (where == VALIDATION).sum() == pytest.approx(30, abs=5)
 
 
 def test_duplicates_keep_the_first_and_conflicts_keep_none() -> None:
     """Per text: one label leaves the first row, two labels leave nothing."""
     made = index([7, 8, 7, 9, 8, 7], [0, 0, 0, 1, 1, 0])
     assert mark_duplicates(made).tolist() == [0, CONFLICT, DUPLICATE, 0, CONFLICT, DUPLICATE]
+
+
+def test_duplicates_in_two_given_splits_are_no_duplicates() -> None:
+    """Between given splits an equal text is leakage, which is told, and not a row that goes quietly."""
+    made = index([7, 7, 7, 8, 8], [0, 0, 0, 0, 1])
+    fixed = np.array([TRAIN, TRAIN, TEST, TRAIN, FREE], dtype=np.uint8)
+    assert mark_duplicates(replace(made, fixed=fixed)).tolist() == [0, DUPLICATE, 0, 0, 0]
 
 
 def test_sample_takes_only_kept_rows_and_all_when_there_are_fewer() -> None:

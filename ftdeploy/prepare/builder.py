@@ -132,13 +132,20 @@ class Builder:
         split = self.data.split
         fixed = FREE if row.role is None else FIXED[row.role]
         if split.column is not None and row.role is None:
-            fixed = read_part(clean_name(row.values.get(split.column)), split, row.place)
+            fixed = read_part(clean_name(self._wanted_value(row, split.column)), split, row.place)
         if self.clock is not None:
-            self.times.append(self.clock.read(row.values.get(self.clock.column), row.place))
+            self.times.append(self.clock.read(self._wanted_value(row, self.clock.column), row.place))
         self.fixed.append(fixed)
         self.keys.extend(text_key(folded, self.seed))
         if self.sketches is not None:
             self.sketches.add(folded)
+
+    def _wanted_value(self, row: Row, column: str) -> Any:
+        """A cell without which the row has no place; where no row so far has the column, its name is wrong."""
+        value = row.values.get(column)
+        if value is None:
+            self.check_columns(row.place, only=(column,))
+        return value
 
     def check_columns(self, read: int, *, only: tuple[str, ...] | None = None) -> None:
         """Refuse columns that none of the rows ``read`` had.
