@@ -6,6 +6,8 @@ VENV   ?= .venv
 RECIPE ?= recipes/sentiment.yaml
 TESTS  ?= tests
 BIN    := $(VENV)/bin
+# Real data of the recipes, for machines without a network: the mirror beside the checkout, where there is one.
+export FTDEPLOY_MIRROR ?= $(if $(wildcard ../shared/data/index.json),$(abspath ../shared/data))
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench clean
