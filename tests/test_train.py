@@ -119,7 +119,7 @@ def test_a_batch_holds_rows_of_alike_length() -> None:
 )
 def test_when_training_has_stalled(scores: list[float], patience: int, min_delta: float, expected: bool) -> None:
     """From the log alone: the last `patience` evaluations brought less than `min_delta`; other entries do not count."""
-    from ftdeploy.train.trainer import stalled
+    from ftdeploy.train.callbacks import stalled
 
     log = [entry for score in scores for entry in ({"loss": 1.0}, {"eval_accuracy": score})]
     assert stalled(log, "eval_accuracy", EarlyStopping(patience=patience, min_delta=min_delta)) is expected

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,13 @@ from ftdeploy.recipe import Device, ModelSettings, Recipe, TrainSettings
 from ftdeploy.sources import fingerprint, resolve
 from ftdeploy.stage import Facts, stage
 from ftdeploy.tasks import TASKS, Task
+from ftdeploy.train.distill import add_teacher
+from ftdeploy.train.lora import add_lora, merge_lora
+from ftdeploy.train.objective import weigh_labels
 from ftdeploy.train.precision import choose_precision
+from ftdeploy.train.regularize import reinitialize_layers
 from ftdeploy.train.resume import last_complete_checkpoint
+from ftdeploy.train.tokens import ArrowRows, encode_to_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,7 +36,17 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     chosen = choose_device(recipe.device)
     # The order in which threads add up decides the last bits of the weights.
     machine = {"device": chosen.name, "bf16": str(has_bf16()), "threads": str(processors())}
-    return fingerprint(recipe.model) | machine
+    return fingerprint(recipe.model) | machine | _asked_for(recipe.train)
+
+
+def _asked_for(settings: TrainSettings) -> dict[str, str]:
+    """What decides the result only where the recipe asks for it."""
+    found = {}
+    if settings.lora is not None:
+        found["peft"] = version("peft") if find_spec("peft") else "absent"
+    if settings.teacher is not None:
+        found["teacher"] = fingerprint(settings.teacher)["content"]
+    return found
 
 
 def _refuse(recipe: Recipe) -> None:
@@ -41,14 +58,16 @@ def _refuse(recipe: Recipe) -> None:
     check_trainable(folder, task=recipe.task, max_length=recipe.model.max_length, embedding_layer=layer)
 
 
-@stage(writes="checkpoint", version=1, outside=_outside, before=_refuse,
+@stage(writes="checkpoint", version=2, outside=_outside, before=_refuse,
        libraries=("torch", "transformers", "accelerate", "tokenizers"))  # fmt: skip
 def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task: str, seed: int, device: Device,
           out: Path, work: Path) -> Facts:  # fmt: skip
     """Fine-tune on the train split; the best epoch by the task's first metric on the validation split is kept.
 
     Raises:
-        ModelError: the checkpoint is refused, or has no head for this task.
+        ConfigError: class weights, adapters or layers are named that this data or checkpoint does not have.
+        ModelError: the checkpoint or the teacher is refused, or has no head for this task.
+        DependencyError: the extra `lora` is wanted and missing.
         DeviceError: a device is forced that is not there.
         TrainingError: the loss is not a number.
     """
@@ -58,21 +77,29 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     # Imported here, because it takes seconds; a checkpoint is refused before.
     import torch
 
-    from ftdeploy.train.trainer import build_trainer, encode_rows
+    from ftdeploy.train.trainer import build_trainer
 
     torch.set_num_threads(processors())  # torch by itself counts the host's, not the container's
 
     tokenizer = _load_tokenizer(folder)
     labels = label_names(dataset)
+    tables = {split: read_split(dataset, split) for split in ("train", "validation")}
+    tables["train"] = weigh_labels(tables["train"], labels, chosen, train)
+    tables["train"] = add_teacher(tables["train"], train.teacher, labels, task=task, device=device, work=work)
     rows = {
-        split: encode_rows(read_split(dataset, split), tokenizer, chosen, labels, max_length=model.max_length)
-        for split in ("train", "validation")
+        split: encode_to_file(
+            table, tokenizer, chosen, labels, max_length=model.max_length, file=work / f"{split}.arrow"
+        )
+        for split, table in tables.items()
     }
     network = _load_network(folder, chosen, labels, seed=seed)
     network.config.pad_token_id = tokenizer.pad_token_id
+    reinitialize_layers(network, train.reinitialize_layers)
+    adapters = add_lora(network, train.lora) if train.lora is not None else None
     precision = choose_precision(
-        train.precision, where.name, network, rows["train"], batch_size=train.batch_size, work=work
-    )
+        train.precision, where.name, network, rows["train"], work=work,
+        batch_size=_rows_in_a_batch(train, rows["train"]),
+    )  # fmt: skip
     progress.say(f"precision: {precision.name} ({precision.reason})")
 
     started = time.monotonic()
@@ -85,6 +112,8 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
         progress.say(f"resuming after step {resumed.name.rpartition('-')[2]}")
     trainer.fit(resumed)
     seconds = time.monotonic() - started
+    if adapters is not None:
+        merge_lora(adapters)
     _save(trainer.model, tokenizer, out)
     history = trainer.history()
     (out / "history.json").write_text(json.dumps(history, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -96,14 +125,30 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     }
 
 
+def _rows_in_a_batch(settings: TrainSettings, rows: ArrowRows) -> int:
+    """On average, with a budget of tokens."""
+    if settings.batch_tokens is None:
+        return settings.batch_size
+    return max(1, settings.batch_tokens * len(rows) // max(1, sum(rows.lengths)))
+
+
 def _facts(history: list[dict[str, Any]], task: Task, settings: TrainSettings) -> dict[str, float | str]:
     evaluations = [entry for entry in history if f"eval_{task.metrics[0]}" in entry]
-    if settings.early_stopping is None:
+    stopping = settings.early_stopping
+    if stopping is None:
         kept = evaluations[-1]
     else:
-        kept = max(evaluations, key=lambda entry: float(entry[f"eval_{task.metrics[0]}"]))
+        followed = f"eval_{stopping.metric or task.metrics[0]}"
+        sign = -1 if followed == "eval_loss" else 1
+        kept = max(evaluations, key=lambda entry: sign * float(entry[followed]))
     facts: dict[str, float | str] = {f"validation_{name}": kept[f"eval_{name}"] for name in task.metrics}
-    return facts | {"epochs": round(evaluations[-1]["epoch"]), "best_epoch": round(kept["epoch"])}
+    return facts | {"epochs": _epochs(evaluations[-1]), "best_epoch": _epochs(kept)}
+
+
+def _epochs(entry: Mapping[str, Any]) -> float:
+    """Whole where an evaluation ended an epoch."""
+    passed = round(float(entry["epoch"]), 2)
+    return int(passed) if passed.is_integer() else passed
 
 
 def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

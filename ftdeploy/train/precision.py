@@ -6,7 +6,7 @@ import copy
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ class Precision:
     reason: str
 
 
-def choose_precision(wanted: str, device: str, network: PreTrainedModel, rows: list[dict[str, Any]], *,
+def choose_precision(wanted: str, device: str, network: PreTrainedModel, rows: Sequence[dict[str, Any]], *,
                      batch_size: int, work: Path) -> Precision:  # fmt: skip
     """The precision of the forward and backward passes.
 
@@ -53,7 +53,7 @@ def choose_precision(wanted: str, device: str, network: PreTrainedModel, rows: l
     return chosen
 
 
-def _choose(wanted: str, device: str, network: PreTrainedModel, rows: list[dict[str, Any]],
+def _choose(wanted: str, device: str, network: PreTrainedModel, rows: Sequence[dict[str, Any]],
             batch_size: int) -> Precision:  # fmt: skip
     import torch
 
@@ -68,16 +68,18 @@ def _choose(wanted: str, device: str, network: PreTrainedModel, rows: list[dict[
     return Precision("bf16" if gain >= WORTH else "fp32", f"bf16 autocast measured at {gain:.2f}x the speed of fp32")
 
 
-def _measure_gain(network: PreTrainedModel, rows: list[dict[str, Any]], batch_size: int) -> float:
+def _measure_gain(network: PreTrainedModel, rows: Sequence[dict[str, Any]], batch_size: int) -> float:
     """Seconds of a training step in fp32 over seconds in bf16, alternating, on a batch of middling length."""
     import torch
 
-    from ftdeploy.train.trainer import collate
+    from ftdeploy.train.tokens import collate, row_lengths
 
     trial = copy.deepcopy(network).train()
-    by_length = sorted(rows, key=lambda row: len(row["input_ids"]))
+    lengths = row_lengths(rows)
+    order = sorted(range(len(rows)), key=lengths.__getitem__)
     start = max(0, len(rows) // 2 - batch_size // 2)
-    batch = collate(by_length[start : start + batch_size], pad_id=0)
+    collated = collate([rows[index] for index in order[start : start + batch_size]], pad_id=0)
+    batch = {name: collated[name] for name in ("input_ids", "attention_mask", "labels")}  # no weights, no teacher
 
     def step(dtype: torch.dtype | None) -> None:
         with torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):

@@ -2,77 +2,55 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
-from ftdeploy import progress
-from ftdeploy.batching import pad
-from ftdeploy.errors import TrainingError
+from ftdeploy.batching import by_length
 from ftdeploy.metrics import METRICS, score
+from ftdeploy.train.averaging import AverageWeights, choose_average
+from ftdeploy.train.cache import ActivationCache, choose_boundaries
+from ftdeploy.train.callbacks import Stop, Watch, stalled
+from ftdeploy.train.divergence import check_finite, check_log
 from ftdeploy.train.objective import batch_loss
 from ftdeploy.train.optimizer import build_optimizer
-from ftdeploy.train.resume import mark_complete
-from ftdeploy.train.sampler import LengthGroupedBatches
+from ftdeploy.train.regularize import layer_matrices, mix_out
+from ftdeploy.train.sampler import LengthGroupedBatches, TokenBudgetBatches
+from ftdeploy.train.schedule import Plan, build_schedule, plan_steps
+from ftdeploy.train.tokens import Row, collate, row_lengths
+from ftdeploy.train.unfreeze import Stages, plan_unfreezing, rates
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from torch.utils.data import DataLoader
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftdeploy.recipe import EarlyStopping, TrainSettings
+    from ftdeploy.recipe import TrainSettings
     from ftdeploy.tasks import Task
 
-Row = dict[str, Any]
-
-
-def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
-                max_length: int) -> list[Row]:  # fmt: skip
-    """Rows as the network sees them: ``{"input_ids": list[int], "labels": int}``, cut at ``max_length`` tokens, and
-    ``"weight": float`` where the table has such a column.
-
-    Raises:
-        DataError: a label that is not known.
-    """
-    targets = task.targets(table["label"].to_pylist(), labels).tolist()
-    encoded = tokenizer(
-        table["text"].to_pylist(), truncation=True, max_length=max_length, return_attention_mask=False,
-        return_token_type_ids=False,
-    )["input_ids"]  # fmt: skip
-    rows: list[Row] = [{"input_ids": ids, "labels": target} for ids, target in zip(encoded, targets, strict=True)]
-    if "weight" in table.column_names:
-        for row, weight in zip(rows, table["weight"].to_pylist(), strict=True):
-            row["weight"] = weight
-    return rows
-
-
-def collate(rows: Sequence[Row], *, pad_id: int) -> dict[str, torch.Tensor]:
-    """A batch: ``input_ids`` and ``attention_mask`` int64 (rows, longest), ``labels`` int64 (rows,), and where the rows
-    have one, ``weight`` float32 (rows,)."""
-    ids, mask = pad([row["input_ids"] for row in rows], pad_id)
-    batch = {
-        "input_ids": torch.from_numpy(ids),
-        "attention_mask": torch.from_numpy(mask),
-        "labels": torch.tensor([row["labels"] for row in rows]),
-    }
-    if "weight" in rows[0]:
-        batch["weight"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
-    return batch
+#: Padded tokens in a batch of an evaluation.
+EVALUATION_TOKENS = 4096
 
 
 class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
     """The Trainer with length-grouped batches, layer-wise rates and a loss that must be a number."""
 
     optimizer: torch.optim.Optimizer | None
+    lr_scheduler: Any
 
-    def __init__(self, *, settings: TrainSettings, pad_id: int, rows: Mapping[str, list[Row]], **kwargs: Any) -> None:
+    def __init__(self, *, settings: TrainSettings, pad_id: int, rows: Mapping[str, Sequence[Row]],
+                 batches: LengthGroupedBatches | TokenBudgetBatches, plan: Plan, stages: Stages | None,
+                 average: AverageWeights | None, **kwargs: Any) -> None:  # fmt: skip
         self._settings = settings
+        self._batches = batches
+        self._plan = plan
+        self._stages = stages
+        self._average = average
         self.rows_seen = 0
         super().__init__(
             train_dataset=rows["train"],
@@ -82,13 +60,27 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
         )
         # Said for the Trainer to count the rows of accumulated batches, and to leave the division to compute_loss.
         self.model_accepts_loss_kwargs = True
+        # The one place that is handed the gradients' norm before the optimizer uses them.
+        clip = self.accelerator.clip_grad_norm_
+        self.accelerator.clip_grad_norm_ = lambda *args, **kwargs: self._check(clip(*args, **kwargs), "the norm of the "
+                                                                               "gradients")  # fmt: skip
+        # Taken here: on the device by now, and not yet those of a checkpoint that is resumed from.
+        self._kept = layer_matrices(self.model) if settings.mixout else {}
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of alike length, in an order that a resumed run repeats."""
-        rows = self.train_dataset
-        batches = LengthGroupedBatches(
-            [len(row["input_ids"]) for row in rows], batch_size=self._settings.batch_size, seed=self.args.seed
-        )
+        return self._loader(self.train_dataset, self._batches)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Batches of alike length and large: without gradients there is room.
+
+        Args:
+            eval_dataset: rows; None is the validation rows.
+        """
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        return self._loader(rows, list(by_length(row_lengths(rows), tokens=EVALUATION_TOKENS, rows=256)))
+
+    def _loader(self, rows: Any, batches: Any) -> DataLoader[Any]:
         loader = torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=self.data_collator)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]  # accelerate ships no types
 
@@ -97,6 +89,20 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
         if self.optimizer is None:
             self.optimizer = build_optimizer(self.model, self._settings)
         return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The recipe's schedule, over the steps of the whole training.
+
+        Args:
+            num_training_steps: the Trainer's count; less than the whole when a run resumes that had stopped early.
+            optimizer: None is the Trainer's own.
+        """
+        if self.lr_scheduler is None:
+            chosen = optimizer or self.create_optimizer()
+            higher = self.args.greater_is_better
+            self.lr_scheduler = build_schedule(chosen, self._settings, self._plan, higher_is_better=higher)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> Any:  # fmt: skip
@@ -109,34 +115,105 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
             num_items_in_batch: rows in all the batches that are accumulated; None in an evaluation.
         """
         inputs = dict(inputs)
-        targets, weights = inputs.pop("labels"), inputs.pop("weight", None)
-        outputs = model(**inputs)
-        loss = batch_loss(outputs["logits"], targets, weights, settings=self._settings)
+        targets, weights, teacher = inputs.pop("labels"), inputs.pop("weight", None), inputs.pop("teacher", None)
+        row = inputs.pop("row", None)
+        with self._stages.running(row, inputs["input_ids"]) if self._stages and model.training else nullcontext():
+            outputs = self._answer(model, inputs)
+            again = self._answer(model, inputs)["logits"] if self._settings.r_drop and model.training else None
+        loss = batch_loss(outputs["logits"], targets, weights, settings=self._settings, again=again, teacher=teacher)
         if num_items_in_batch is not None:
             loss = loss * (len(targets) / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
+    def _answer(self, model: Any, inputs: dict[str, Any]) -> Any:
+        if not (self._kept and model.training):
+            return model(**inputs)
+        mixed = mix_out(model, self._kept, share=self._settings.mixout)
+        return torch.func.functional_call(model, mixed, args=(), kwargs=inputs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The metrics on the validation rows; of the average of the weights, where the recipe asks for one."""
+        with self._average.evaluated(self.model) if self._average else nullcontext():
+            found: dict[str, float] = super().evaluate(*args, **kwargs)
+        return found
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool,
+                        ignore_keys: Any = None) -> tuple[None, torch.Tensor, torch.Tensor]:  # fmt: skip
+        """Logits and targets of a batch; the loss is computed from all rows at once (`validation_metrics`).
+
+        Args:
+            model: the network.
+            inputs: a batch.
+            prediction_loss_only: not looked at.
+            ignore_keys: not looked at.
+        """
+        inputs = self._prepare_inputs(inputs)
+        asked = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        with torch.no_grad(), self.compute_loss_context_manager():
+            logits = model(**asked)["logits"]
+        return None, logits.float(), inputs["labels"]
+
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """One step; stops where the loss is no number, instead of training on nonsense for hours."""
+        if self._stages:
+            self._stages.begin(self.state.global_step)
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
         self.rows_seen += len(inputs["labels"])
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.state.max_steps}",
-                cause=f"the learning rate ({self._settings.learning_rate:g}) is too high for this checkpoint, "
-                "or its weights hold values that are not numbers",
-                fix="lower train.learning_rate (by ten), lengthen train.warmup, or set train.precision: fp32",
-            )
-        return loss
+        return self._check(loss, "the loss")
+
+    def _check(self, value: torch.Tensor, what: str) -> torch.Tensor:
+        step, steps = self.state.global_step + 1, self.state.max_steps
+        check_finite(float(value), what, step=step, steps=steps, rate=self._settings.learning_rate)
+        return value
+
+    def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
+        """Also which layer groups are frozen, and their rates where they differ; stops a training that diverges.
+
+        Args:
+            logs: of the last steps, or of an evaluation.
+            start_time: of the training.
+
+        Raises:
+            TrainingError: the training diverges.
+        """
+        if "learning_rate" in logs:
+            plan, step = (self._stages.plan if self._stages else None), self.state.global_step - 1
+            frozen = list(plan.frozen(step)) if plan else []
+            found = rates(self.optimizer, plan, step, shown=logs["learning_rate"])
+            logs |= ({"frozen": frozen} if frozen else {}) | ({"learning_rates": found} if found else {})
+        super().log(logs, start_time)
+        check_log(
+            self.state.log_history, classes=self.model.config.num_labels, max_grad_norm=self._settings.max_grad_norm,
+            rate=self._settings.learning_rate,
+        )  # fmt: skip
+
+    def _fill_cache(self) -> None:
+        """Keep the outputs of frozen layers where that pays."""
+        if self._stages is None:
+            return
+        rows, network = self.train_dataset, self.model
+        boundaries = choose_boundaries(
+            self._stages.plan, steps=self._plan.total, steps_per_epoch=self._plan.epoch, tokens=sum(row_lengths(rows)),
+            width=int(getattr(network.config, "hidden_size", 0)), budget=self._settings.activation_cache_bytes,
+        )  # fmt: skip
+        if boundaries:
+            cache = ActivationCache(network, boundaries, rows, Path(self.args.output_dir))
+            prepared = self.accelerator.prepare_model(network, evaluation_mode=True)
+            cache.fill(
+                prepared, lambda found: self._prepare_inputs(self.data_collator(found)),
+                self.compute_loss_context_manager,
+            )  # fmt: skip
+            self._stages.cache = cache
 
     def fit(self, resumed: Path | None) -> None:
         """Train, from a checkpoint where there is one; the best (or last) weights are in ``model`` afterwards."""
+        self._fill_cache()
         stopping = self._settings.early_stopping
         if resumed is not None and stopping is not None:
             # A run killed between its last checkpoint and its end had stopped already, and must not go on.
             state = type(self.state).load_from_json(str(resumed / "trainer_state.json"))
             if stalled(state.log_history, self.args.metric_for_best_model, stopping):
-                self.args.num_train_epochs = math.ceil(state.epoch)
+                self.args.num_train_epochs = int(state.epoch)  # no epoch is left to be entered
         with warnings.catch_warnings():
             # It falls back on the numbers in the folders' names, which is what is wanted.
             warnings.filterwarnings("ignore", "mtime may not be reliable", UserWarning)
@@ -155,33 +232,98 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
         ]
 
 
-def build_trainer(network: PreTrainedModel, rows: Mapping[str, list[Row]], task: Task, settings: TrainSettings, *,
+def build_trainer(network: PreTrainedModel, rows: Mapping[str, Sequence[Row]], task: Task, settings: TrainSettings, *,
                   tokenizer: PreTrainedTokenizerBase, seed: int, device: str, precision: str,
                   work: Path) -> FineTuner:  # fmt: skip
     """A Trainer for a recipe; its checkpoints go into ``work``."""
+    lengths = row_lengths(rows["train"])
+    batches = (
+        LengthGroupedBatches(lengths, batch_size=settings.batch_size, seed=seed)
+        if settings.batch_tokens is None
+        else TokenBudgetBatches(lengths, tokens=settings.batch_tokens, seed=seed)
+    )
+    plan = plan_steps(len(batches), settings)
+    unfreezing = plan_unfreezing(network, settings, steps_per_epoch=plan.epoch)
+    followed = watched_metric(task, settings)
+    gathered = choose_average(settings)
+    average = AverageWeights(gathered) if gathered is not None else None
     stopping = settings.early_stopping
-    steps = math.ceil(len(rows["train"]) / settings.batch_size) * settings.epochs
-    arguments = TrainingArguments(
+    # In the order in which they are asked; a checkpoint is marked as whole when all else stands in it.
+    callbacks: tuple[TrainerCallback, ...] = (
+        *([average] if average is not None else []),
+        Watch(),
+        *([Stop(followed, stopping)] if stopping is not None else []),
+    )
+    trainer = FineTuner(
+        settings=settings,
+        batches=batches,
+        plan=plan,
+        stages=Stages(network, unfreezing) if unfreezing is not None else None,
+        average=average,
+        pad_id=tokenizer.pad_token_id or 0,
+        rows=rows,
+        model=network,
+        args=_arguments(settings, plan, followed, seed=seed, device=device, precision=precision, work=work),
+        compute_metrics=validation_metrics(task, followed, classes=len(network.config.id2label)),
+        callbacks=list(callbacks),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def watched_metric(task: Task, settings: TrainSettings) -> str:
+    """The key in the log by which the best weights are chosen: early stopping's metric, or the task's first."""
+    stopping = settings.early_stopping
+    return f"eval_{stopping.metric if stopping and stopping.metric else task.metrics[0]}"
+
+
+def validation_metrics(task: Task, followed: str, *, classes: int) -> Callable[[Any], dict[str, float]]:
+    """From all logits and targets of an evaluation: the task's metrics, the one that is followed, and ``loss``, the
+    mean cross-entropy over the rows.
+
+    Args:
+        task: whose metrics they are.
+        followed: as `watched_metric` gives it.
+        classes: labels there are.
+    """
+    names = dict.fromkeys((*task.metrics, followed.removeprefix("eval_")))
+
+    def compute(found: Any) -> dict[str, float]:
+        guesses = task.predictions(found.predictions)
+        logits, targets = torch.from_numpy(found.predictions), torch.from_numpy(found.label_ids)
+        scores = {n: score(METRICS[n], found.label_ids, guesses, classes) for n in names if n != "loss"}
+        return scores | {"loss": float(torch.nn.functional.cross_entropy(logits, targets))}
+
+    return compute
+
+
+def _arguments(settings: TrainSettings, plan: Plan, followed: str, *, seed: int, device: str, precision: str,
+               work: Path) -> TrainingArguments:  # fmt: skip
+    when = "epoch" if settings.evaluate == "epoch" else "steps"
+    every = None if settings.evaluate == "epoch" else settings.evaluate
+    return TrainingArguments(
         output_dir=str(work),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=round(settings.warmup * steps),
-        weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         bf16=precision == "bf16",
         use_cpu=device == "cpu",
         seed=seed,
         data_seed=seed,
-        eval_strategy="epoch",
-        save_strategy="epoch",
+        eval_strategy=when,
+        eval_steps=every,
+        save_strategy=when,
+        save_steps=every or 500,  # not looked at when it is by epoch
         save_total_limit=1,  # and the best one
-        load_best_model_at_end=stopping is not None,
-        metric_for_best_model=f"eval_{task.metrics[0]}",
-        greater_is_better=True,
-        logging_steps=max(1, steps // 100),
+        load_best_model_at_end=settings.early_stopping is not None,
+        metric_for_best_model=followed,
+        greater_is_better=followed != "eval_loss",
+        logging_steps=max(1, plan.total // 100),
         logging_nan_inf_filter=False,
         report_to=[],
         disable_tqdm=True,
@@ -189,78 +331,3 @@ def build_trainer(network: PreTrainedModel, rows: Mapping[str, list[Row]], task:
         dataloader_pin_memory=device == "cuda",
         save_safetensors=True,
     )
-    classes = len(network.config.id2label)
-
-    def metrics(found: Any) -> dict[str, float]:
-        guesses = task.predictions(found.predictions)
-        return {name: score(METRICS[name], found.label_ids, guesses, classes) for name in task.metrics}
-
-    # In the order in which they are asked.
-    callbacks: tuple[TrainerCallback, ...] = (
-        _Watch(),
-        *([_Stop(f"eval_{task.metrics[0]}", stopping)] if stopping is not None else []),
-    )
-    trainer = FineTuner(
-        settings=settings,
-        pad_id=tokenizer.pad_token_id or 0,
-        rows=rows,
-        model=network,
-        args=arguments,
-        compute_metrics=metrics,
-        callbacks=list(callbacks),
-    )
-    from transformers.trainer_callback import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
-def stalled(log: Sequence[Mapping[str, Any]], metric: str, stopping: EarlyStopping) -> bool:
-    """Whether the last ``patience`` evaluations brought nothing; from the log alone, so a resume changes nothing."""
-    best, since = -math.inf, 0
-    for value in (entry[metric] for entry in log if metric in entry):
-        if value > best + stopping.min_delta:
-            best, since = value, 0
-        else:
-            since += 1
-    return since >= stopping.patience
-
-
-class _Stop(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
-    def __init__(self, metric: str, stopping: EarlyStopping) -> None:
-        self._metric, self._stopping = metric, stopping
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if stalled(state.log_history, self._metric, self._stopping):
-            control.should_training_stop = True
-
-
-class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
-    """Shows progress, and marks checkpoints that are whole."""
-
-    def __init__(self) -> None:
-        self._open = ExitStack()
-        self._advance: progress.Advance = lambda _steps: None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._advance = self._open.enter_context(progress.task("train", state.max_steps))
-        self._advance(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._advance(1)
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # The loss since the last entry is not part of a checkpoint; logged here, nothing of it is lost by a resume.
-        control.should_log = True
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **_: Any) -> None:
-        shown = {name.removeprefix("eval_"): value for name, value in metrics.items() if "per_second" not in name}
-        found = {name: value for name, value in shown.items() if name not in ("runtime", "epoch")}
-        progress.say(f"epoch {round(state.epoch)}: {', '.join(f'{n} {v:.4f}' for n, v in found.items())}")
-        progress.evaluated(step=state.global_step, epoch=state.epoch, metrics=found)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._open.close()

@@ -1,0 +1,146 @@
+"""The rows of a split as tokens in an Arrow file: tokenised once, also when training is killed and run again, and
+mapped into memory instead of held there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from ftdeploy.batching import pad
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from ftdeploy.tasks import Task
+
+#: Rows that are tokenised, written and mapped together.
+CHUNK = 1000
+
+Row = dict[str, Any]
+#: What rows may have beside tokens and label: for the objective, not for the network.
+_EXTRAS = ("weight", "teacher")
+
+
+def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
+                max_length: int) -> list[Row]:  # fmt: skip
+    """Rows as the network sees them: ``{"input_ids": list[int], "labels": int}``, cut at ``max_length`` tokens, and
+    ``"weight": float`` and ``"teacher": list[float]`` where the table has such columns.
+
+    Raises:
+        DataError: a label that is not known.
+    """
+    targets = task.targets(table["label"].to_pylist(), labels).tolist()
+    encoded = tokenizer(
+        table["text"].to_pylist(), truncation=True, max_length=max_length, return_attention_mask=False,
+        return_token_type_ids=False,
+    )["input_ids"]  # fmt: skip
+    rows: list[Row] = [{"input_ids": ids, "labels": target} for ids, target in zip(encoded, targets, strict=True)]
+    for name in (name for name in _EXTRAS if name in table.column_names):
+        for row, value in zip(rows, table[name].to_pylist(), strict=True):
+            row[name] = value
+    return rows
+
+
+def collate(rows: Sequence[Row], *, pad_id: int) -> dict[str, torch.Tensor]:
+    """A batch: ``input_ids`` and ``attention_mask`` int64 (rows, longest), ``labels`` int64 (rows,), and where the rows
+    have them, ``weight`` float32 (rows,) and ``teacher`` float32 (rows, labels), and ``row``, their index."""
+    import torch
+
+    ids, mask = pad([row["input_ids"] for row in rows], pad_id)
+    batch = {
+        "input_ids": torch.from_numpy(ids),
+        "attention_mask": torch.from_numpy(mask),
+        "labels": torch.tensor([row["labels"] for row in rows]),
+    }
+    if "row" in rows[0]:
+        batch["row"] = torch.tensor([row["row"] for row in rows])
+    for name in (name for name in _EXTRAS if name in rows[0]):
+        batch[name] = torch.tensor([row[name] for row in rows], dtype=torch.float32)
+    return batch
+
+
+class ArrowRows(Sequence[Row]):
+    """Encoded rows in a memory-mapped Arrow file; a row also has its ``row``, the index in the file.
+
+    Args:
+        file: written by `encode_to_file`.
+    """
+
+    def __init__(self, file: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+        self._chunks = table.to_batches()
+        #: Tokens of each row.
+        self.lengths: list[int] = pc.list_value_length(table["input_ids"]).to_pylist()
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        chunk, at = divmod(index, CHUNK)
+        (row,) = self._chunks[chunk].slice(at, 1).to_pylist()
+        return {**row, "row": index}
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[index] for index in range(len(self)))
+
+
+def encode_to_file(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
+                   max_length: int, file: Path) -> ArrowRows:  # fmt: skip
+    """Rows as `encode_rows` gives them, in a file that is reused when it is there.
+
+    A stage's work folder is the place for it: that is emptied when anything of dataset, checkpoint or recipe changes.
+
+    Args:
+        table: with the columns ``text``, ``label``, and those that the objective wants.
+        tokenizer: of the checkpoint.
+        task: turns labels into targets.
+        labels: in the order of their ids.
+        max_length: tokens of the longest row; longer ones are cut.
+        file: appears when it is whole.
+
+    Raises:
+        DataError: a label that is not known.
+    """
+    import pyarrow as pa
+
+    if not file.exists():
+        unfinished = file.with_suffix(".partial")
+        schema: pa.Schema | None = None
+        with pa.OSFile(str(unfinished), "wb") as sink:
+            writer = None
+            for start in range(0, max(1, table.num_rows), CHUNK):
+                rows = encode_rows(table.slice(start, CHUNK), tokenizer, task, labels, max_length=max_length)
+                schema = schema or _schema(rows, pa)
+                writer = writer or pa.ipc.new_file(sink, schema)
+                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+            assert writer is not None  # noqa: S101  # the loop runs at least once; for the type checker
+            writer.close()
+        unfinished.rename(file)
+    return ArrowRows(file)
+
+
+def row_lengths(rows: Sequence[Row]) -> list[int]:
+    """Tokens of each row."""
+    return rows.lengths if isinstance(rows, ArrowRows) else [len(row["input_ids"]) for row in rows]
+
+
+def _schema(rows: Sequence[Row], pa: Any) -> pa.Schema:
+    types = {"input_ids": pa.list_(pa.int32()), "labels": pa.int64()}
+    extras = {name: value for name, value in (rows[0] if rows else {}).items() if name not in types}
+    for name, value in extras.items():
+        types[name] = pa.list_(pa.float32()) if isinstance(value, list) else pa.float32()
+    return pa.schema(list(types.items()))
