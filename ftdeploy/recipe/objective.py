@@ -29,7 +29,7 @@ class Lora(Section):
 
     rank: int = Field(default=8, ge=1, le=4096)
     """Width of the thin matrices."""
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: int = Field(default=16, ge=1)
     """Their product is multiplied by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout before the thin matrices."""
