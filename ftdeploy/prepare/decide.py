@@ -11,7 +11,7 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.errors import DataError
 from ftdeploy.prepare.leakage import Leaks, LookUp, find_leaks, place_fixed, refusal, report_leaks
-from ftdeploy.prepare.near import find_pairs, most_central
+from ftdeploy.prepare.near import chain_clusters, find_pairs, most_central
 from ftdeploy.prepare.split import (
     DUPLICATE,
     LEAK,
@@ -81,7 +81,7 @@ def decide(index: Index, data: DataSettings, task: str, look_up: LookUp) -> Deci
     if data.limit is not None:
         kept = sample(index, kept, data.limit)
     TASKS[task].check_labels(index.counts(kept))
-    ties = pairs if data.duplicates.near in ("group", "drop") else NO_PAIRS
+    ties = chain_clusters(pairs, kept) if data.duplicates.near in ("group", "drop") else NO_PAIRS
     placed = _divide(index, kept, data.split, ties)
     leaks = None if index.fixed is None else find_leaks(index, placed, pairs)
     where = placed

@@ -218,6 +218,22 @@ class Clusters:
     cluster: NDArray[np.int64]
 
 
+def chain_clusters(pairs: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Pairs that tie the kept rows of each cluster together, also where they are alike only by way of one that is not
+    kept, int64, shape (pairs, 2).
+
+    Args:
+        pairs: the near duplicates, int64, shape (pairs, 2).
+        kept: bool, shape (rows,).
+    """
+    clusters = find_clusters(pairs)
+    there = kept[clusters.row]
+    row, cluster = clusters.row[there], clusters.cluster[there]
+    order = np.argsort(cluster, kind="stable")
+    row, cluster = row[order], cluster[order]
+    return np.asarray(np.stack([row[:-1], row[1:]], axis=1)[cluster[:-1] == cluster[1:]], dtype=np.int64)
+
+
 def find_clusters(pairs: NDArray[np.int64]) -> Clusters:
     """The connected components of near duplicates."""
     from scipy.sparse import coo_array
