@@ -100,13 +100,16 @@ def least_rows(rules: Boilerplate, texts: int) -> int:
 
 
 def settle(found: Found) -> Found:
-    """Without what only repeats another: the shorter of two nested beginnings, an end that is a line found as such."""
+    """Without what only repeats another: the shorter of two nested beginnings or ends, a part of a line. An end that is
+    also a line stays, because it may stand behind a sentence that was not ended.
+    """
 
     def longest(edges: Mapping[str, int], inside: Callable[[str, str], bool]) -> dict[str, int]:
         kept: dict[str, int] = {}
         for name in sorted(edges, key=lambda edge: (-len(edge), edge)):
             longer = any(inside(other, name) and count >= _EXTENDS * edges[name] for other, count in kept.items())
-            if not longer and not any(name in piece or piece in name for piece in found.pieces):
+            nested = any(name != piece and (name in piece or piece in name) for piece in found.pieces)
+            if not longer and not nested:
                 kept[name] = edges[name]
         return kept
 
@@ -124,7 +127,7 @@ def remover(found: Found) -> Callable[[str], str]:
         kept = text
         while (less := _without_edges(_without_pieces(kept, found), found)) != kept:
             kept = less
-        return text if kept == text or len(kept.split(None, _LEFT_WORDS)) < _LEFT_WORDS else kept
+        return text if kept == text or len(kept.split(None, _LEFT_WORDS)) < _LEFT_WORDS else kept.strip()
 
     return apply
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftdeploy import progress
-from ftdeploy.prepare.cleaning.boilerplate import Found, Tracker, least_rows, settle
+from ftdeploy.prepare.cleaning.boilerplate import Found, Tracker, least_rows, remover, settle
+from ftdeploy.prepare.cleaning.characters import white_space
 from ftdeploy.prepare.cleaning.fold import fold, text_key
 from ftdeploy.prepare.cleaning.judges import Bounds, length_bounds, length_of
 from ftdeploy.recipe.clean import Boilerplate, Clean
@@ -46,7 +47,8 @@ class Survey:
             found = self.boilerplate
             parts = {"lines": found.pieces, "starts": found.starts, "ends": found.ends}
             made["boilerplate"] = {"texts": self.texts} | {
-                name: {shown(text): rows for text, rows in part.items()} for name, part in parts.items()
+                name: {shown(text): rows for text, rows in part.items() if name == "lines" or text not in found.pieces}
+                for name, part in parts.items()
             }
         return made
 
@@ -55,41 +57,42 @@ NOTHING = Survey()
 
 
 def survey(rules: Clean, texts: Callable[[], Iterable[str]]) -> Survey:
-    """Look at all rows, once, or twice for boilerplate among very many; not at all where no rule needs it.
+    """Look at all rows: once for each of the two rules that need it, and once more for boilerplate among very many.
 
     Args:
         rules: the recipe's section.
         texts: the texts, cleaned by the rules that look at one text alone, white space as it was; from the beginning at
             each call.
     """
-    if rules.length_outliers is None and rules.boilerplate is None:
-        return NOTHING
-    lengths: Counter[int] = Counter()
-    tracker = None if rules.boilerplate is None else Tracker(rules.boilerplate)
-    measure = None if rules.length_outliers is None else length_of(rules.length_outliers)
-    seen: set[int] = set()
-    for text in _shown("look at all rows", texts()):
-        if measure is not None and text:
-            lengths[measure(text)] += 1
-        if tracker is not None and _first(text, seen):
-            tracker.add(text)
-    bounds = None if rules.length_outliers is None else length_bounds(lengths, rules.length_outliers)
-    if tracker is None or rules.boilerplate is None:
-        return Survey(bounds=bounds)
-    found = _exact(tracker, rules.boilerplate, len(seen), texts)
-    return Survey(bounds=bounds, boilerplate=settle(found), texts=len(seen))
+    found, different = Found(), 0
+    if rules.boilerplate is not None:
+        found, different = _recurring(rules.boilerplate, texts)
+    bounds = None
+    if rules.length_outliers is not None:
+        cut = remover(found) if rules.boilerplate is not None and rules.boilerplate.action == "remove" else str
+        measure, lengths = length_of(rules.length_outliers), Counter[int]()
+        for text in _shown("measure all rows", texts()):
+            length = measure(white_space(cut(text)) if rules.normalize else cut(text))
+            lengths[length] += length > 0
+        bounds = length_bounds(+lengths, rules.length_outliers)
+    return Survey(bounds=bounds, boilerplate=found, texts=different)
 
 
-def _exact(tracker: Tracker, rules: Boilerplate, different: int, texts: Callable[[], Iterable[str]]) -> Found:
-    least = least_rows(rules, different)
-    found = tracker.candidates(least)
-    if tracker.exact or not found:
-        return found
-    again, seen = Tracker(rules, only=found), set[int]()
-    for text in _shown("count what recurs", texts()):
+def _recurring(rules: Boilerplate, texts: Callable[[], Iterable[str]]) -> tuple[Found, int]:
+    """What recurs, and the number of different texts."""
+    tracker, seen = Tracker(rules), set[int]()
+    for text in _shown("look for what recurs", texts()):
         if _first(text, seen):
-            again.add(text)
-    return again.candidates(least)
+            tracker.add(text)
+    least = least_rows(rules, len(seen))
+    found = tracker.candidates(least)
+    if found and not tracker.exact:
+        tracker, again = Tracker(rules, only=found), set[int]()
+        for text in _shown("count what recurs", texts()):
+            if _first(text, again):
+                tracker.add(text)
+        found = tracker.candidates(least)
+    return settle(found), len(seen)
 
 
 def _first(text: str, seen: set[int]) -> bool:
