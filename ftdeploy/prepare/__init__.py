@@ -15,6 +15,7 @@ from ftdeploy import progress
 from ftdeploy.dataset import SPLITS
 from ftdeploy.prepare.clean import libraries
 from ftdeploy.prepare.decide import decide
+from ftdeploy.prepare.privacy import report as privacy
 from ftdeploy.prepare.profile import tallies
 from ftdeploy.prepare.quality import assess
 from ftdeploy.prepare.quality import outside as quality_outside
@@ -27,7 +28,9 @@ from ftdeploy.stage import Facts, stage
 
 
 def _outside(recipe: Recipe) -> Mapping[str, str]:
-    return {**fingerprints(recipe.data.entries), **libraries(recipe.data.clean), **quality_outside(recipe.data.quality)}
+    first = privacy.outside(recipe.data.privacy)  # a missing secret is told before a source is read
+    sources = fingerprints(recipe.data.entries)
+    return {**first, **sources, **libraries(recipe.data.clean), **quality_outside(recipe.data.quality)}
 
 
 @stage(writes="dataset", version=2, libraries=("pyarrow",), outside=_outside)
@@ -41,6 +44,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         out: the folder of the dataset artifact.
 
     Raises:
+        ConfigError: the secret of `data.privacy` is missing.
         SourceError: the rows cannot be had.
         DataError: they are not fit for the task.
     """
@@ -83,6 +87,8 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     profile |= spool.survey.as_dict(data.clean, spool.counts.mask)
     if spool.counts.reported:
         profile["reported"] = tallies(spool.counts.reported)
+    if spool.guard is not None:
+        profile = privacy.add_to(profile, spool.guard, spool.index, where)
     text = json.dumps(profile, indent=1, ensure_ascii=False)
     (out / "profile.json").write_text(text + "\n", encoding="utf-8")
     progress.say(

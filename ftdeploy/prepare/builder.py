@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from ftdeploy.prepare.clean import (
 )
 from ftdeploy.prepare.leakage import FIXED, read_part
 from ftdeploy.prepare.near import Sketches
+from ftdeploy.prepare.privacy.guard import Cells, Guard
 from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import FREE, Index
 from ftdeploy.prepare.times import Clock
@@ -44,13 +45,16 @@ class Builder:
         data: the recipe's section.
         seed: of the hashes.
         survey: what the rules of `data.clean` know of all rows.
+        guard: what becomes of identifiers of people.
     """
 
     data: DataSettings
     seed: int
     survey: Survey = NOTHING
+    guard: Guard | None = None
     tidy: CleanText = field(init=False)
     known: frozenset[str] = field(init=False)
+    called: Mapping[str, str | None] = field(init=False)
     columns: dict[str, None] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
@@ -66,6 +70,7 @@ class Builder:
 
     def __post_init__(self) -> None:
         self.known = frozenset(self.data.labels)
+        self.called = {part: getattr(self.data.columns, part) for part in ("label", "group", "id")}
         self.tidy = make_cleaner(self.data.clean, self.survey)
         split, alike = self.data.split, self.data.duplicates
         self.clock = Clock(column=self.data.columns.time or "", form=split.time_format) if split.by == "time" else None
@@ -99,7 +104,7 @@ class Builder:
         """The cleaned row, noted; or why it is set aside.
 
         Raises:
-            DataError: a text of a length that no text has.
+            DataError: a text of a length that no text has, or an identifier that the recipe does not let pass.
         """
         columns = self.data.columns
         self._check_size(row)
@@ -114,18 +119,20 @@ class Builder:
             self.first_unknown.setdefault(label, row.place)
             return Rejected(reason="label is not in data.labels")
         group = clean_name(row.values.get(columns.group)) if columns.group else None
+        name = (clean_name(row.values.get(columns.id)) if columns.id else None) or row.name or None
+        others = [column for column in self.data.slices if column not in RESERVED_COLUMNS]
+        slices = {column: clean_name(row.values.get(column)) or "" for column in others}
+        if self.guard is not None:
+            safe = self.guard.protect(Cells(text, label, group, name, slices), self.called, row.place)
+            if isinstance(safe, Rejected):
+                return safe
+            text, label, group, name, slices = safe
         self._note(row, fold(text))
         self.labels.append(self.names.setdefault(label, len(self.names)))
         # 0 stands for no group.
         self.groups.append(max(1, text_key(group, self.seed)[0]) if group is not None else 0)
         self.sources.append(row.source)
-        name = clean_name(row.values.get(columns.id)) if columns.id else None
-        name = row.prefix + (name or row.name or f"row-{row.place}")
-        made: dict[str, Any] = {"text": text, "label": label, "group": group, "id": name}
-        for column in self.data.slices:
-            if column not in RESERVED_COLUMNS:
-                made[column] = clean_name(row.values.get(column)) or ""
-        return made
+        return {"text": text, "label": label, "group": group, "id": row.prefix + (name or f"row-{row.place}"), **slices}
 
     def _note(self, row: Row, folded: str) -> None:
         """Remember what decides where the row goes; what cannot be read raises before anything is remembered."""

@@ -12,6 +12,7 @@ import numpy as np
 from ftdeploy.prepare.builder import Builder, nothing_left, wanted
 from ftdeploy.prepare.clean import Counts, Rejected, look_at_all
 from ftdeploy.prepare.decide import Decision, decide
+from ftdeploy.prepare.privacy.guard import Guard, censored, make_guard
 from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import DUPLICATE
 from ftdeploy.prepare.stream import Opened, read_source, unified
@@ -120,6 +121,20 @@ def read_sample(
         SourceError: the loader cannot be found.
         DataError: a column that is not there, or a broken file.
     """
+    guard = make_guard(data.privacy, labels=data.labels)
+    with censored(guard):
+        return _read_sample(data, sources, guard, seed=seed, most=most, visit=visit)
+
+
+def _read_sample(
+    data: DataSettings,
+    sources: tuple[Opened, ...],
+    guard: Guard | None,
+    *,
+    seed: int,
+    most: int,
+    visit: Callable[[str], object],
+) -> Sample:
     written, data = data, unified(data)
     each = -(-most // len(sources)) if most else None
 
@@ -131,8 +146,9 @@ def read_sample(
         first = chain.from_iterable(islice(rows, each) for rows in beginnings())
         return (row.values.get(data.columns.text) for row in first)
 
-    builder = Builder(data=data, seed=seed, survey=look_at_all(data.clean, texts))
-    sample, streams = Sample(data=data, sources=sources, builder=builder, counts=Counts()), beginnings()
+    builder = Builder(data=data, seed=seed, survey=look_at_all(data.clean, texts), guard=guard)
+    counts = Counts(mask=None if guard is None else guard.show)
+    sample, streams = Sample(data=data, sources=sources, builder=builder, counts=counts), beginnings()
     for row in chain.from_iterable(islice(rows, each) for rows in streams):
         sample.read += 1
         builder.see(row, sample.read)

@@ -14,6 +14,7 @@ from ftdeploy import progress
 from ftdeploy.dataset import SPLITS, SplitName
 from ftdeploy.prepare.builder import Builder, nothing_left, wanted
 from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, Survey, look_at_all
+from ftdeploy.prepare.privacy.guard import Guard, censored, make_guard
 from ftdeploy.prepare.profile import SplitProfile
 from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import (
@@ -60,6 +61,7 @@ class Spool:
         index: the numbers per cleaned row, in the order of the file.
         rejected: writer of the rows that are set aside.
         survey: what cleaning learned of all rows beforehand.
+        guard: what became of identifiers of people, with its counts.
     """
 
     folder: Path
@@ -69,6 +71,7 @@ class Spool:
     read: int = 0
     counts: Counts = field(default_factory=Counts)
     survey: Survey = NOTHING
+    guard: Guard | None = None
     index: Index = field(init=False)
 
     @property
@@ -119,10 +122,29 @@ class Writer:
 
 
 def fill(data: DataSettings, *, seed: int, folder: Path) -> Spool:
+    """`fill_guarded` with the guard that the recipe asks for; what goes wrong is told without quoting identifiers.
+
+    Args:
+        data: the recipe's section.
+        seed: of the hashes.
+        folder: where the temporary file goes.
+
+    Raises:
+        ConfigError: the secret of `data.privacy` is missing.
+        SourceError: a source cannot be had, or a loader cannot be found.
+        DataError: see `fill_guarded`.
+    """
+    guard = make_guard(data.privacy, labels=data.labels)
+    with censored(guard):
+        return fill_guarded(data, guard, seed=seed, folder=folder)
+
+
+def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: Path) -> Spool:
     """Read and clean every row of the sources, one source after the other.
 
     Args:
         data: the recipe's section.
+        guard: what becomes of identifiers of people, before anything is written.
         seed: of the hashes.
         folder: where the temporary file goes.
 
@@ -144,7 +166,8 @@ def fill(data: DataSettings, *, seed: int, folder: Path) -> Spool:
             + ([("source", text)] if data.sources else [])
         ),
     )
-    spool = Spool(folder=folder, slices=slices, rejected=rejected, sources=sources)
+    spool = Spool(folder=folder, slices=slices, rejected=rejected, sources=sources, guard=guard)
+    spool.counts.mask = None if guard is None else guard.show
     writer = Writer(path=spool.file, schema=pa.schema(fields))
 
     def rows(opened: Iterable[Opened]) -> Iterator[Row]:
@@ -155,7 +178,7 @@ def fill(data: DataSettings, *, seed: int, folder: Path) -> Spool:
         return (row.values.get(data.columns.text) for row in rows(again))
 
     spool.survey = look_at_all(data.clean, texts)
-    builder = Builder(data=data, seed=seed, survey=spool.survey)
+    builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard)
     with progress.task("read rows") as advance:
         for row in rows(sources):
             spool.read += 1
@@ -256,6 +279,8 @@ def profile_sources(spool: Spool, where: NDArray[np.uint8]) -> list[dict[str, An
 
 def _set_aside(spool: Spool, row: Row, data: DataSettings, why: Rejected) -> None:
     text, label = row.values.get(data.columns.text), row.values.get(data.columns.label)
+    if spool.guard is not None:
+        text, label = (spool.guard.show_beginning(_printable(value, most=None)) for value in (text, label))
     shown = _printable(text)
     spool.counts.reject(why.reason, f"{row.prefix}{row.place}: {shown}")
     spool.rejected.add(_aside(why.reason, shown, _printable(label), place=row.place) | {"source": row.origin})
@@ -265,6 +290,6 @@ def _aside(reason: str, text: str, label: str, *, place: int | None) -> dict[str
     return {"place": place, "reason": reason, "text": text[:_SHOWN_CHARS], "label": label[:_SHOWN_CHARS]}
 
 
-def _printable(value: Any) -> str:
-    text = value[:_SHOWN_CHARS] if isinstance(value, str) else "" if value is None else repr(value)[:_SHOWN_CHARS]
+def _printable(value: Any, *, most: int | None = _SHOWN_CHARS) -> str:
+    text = value[:most] if isinstance(value, str) else "" if value is None else repr(value)[:most]
     return text.encode("utf-8", "replace").decode()

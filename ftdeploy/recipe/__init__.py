@@ -141,10 +141,11 @@ def dump_section(section: object) -> Any:
     """A section (or a scalar of the recipe) as plain JSON data, defaults filled in; for manifests and keys.
 
     Of a path only its name is kept, so that a key does not hold somebody's home; what lies there is identified by
-    its content (``outside`` of a stage).
+    its content (``outside`` of a stage). Likewise a field that is declared with ``exclude`` is left out.
     """
     if isinstance(section, BaseModel):
-        return {name: dump_section(getattr(section, name)) for name in type(section).model_fields}
+        fields = type(section).model_fields
+        return {name: dump_section(getattr(section, name)) for name in fields if not fields[name].exclude}
     if isinstance(section, Mapping):
         return {str(key): dump_section(value) for key, value in section.items()}
     if isinstance(section, (tuple, list)):

@@ -14,6 +14,7 @@ from ftdeploy.document import Section
 from ftdeploy.origin import Source
 from ftdeploy.recipe.clean import Clean
 from ftdeploy.recipe.duplicates import Duplicates
+from ftdeploy.recipe.privacy import Privacy
 from ftdeploy.recipe.quality import Quality
 from ftdeploy.recipe.split import Split
 
@@ -83,6 +84,8 @@ class DataSettings(Section):
     """Which texts count as the same, and what becomes of them."""
     quality: Quality | None = None
     """The search for wrong labels; off without it."""
+    privacy: Privacy | None = None
+    """Identifiers of people: what becomes of those that are found. Absent, nothing is looked for."""
     slices: tuple[str, ...] = ()
     """Columns to report metrics by, beside text length (which is always there)."""
     limit: int | None = Field(default=None, ge=10)

@@ -1,0 +1,1 @@
+"""Identifiers of people in the rows: found, counted, and kept, replaced or refused as the recipe says."""
