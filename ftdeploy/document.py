@@ -236,11 +236,12 @@ def _keys(model: type[BaseModel]) -> list[str]:
 
 
 def _without_tags(location: Sequence[str | int], lines: Lines) -> tuple[str | int, ...]:
-    """The location without the tag that pydantic puts behind the index of a member of a tagged union."""
+    """The location without the tags that pydantic puts in front of what is inside a member of a tagged union."""
     kept: list[str | int] = []
     for index, part in enumerate(location):
-        tag = kept and isinstance(kept[-1], int) and isinstance(part, str) and (*kept, part) not in lines
-        if not tag or index == len(location) - 1:
+        inside = location[index + 1 : index + 2]
+        tag = kept and inside and isinstance(part, str) and (*kept, part) not in lines
+        if not (tag and (isinstance(kept[-1], int) or (*kept, *inside) in lines)):
             kept.append(part)
     return tuple(kept)
 

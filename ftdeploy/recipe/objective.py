@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Discriminator, Field, FiniteFloat, Tag
 
@@ -61,20 +61,18 @@ def senseless(train: TrainSettings) -> list[str]:
     Args:
         train: parsed.
     """
-    set_: Mapping[str, Any] = dict(train)
-    frozen = [name for name in ("freeze_layers", "unfreeze") if set_.get(name)]
     found = [
         f"lora and {name} exclude each other: with lora the layers' own weights do not move at all"
-        for name in (*frozen, *(name for name in ("reinitialize_layers", "mixout") if set_[name]))
-        if train.lora is not None
+        for name in ("freeze", "unfreeze", "reinitialize_layers", "mixout")
+        if train.lora is not None and getattr(train, name)
     ]
     if train.ema is not None and train.average_last:
         found.append("ema and average_last exclude each other: both say which weights are kept")
     if train.mixout and train.reinitialize_layers:
         found.append("mixout and reinitialize_layers exclude each other: mixout holds to weights that were thrown away")
-    if train.mixout and set_.get("gradient_checkpointing"):
+    if train.mixout and train.gradient_checkpointing:
         found.append("mixout and gradient_checkpointing exclude each other: the second forward pass would be another")
     if train.teacher is not None and train.teacher.alpha == 1:
-        hard = [name for name in ("focal_gamma", "label_smoothing") if set_[name]]
+        hard = [name for name in ("focal_gamma", "label_smoothing") if getattr(train, name)]
         found += [f"{name} has no effect with teacher.alpha 1, which leaves the labels out" for name in hard]
     return found

@@ -169,8 +169,6 @@ class TrainSettings(Section):
             found.append("warmup is a share below 1, or a whole number of steps")
         if self.evaluate != "epoch" and self.evaluate < 1:
             found.append("evaluate is `epoch`, or a number of steps of at least 1")
-        if self.lora is not None and self.freeze is not None:
-            found.append("lora and freeze exclude each other: with lora the layers' own weights do not move at all")
         if found:
             raise ValueError("; ".join(found))
         return self
