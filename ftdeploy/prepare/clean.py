@@ -12,7 +12,7 @@ from ftdeploy.errors import ConfigError
 from ftdeploy.prepare.cleaning import boilerplate, characters, markup, mentions
 from ftdeploy.prepare.cleaning.counts import LONE_SURROGATE, Counts, Rejected, Tally
 from ftdeploy.prepare.cleaning.fold import fold, text_key
-from ftdeploy.prepare.cleaning.judges import judges
+from ftdeploy.prepare.cleaning.judges import Judge, judges
 from ftdeploy.prepare.cleaning.survey import NOTHING, Survey, survey
 from ftdeploy.recipe import Clean
 
@@ -112,25 +112,32 @@ def make_cleaner(rules: Clean, found: Survey = NOTHING) -> CleanText:
         ModuleNotFoundError: a library of the extra `data` is not installed.
     """
     tidy, judge_all = _tidier(rules, found), judges(rules, found.bounds)
+    low, high = rules.min_chars, rules.max_chars
+    # Most rows of most recipes: then the first judge, who counts characters, is the only one.
+    simple = rules.normalize and len(judge_all) == 1
 
     def clean(value: Any, counts: Counts) -> str | Rejected:
-        raw = as_text(value)
+        raw = value if isinstance(value, str) else as_text(value)
         if not isinstance(raw, str):
             return Rejected(reason="text is missing" if raw is None else f"text {raw.reason}")
         text = tidy(raw, counts)
-        if isinstance(text, Rejected):
+        if isinstance(text, Rejected) or (simple and low <= len(text) <= high):
             return text
-        if not text or text.isspace():
-            return Rejected(reason="text is empty")
-        for judge in judge_all:
-            verdict = judge(text)
-            if verdict is not None:
-                if verdict.drop:
-                    return Rejected(reason=verdict.reason)
-                counts.report(verdict.rule, f"{verdict.detail}: {text}")
-        return text
+        return _judged(text, judge_all, counts)
 
     return clean
+
+
+def _judged(text: str, judge_all: tuple[Judge, ...], counts: Counts) -> str | Rejected:
+    if not text or text.isspace():
+        return Rejected(reason="text is empty")
+    for judge in judge_all:
+        verdict = judge(text)
+        if verdict is not None:
+            if verdict.drop:
+                return Rejected(reason=verdict.reason)
+            counts.report(verdict.rule, f"{verdict.detail}: {text}")
+    return text
 
 
 def libraries(rules: Clean) -> dict[str, str]:

@@ -9,7 +9,7 @@ on the order of the rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ftdeploy.prepare.cleaning.fold import fold
@@ -123,9 +123,12 @@ def settle(found: Found) -> Found:
 def remover(found: Found) -> Callable[[str], str]:
     """The rule that cuts out what was found; a text that would have fewer than two words left stays as it is."""
 
+    # Of the lengths that occur, longest first.
+    sizes = sorted({name.count(" ") + 1 for name in (*found.starts, *found.ends)}, reverse=True)
+
     def apply(text: str) -> str:
         kept = text
-        while (less := _without_edges(_without_pieces(kept, found), found)) != kept:
+        while (less := _without_edges(_without_pieces(kept, found), found, sizes)) != kept:
             kept = less
         return text if kept == text or len(kept.split(None, _LEFT_WORDS)) < _LEFT_WORDS else kept.strip()
 
@@ -164,11 +167,11 @@ def _without_pieces(text: str, found: Found) -> str:
     return "".join(kept)
 
 
-def _without_edges(text: str, found: Found) -> str:
-    head, tail = text.split(None, _EDGE_WORDS), text.rsplit(None, _EDGE_WORDS)
-    for size in range(min(_EDGE_WORDS, len(head) - 1), 0, -1):
-        if found.starts and fold(" ".join(head[:size])) in found.starts:
-            return text.split(None, size)[size]
-        if found.ends and fold(" ".join(tail[-size:])) in found.ends:
-            return text.rsplit(None, size)[0]
+def _without_edges(text: str, found: Found, sizes: Sequence[int]) -> str:
+    for size in sizes:
+        head, tail = text.split(None, size), text.rsplit(None, size)
+        if len(head) > size and fold(" ".join(head[:size])) in found.starts:
+            return head[size]
+        if len(tail) > size and fold(" ".join(tail[1:])) in found.ends:
+            return tail[0]
     return text

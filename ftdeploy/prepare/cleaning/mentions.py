@@ -33,7 +33,8 @@ def urls(replacement: str) -> Rule:
         return found[0] if end <= address.find(".") + 1 else replacement + address[end:]
 
     def apply(text: str) -> str:
-        return _URL.sub(swap, text) if "/" in text or "." in text else text
+        likely = ("/" in text and ("." in text or "://" in text)) or "www" in text.lower()
+        return _URL.sub(swap, text) if likely else text
 
     return apply
 
