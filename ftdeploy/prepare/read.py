@@ -160,7 +160,7 @@ def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, 
     import pyarrow.parquet as pq
 
     with _arrow_errors(path):
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)  # else it keeps all that was read
         present = [name for name in wanted if name in file.schema_arrow.names]
         # Without one of the wanted columns the caller wants to list those there are.
         columns = present if wanted and len(present) == len(set(wanted)) else None

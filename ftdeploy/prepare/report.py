@@ -33,7 +33,7 @@ def look_up_in(file: Path) -> LookUp:
         import pyarrow.parquet as pq
 
         wanted, found, start = np.unique(np.array(rows, dtype=np.int64)), {}, 0
-        with pq.ParquetFile(file) as table:
+        with pq.ParquetFile(file, pre_buffer=False) as table:
             for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=["id", "text"]):
                 here = wanted[(wanted >= start) & (wanted < start + batch.num_rows)]
                 for row in here.tolist():

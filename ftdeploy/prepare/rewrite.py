@@ -35,7 +35,7 @@ def rewrite_train(path: Path, *, keep: NDArray[np.bool_] | None = None, factors:
     import pyarrow.parquet as pq
 
     profile, groups = SplitProfile(slices=slices), set()
-    with pq.ParquetFile(path) as file, whole(path) as partial:
+    with pq.ParquetFile(path, pre_buffer=False) as file, whole(path) as partial:
         stay = np.ones(file.metadata.num_rows, dtype=bool) if keep is None else keep
         schema, weights = file.schema_arrow, _weights(file, stay, factors)
         if weights is not None and "weight" not in schema.names:

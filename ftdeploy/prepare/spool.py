@@ -213,7 +213,7 @@ def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitP
     import pyarrow.parquet as pq
 
     profiles = {name: SplitProfile(slices=spool.slices) for name in SPLITS}
-    file = pq.ParquetFile(spool.file)
+    file = pq.ParquetFile(spool.file, pre_buffer=False)  # else it keeps all that was read
     weights = train_weights(spool, where)
     schemas = dict.fromkeys(SPLITS, file.schema_arrow)
     if weights is not None:

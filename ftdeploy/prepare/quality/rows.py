@@ -86,5 +86,5 @@ def read_rows(folder: Path, labels: Sequence[str]) -> dict[SplitName, Rows]:
 def _batches(path: Path, columns: list[str]) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
