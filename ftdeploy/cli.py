@@ -117,7 +117,7 @@ def run(
     A report with a gate that did not pass ends the run with 10 or 11, also with --until validate.
     """
     from ftdeploy.console import ConsoleReporter, print_json
-    from ftdeploy.pipeline import FLOW, run_recipe
+    from ftdeploy.pipeline import FLOW, PAGE, run_recipe
     from ftdeploy.progress import reporting
     from ftdeploy.recipe import load_recipe
 
@@ -132,7 +132,7 @@ def run(
     if json:
         print_json(document if refused is None else refused.as_dict() | {"artifacts": document})
     else:
-        _show_end(artifacts[FLOW[-1].writes if until is None else _written_by(until)])
+        _show_end(artifacts[FLOW[-1].writes if until is None else _written_by(until)], folder / PAGE)
     if refused is not None:
         if json:
             raise typer.Exit(refused.exit_code)
@@ -189,6 +189,7 @@ def tune(
     from ftdeploy.recipe import load_recipe
     from ftdeploy.tune import FOLDER, PAGE
     from ftdeploy.tune import tune as search
+    from ftdeploy.tune.space import settings_of
 
     overrides = [*(set_ or ()), *([] if trials is None else [f"tune.trials={trials}"])]
     folder = out or Path("runs") / load_recipe(recipe, overrides=overrides).name
@@ -200,7 +201,7 @@ def tune(
     for one in found["trials"]:
         mark = "[green]best[/]" if one["trial"] == found["best"]["trial"] else "    "
         value = "" if one["value"] is None else f"{one['value']:.4f}"
-        settings = ", ".join(f"{key}={given}" for key, given in one["settings"].items())
+        settings = ", ".join(settings_of(one["settings"]))
         show_line(f"{mark} {one['trial']:>4}  {{:<12}} {{:>8}}  {{}}", one["state"], value, settings)
     if found["importance"]:
         show_line("\nimportance of each key for {}", found["metric"])
@@ -346,11 +347,12 @@ def _refusal(artifacts: Mapping[Any, Any]) -> FtdeployError | None:
     return None
 
 
-def _show_end(artifact: Any) -> None:
+def _show_end(artifact: Any, page: Path) -> None:
     from ftdeploy.console import show_facts, show_line
 
     show_line("\n[bold]{}[/] {}", artifact.kind, artifact.path)
     show_facts({"digest": artifact.digest, **artifact.facts})
+    show_line("\nthe run on one page:\n  {}", page)
     if artifact.kind == "bundle":
         show_line("\nserve it:\n  {} serve {}", _called(), shlex.quote(str(artifact.path)))
 

@@ -22,6 +22,8 @@ from ftdeploy.train import train
 from ftdeploy.validate import validate
 
 FLOW: tuple[Stage, ...] = (prepare, train, export, compress, validate, package)
+#: The page of a run, in its folder.
+PAGE = "index.html"
 
 #: Told before a stage (outcome None) and after it (with what came of it and the seconds it took).
 Watch = Callable[[Stage, Outcome | None, float], None]
@@ -46,6 +48,7 @@ def run_recipe(recipe: Recipe, out: Path, *, until: str | None = None,
     """
     flow = FLOW[: 1 + [stage.name for stage in FLOW].index(until)] if until else FLOW
     artifacts: dict[Kind, Artifact] = {}
+    news = False
     with locked(out):
         for stage in flow:
             watch(stage, None, 0.0)
@@ -54,10 +57,29 @@ def run_recipe(recipe: Recipe, out: Path, *, until: str | None = None,
                 outcome = run_stage(stage, recipe, artifacts, out / stage.writes)
             except (GateFailed, GateInconclusive):
                 _retire(out / stage.writes)
+                _show(recipe, artifacts, out, news=news)
                 raise
             artifacts[stage.writes] = outcome.artifact
+            news = news or not outcome.skipped
             watch(stage, outcome, time.monotonic() - started)
+        _show(recipe, artifacts, out, news=news)
     return artifacts
+
+
+def _show(recipe: Recipe, artifacts: dict[Kind, Artifact], out: Path, *, news: bool) -> None:
+    """The page of the run, written anew when there is something new."""
+    from ftdeploy.overview import write_overview  # jinja2; a run with nothing changed ends without it
+
+    if not news and (out / PAGE).is_file():
+        return
+    try:
+        write_overview(recipe.name, artifacts, out / PAGE)
+    except OSError as error:
+        raise StorageError(
+            f"{out / PAGE} cannot be written: {error.strerror}",
+            cause="a full or read-only disk, or a folder of that name in the way",
+            fix=f"free space (`df -h {out}`) and run again; finished stages are kept",
+        ) from error
 
 
 def locked(out: Path) -> AcquireReturnProxy[Any]:

@@ -1,0 +1,87 @@
+"""The page of a run: what it shows, from the artifacts alone."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tiny_run import TinyRun, artifact, ftdeploy
+
+from ftdeploy.artifact import Artifact, Kind
+from ftdeploy.overview import training_charts, write_overview
+from ftdeploy.pipeline import PAGE, read_run
+
+
+def _text(page: str) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", " ", page))
+
+
+def test_a_finished_run_is_on_one_page(tiny: TinyRun) -> None:
+    """The run left it: verdict, data, curves, candidates, each artifact; it needs nothing from elsewhere."""
+    page = (tiny.run / PAGE).read_text(encoding="utf-8")
+    text = _text(page)
+    for heading in ("Verdict", "Data", "Training", "Export", "Compression", "Artifacts"):
+        assert f">{heading}<" in page
+    for kind, one in read_run(tiny.run).items():
+        assert one.digest[:12] in text, kind
+    assert text.count("optimum-dynamic") >= 2
+    assert page.count("<svg") >= 4
+    assert not re.search(r'(?:src|href)="', page)
+
+
+@pytest.mark.parametrize("last", ["dataset", "checkpoint", "onnx", "compressed", "report"])
+def test_a_run_that_ended_early_has_a_page_of_what_there_is(tiny: TinyRun, tmp_path: Path, last: Kind) -> None:
+    """Parts of stages that have not run are left out."""
+    kept: dict[Kind, Artifact] = {}
+    for kind, one in read_run(tiny.run).items():
+        kept[kind] = one
+        if kind == last:
+            break
+    write_overview("tiny", kept, tmp_path / PAGE)
+    page = (tmp_path / PAGE).read_text(encoding="utf-8")
+    assert (">Verdict<" in page) == (last == "report")
+    assert (">Training<" in page) == (last != "dataset")
+    assert [path.name for path in tmp_path.iterdir()] == [PAGE]
+
+
+def test_a_failed_gate_leaves_the_page_too(tiny: TinyRun, tmp_path: Path) -> None:
+    """It says that there is no bundle, and which gate failed."""
+    run = tiny.copy(tmp_path, until="compress")
+    suite = '{"gates": [{"kind": "floor", "metric": "accuracy", "minimum": 0.999}]}'
+    found = ftdeploy("run", tiny.recipe, "--out", run, "--set", f"validate.suite={suite}")
+    assert found.returncode in (10, 11), found.stderr
+    text = _text((run / PAGE).read_text(encoding="utf-8"))
+    assert "there is a report, and no bundle" in text
+    assert "accuracy at least 0.999" in text
+
+
+def test_what_the_data_holds_is_text_and_never_markup(tiny: TinyRun, tmp_path: Path) -> None:
+    """Examples of rows are escaped."""
+    run = tiny.copy(tmp_path, until="prepare")
+    dataset = artifact(run, "dataset")
+    profile = json.loads((run / "dataset" / "profile.json").read_text(encoding="utf-8"))
+    profile["changed"]["some_rule"] = {"rows": 1, "examples": ["<script>alert(1)</script>"]}
+    profile["quality"] = {"suspects": 3, "worst": [{"id": "<b>", "share": 0.25}], "methods": ["a", "b"]}
+    (run / "dataset" / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
+    write_overview("tiny", {"dataset": dataset}, tmp_path / PAGE)
+    page = (tmp_path / PAGE).read_text(encoding="utf-8")
+    assert "<script>" not in page
+    text = _text(page)
+    assert "<script>alert(1)</script>" in text
+    assert re.search(r"worst 1, share\s+0\.25", text)
+
+
+def test_curves_show_what_was_frozen_and_each_group_s_rate() -> None:
+    """With gradual unfreezing there is a curve of the frozen groups and one learning rate for each group."""
+    plain = [{"step": step, "loss": 1 / step, "learning_rate": 1e-4, "grad_norm": 1.0} for step in (1, 2, 3)]
+    plain.append({"step": 3, "eval_loss": 0.5, "eval_accuracy": 0.75})
+    assert len(list(training_charts(plain))) == 4
+    rates = {"head": 1e-4, "layer 5": 5e-5}
+    frozen = [{**entry, "frozen": ["layer 5"], "learning_rates": rates} for entry in plain[:1]] + plain[1:]
+    charts = list(training_charts(frozen))
+    assert len(charts) == 5
+    assert "step 1: frozen layer 5" in charts[-1]
+    assert any("layer 5" in chart and "Learning rates" in chart for chart in charts)
