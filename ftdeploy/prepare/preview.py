@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from ftdeploy.errors import DataError
 from ftdeploy.prepare.clean import CleanText, Counts, Tally, make_cleaner, make_rules
 from ftdeploy.prepare.cleaning.counts import difference, visible
 from ftdeploy.prepare.decide import Decision
 from ftdeploy.prepare.peek import BEGINNING, Sample, read_sample
+from ftdeploy.prepare.privacy import report as privacy
 from ftdeploy.prepare.profile import quantiles
 from ftdeploy.prepare.report import report
 from ftdeploy.prepare.split import CONFLICT, DUPLICATE, NEAR_DUPLICATE, SAMPLED_OUT
@@ -73,6 +76,10 @@ def preview(recipe: Recipe, *, rows: int = BEGINNING) -> dict[str, Any]:
     except DataError as error:
         seen.refusal = error
     made = {name: dict(section(seen)) for name, section in SECTIONS.items()}
+    guard = sample.builder.guard
+    if guard is not None:
+        # Once more over everything: a label or an error may quote an identifier as well.
+        made = {name: found if name == "rows" else guard.scrub(found) for name, found in made.items()}
     return {name: found for name, found in made.items() if found}
 
 
@@ -80,19 +87,24 @@ def as_lines(found: Mapping[str, Any]) -> Iterator[tuple[Style, str]]:
     """A preview as lines for people, each with what it is."""
     for name, section in found.items():
         yield "title", name.replace("_", " ")
-        width = max(len(_words(key)) for key in section)
-        for key, value in section.items():
-            yield from _entry(_words(key).ljust(width), value)
+        yield from _entries(section, "")
 
 
-def _entry(name: str, value: Any) -> Iterator[tuple[Style, str]]:
-    if not isinstance(value, Mapping):
-        yield "line", f"{name}  {_short(value)}"
-        return
-    if "rows" not in value:
-        listed = [f"{_words(key)} {_short(one)}" for key, one in value.items()]
-        yield "line", f"{name}  {', '.join(listed[:_LISTED])}{' ...' if len(listed) > _LISTED else ''}"
-        return
+def _entries(section: Mapping[Any, Any], indent: str) -> Iterator[tuple[Style, str]]:
+    width = max((len(visible(str(key))) for key in section), default=0)
+    for key, value in section.items():
+        name = indent + visible(str(key)).ljust(width)
+        if isinstance(value, Mapping) and "share" in value:
+            yield from _rule(name, value)
+        elif _is_flat(value):
+            yield "line", f"{name}  {_short(value)}"
+        else:
+            yield "line", name.rstrip()
+            inner = value if isinstance(value, Mapping) else dict(enumerate(value, start=1))
+            yield from _entries(inner, indent + "  ")
+
+
+def _rule(name: str, value: Mapping[str, Any]) -> Iterator[tuple[Style, str]]:
     share = f"  {value['share']:.2%}" if value["rows"] else ""
     yield "line", f"{name}  {value['rows']:>7,}{share}"
     for example in value.get("examples", ()):
@@ -103,8 +115,9 @@ def _entry(name: str, value: Any) -> Iterator[tuple[Style, str]]:
             yield "line", f"      {example['text']}"
 
 
-def _words(name: object) -> str:
-    return str(name).replace("_", " ")
+def _is_flat(value: Any) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return not any(isinstance(one, (Mapping, list, tuple)) for one in inner)
 
 
 def _short(value: Any) -> str:
@@ -114,6 +127,10 @@ def _short(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, (Mapping, list, tuple)):
+        pairs = value.items() if isinstance(value, Mapping) else (("", one) for one in value)
+        listed = [visible(f"{key} ") + _short(one) for key, one in pairs]
+        return ", ".join(one.strip() for one in listed[:_LISTED]) + (" ..." if len(listed) > _LISTED else "") or "none"
     return visible(str(value))
 
 
@@ -231,6 +248,15 @@ def _decided(seen: Seen) -> Mapping[str, Any]:
     )
 
 
+def _privacy(seen: Seen) -> Mapping[str, Any]:
+    builder, rows = seen.sample.builder, len(seen.sample.rows)
+    if builder.guard is None or not rows:
+        return {}
+    where = np.zeros(rows, dtype=np.uint8) if seen.decision is None else seen.decision.where
+    found = privacy.report(builder.guard, builder.index(), where)
+    return {"types": {}} | {name: part for name, part in found.items() if part}
+
+
 Section = Callable[[Seen], Mapping[str, Any]]
 #: In the order in which they are shown.
 SECTIONS: Mapping[str, Section] = {
@@ -243,5 +269,6 @@ SECTIONS: Mapping[str, Section] = {
     "reported": _reported,
     "found_in_all_rows": _found,
     "duplicates_and_splits": _decided,
+    "privacy": _privacy,
     "rules_that_are_off_would_change_or_report": _unused,
 }
