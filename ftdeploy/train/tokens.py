@@ -117,6 +117,8 @@ def encode_to_file(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Ta
     """
     import pyarrow as pa
 
+    # A call leaves its truncation in the tokenizer, which is saved with the model: so it is made on reuse as well.
+    tokenizer("", truncation=True, max_length=max_length)
     if not file.exists():
         unfinished = file.with_suffix(".partial")
         schema: pa.Schema | None = None

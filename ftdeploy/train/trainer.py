@@ -198,10 +198,9 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
         )  # fmt: skip
         if boundaries:
             cache = ActivationCache(network, boundaries, rows, Path(self.args.output_dir))
-            prepared = self.accelerator.prepare_model(network, evaluation_mode=True)
             cache.fill(
-                prepared, lambda found: self._prepare_inputs(self.data_collator(found)),
-                self.compute_loss_context_manager,
+                network, lambda found: self._prepare_inputs(self.data_collator(found)),
+                lambda: torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16),
             )  # fmt: skip
             self._stages.cache = cache
 
