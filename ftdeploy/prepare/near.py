@@ -6,9 +6,9 @@ and Koenig 2010). Pairs worth comparing are those whose sketches agree in a whol
 Mining of Massive Datasets, ch. 3); each is then held against the threshold, so a chance meeting in a band merges
 nothing.
 
-The library for this is datasketch. It takes texts one at a time and keeps its bands in dictionaries: several kilobytes
-a row, where this keeps 128 bytes, and several times slower (``tests/benchmarks/near_duplicates.py`` prints both). It is
-the reference in the tests.
+The library for this is datasketch, which takes texts one at a time and keeps its bands in dictionaries: at 100,000 rows
+of 40 words 280 us and 5.3 kB a row, where this takes 16 us and 0.15 kB (``tests/benchmarks/near_duplicates.py`` prints
+both; 18 us and 0.17 kB at 1,000,000). So it is the reference in the tests, and not what runs.
 """
 
 from __future__ import annotations
