@@ -307,17 +307,23 @@ def doctor(json: JsonOption = False) -> None:
 @app.command()
 def schema(
     what: Annotated[str, typer.Argument(help="recipe, suite or report.")] = "recipe",
+    markdown: Annotated[bool, typer.Option("--markdown", help="A reference for people instead.")] = False,
 ) -> None:
     """Print the JSON Schema of a recipe, with the meaning of every key; editors complete and check from it."""
     from ftdeploy.console import print_json
     from ftdeploy.recipe import recipe_schema
+    from ftdeploy.reference import as_markdown
     from ftdeploy.suite import suite_schema
     from ftdeploy.verdict import report_schema
 
     schemas = {"recipe": recipe_schema, "suite": suite_schema, "report": report_schema}
     if what not in schemas:
         raise typer.BadParameter(f"{what!r} is not one of {', '.join(schemas)}", param_hint="WHAT")
-    print_json(schemas[what]())
+    found = schemas[what]()
+    if markdown:
+        typer.echo(as_markdown(found), nl=False)
+    else:
+        print_json(found)
 
 
 def _show_stage(stage: Stage, outcome: Outcome | None, seconds: float) -> None:
