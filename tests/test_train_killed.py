@@ -109,8 +109,8 @@ def test_killed_and_run_again_it_ends_in_the_same_weights(home: Path, name: str)
 
 
 def test_a_run_that_had_stopped_early_does_not_go_on(home: Path) -> None:
-    """Killed between its last checkpoint and its end, in the middle of an epoch: the rerun takes the best weights, makes
-    no step more, and has the same history."""
+    """Killed between its last checkpoint and its end, in the middle of an epoch: the rerun takes the best weights,
+    makes no step more, and has the same history."""
     folder = home / "stopped"
     write_recipe(folder, {"evaluate": 2, "epochs": 6, "learning_rate": 1e-6, "early_stopping": {"patience": 1}})
     expected = run_training(folder)
