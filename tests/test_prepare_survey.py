@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from test_prepare import dataset, rows, write_jsonl
 
 from ftdeploy.dataset import read_profile
 from ftdeploy.prepare.clean import Counts, Rejected, Survey, look_at_all, make_cleaner
-from ftdeploy.prepare.cleaning.boilerplate import Found, Recurring, Tracker, least_rows, remover, settle
+from ftdeploy.prepare.cleaning.boilerplate import Found, Recurring, find_boilerplate, remover
 from ftdeploy.prepare.cleaning.judges import Bounds, length_bounds
 from ftdeploy.recipe import Clean
 from ftdeploy.recipe.clean import Boilerplate, LengthOutliers
@@ -31,13 +32,17 @@ def bodies(count: int, *, seed: int = 1) -> list[str]:
 
 
 def looked(texts: list[Any], **rules: Any) -> Survey:
-    return look_at_all(Clean.model_validate(rules), lambda: texts)
+    return look_at_all(Clean.model_validate(rules), lambda: unlabelled(texts))
+
+
+def unlabelled(texts: list[str]) -> list[tuple[str, str]]:
+    return [(text, "") for text in texts]
 
 
 def test_nothing_is_read_when_no_rule_needs_it() -> None:
     """The default recipe passes over the rows once."""
 
-    def texts() -> list[str]:
+    def texts() -> list[tuple[str, str]]:
         raise AssertionError("rows were read")
 
     assert look_at_all(Clean(language=None, strip_html=True), texts) == Survey()
@@ -55,7 +60,7 @@ def test_lines_sentences_beginnings_and_ends_that_recur_are_found_and_cut() -> N
         for number, text in enumerate(texts)
     ]
     rules = Clean.model_validate({"boilerplate": {"action": "remove", "min_rows": 10}})
-    found = look_at_all(rules, lambda: dirty)
+    found = look_at_all(rules, lambda: unlabelled(dirty))
     assert UNSUBSCRIBE.casefold() in found.boilerplate.pieces
     assert found.boilerplate.starts == {"forwarded message from the help desk team:": 50}
     run, counts = make_cleaner(rules, found), Counts()
@@ -67,7 +72,7 @@ def test_report_counts_and_leaves() -> None:
     """The default action shows what would become of a text, and keeps it."""
     dirty = [f"{text} {UNSUBSCRIBE}" for text in bodies(100)]
     rules = Clean.model_validate({"boilerplate": {}})
-    run, counts = make_cleaner(rules, look_at_all(rules, lambda: dirty)), Counts()
+    run, counts = make_cleaner(rules, look_at_all(rules, lambda: unlabelled(dirty))), Counts()
     assert [run(text, counts) for text in dirty] == dirty
     assert counts.reported["boilerplate"].rows == 100
     assert counts.reported["boilerplate"].examples[0][1] == bodies(1)[0]
@@ -101,17 +106,40 @@ def test_what_recurs_does_not_depend_on_the_order_of_the_rows() -> None:
     results = []
     for seed in range(3):
         random.Random(seed).shuffle(texts)  # noqa: S311 - test data
-        small = Tracker(rules, capacity=60)
-        for text in texts:
-            small.add(text)
-        assert not small.exact
-        exact = Tracker(rules, only=small.candidates(least_rows(rules, len(texts))), capacity=60)
-        for text in texts:
-            exact.add(text)
-        assert exact.exact
-        results.append(settle(exact.candidates(20)))
-    assert results[0] == results[1] == results[2]
-    assert results[0].pieces == {UNSUBSCRIBE.casefold(): 50}
+        results.append(find_boilerplate(rules, lambda: unlabelled(texts), capacity=200))
+    found, different = results[0]
+    assert results == [results[0]] * 3
+    assert different == 300
+    assert found.pieces == {UNSUBSCRIBE.casefold(): 50}
+
+
+def test_what_tells_the_label_is_listed_and_stays() -> None:
+    """A verdict in so many words stands beside its label only; an address at the end stands beside all. `remove` cuts
+    both."""
+    rows = [
+        (f"{text} {'Would buy it again.' if number % 2 else 'It broke at once.'} {UNSUBSCRIBE}", "ab"[number % 2])
+        for number, text in enumerate(bodies(100))
+    ]
+    rules = Clean.model_validate({"boilerplate": {"action": "remove"}})
+    found = look_at_all(rules, lambda: rows)
+    assert found.boilerplate.telling == {"would buy it again.": {"b": 50}, "it broke at once.": {"a": 50}}
+    assert list(found.boilerplate.pieces) == [UNSUBSCRIBE.casefold()]
+    cleaned = make_cleaner(rules, found)(rows[1][0], Counts())
+    assert cleaned == f"{bodies(2)[1]} Would buy it again."
+    assert found.as_dict(rules, None)["boilerplate"]["tells_label"]["it broke at once."] == {"a": 50}
+    both = Clean.model_validate({"boilerplate": {"action": "remove", "tells_label": "remove"}})
+    assert make_cleaner(both, look_at_all(both, lambda: rows))(rows[1][0], Counts()) == bodies(2)[1]
+
+
+def test_what_stands_beside_labels_by_chance_seldom_seems_to_tell_them() -> None:
+    """Of 200 sentences that stand in rows drawn at random, a few are taken for content; the test promises 1 of 100."""
+    kept = 0
+    for seed in range(200):
+        draw = random.Random(seed)  # noqa: S311 - test data
+        rows = [(f"{n} {UNSUBSCRIBE}" if draw.random() < 0.4 else f"{n}", str(draw.randrange(4))) for n in range(60)]
+        found, _ = find_boilerplate(Boilerplate(min_rows=10), partial(list, rows))
+        kept += bool(found.telling)
+    assert kept <= 6
 
 
 @settings(max_examples=100, deadline=None)
@@ -153,7 +181,7 @@ def test_outliers_are_reported_or_dropped() -> None:
     for unit in ("words", "chars"):
         section = {"strip_html": True, "length_outliers": {"unit": unit, "action": "drop", "width": 1.5}}
         rules = Clean.model_validate(section)
-        run = make_cleaner(rules, look_at_all(rules, lambda: texts))
+        run = make_cleaner(rules, look_at_all(rules, lambda: unlabelled(texts)))
         gone = [text for text in texts if isinstance(run(text, Counts()), Rejected)]
         assert gone == texts[-2:]
 

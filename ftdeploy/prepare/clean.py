@@ -150,27 +150,27 @@ def libraries(rules: Clean) -> dict[str, str]:
     return {name: version(name) for name, on in used.items() if on}
 
 
-def look_at_all(rules: Clean, values: Callable[[], Iterable[Any]]) -> Survey:
+def look_at_all(rules: Clean, values: Callable[[], Iterable[tuple[Any, Any]]]) -> Survey:
     """What some rules must know of all rows before the first is cleaned; at once `NOTHING` where no such rule is on.
 
     Args:
         rules: the recipe's section.
-        values: the cells with the texts, from the beginning at each call.
+        values: the cells with text and label, from the beginning at each call.
     """
     if rules.length_outliers is None and rules.boilerplate is None:
         return NOTHING
     # Lines are looked at, so white space stays for now.
     steps = tuple(rule for rule in make_rules(rules) if rule.name != "white_space")
 
-    def texts() -> Iterator[str]:
-        for value in values():
+    def rows() -> Iterator[tuple[str, str]]:
+        for value, label in values():
             raw = as_text(value)
             if isinstance(raw, str) and len(raw) <= max(_ABSURD, rules.max_chars):
                 text = _settle(LONE_SURROGATE.sub("\ufffd", raw), steps, Counts())
                 if isinstance(text, str) and rules.min_chars <= len(text.strip()) <= rules.max_chars:
-                    yield text
+                    yield text, clean_name(label) or ""
 
-    return survey(rules, texts)
+    return survey(rules, rows)
 
 
 def clean_label(value: Any) -> str | Rejected:

@@ -8,7 +8,8 @@ Keys: ``source``, ``licence`` and ``citation`` (in words) and ``encoding``; for 
 ``groups``, ``chars`` with quantiles of the text length in characters, ``slices`` with counts by column and value).
 Where rules of `data.clean` ask for it: ``reported`` (as ``rejected``, but the rows are kept), ``usual_length``
 (``unit`` and ``bounds``, null where the rows do not tell) and ``boilerplate`` (different ``texts`` looked at;
-``lines``, ``starts`` and ``ends`` that recur, each with the number of texts that have it).
+``lines``, ``starts`` and ``ends`` that recur, each with the number of texts that have it, and under ``tells_label``
+those that stand mostly beside certain labels, with the texts of each label).
 
 Each only where there is something to say:
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS, SplitName
+from ftdeploy.prepare.bias import term_columns
 from ftdeploy.prepare.builder import Builder, nothing_left, wanted
 from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, Survey, look_at_all
 from ftdeploy.prepare.privacy.guard import Guard, censored, make_guard
@@ -157,7 +158,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
     sources, written = open_sources(data), data
     data = unified(data)
     text = pa.string()
-    slices = tuple(name for name in data.slices if name not in RESERVED_COLUMNS)
+    slices = (*(name for name in data.slices if name not in RESERVED_COLUMNS), *term_columns(data.bias))
     fields = [(name, text) for name in (*RESERVED_COLUMNS, *slices)]
     rejected = Writer(
         path=folder / "rejected.parquet",
@@ -175,7 +176,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
 
     def texts() -> Iterator[Any]:
         again = [replace(source, read=0, columns={}) for source in sources]  # they count what was read
-        return (row.values.get(data.columns.text) for row in rows(again))
+        return ((row.values.get(data.columns.text), row.values.get(data.columns.label)) for row in rows(again))
 
     spool.survey = look_at_all(data.clean, texts)
     builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard)

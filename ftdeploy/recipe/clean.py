@@ -66,7 +66,8 @@ class LanguageOutliers(Section):
 
 class Boilerplate(Section):
     """Lines, sentences, beginnings and ends that recur in many different texts (signatures, "Click here to
-    unsubscribe"), found by an additional pass over the rows. A whole text never counts as one, and none is emptied."""
+    unsubscribe"), found by an additional pass over the rows, or two. A whole text never counts as one, and none is
+    emptied."""
 
     min_share: float = Field(default=0.01, gt=0, le=1)
     """It stands in at least this share of the different texts ..."""
@@ -76,6 +77,9 @@ class Boilerplate(Section):
     """Shorter lines and sentences are left alone."""
     min_edge_words: int = Field(default=6, ge=3)
     """Shorter beginnings and ends are left alone: language has its own ("this is one of the")."""
+    tells_label: Literal["keep", "remove"] = "keep"
+    """What stands mostly beside certain labels is either content or a leak, and no rule can tell which: `keep` only
+    lists it, `remove` treats it like the rest."""
     action: Literal["report", "remove"] = "report"
     """`report` lists and counts them, `remove` also cuts them out. Look at the list first."""
 

@@ -49,7 +49,7 @@ def _texts(recipe: Path) -> list[Any]:
 
 def _microseconds(rules: Clean, texts: list[Any]) -> float:
     began = time.perf_counter()
-    clean, counts = make_cleaner(rules, look_at_all(rules, lambda: texts)), Counts()
+    clean, counts = make_cleaner(rules, look_at_all(rules, lambda: [(text, "") for text in texts])), Counts()
     if rules.language is not None:
         began = time.perf_counter()  # loading its model takes 60 ms, once
     for text in texts:

@@ -2,15 +2,19 @@
 
 Counted exactly in bounded memory: a first pass over the texts keeps the frequent ones among at most `_CAPACITY` of each
 kind (Misra and Gries, Finding repeated elements, 1982: each count is too low by at most `lost`, so nothing that is
-frequent enough is missed), and where something was lost a second pass counts those exactly. The result does not depend
-on the order of the rows.
+frequent enough is missed), and where it finds something a second pass counts that exactly, by label. The result does
+not depend on the order of the rows.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from ftdeploy.prepare.cleaning.fold import fold
 from ftdeploy.recipe.clean import Boilerplate
@@ -21,6 +25,8 @@ _PIECE_CHARS = 400  # a longer line or sentence is no boilerplate
 _LEFT_WORDS = 2  # fewer words than these would be no text: then nothing is cut
 #: Line breaks, and white space behind the end of a sentence.
 _BREAK = re.compile(r"\s*\n\s*|(?:(?<=[.!?\u2026])|(?<=[.!?\u2026][\"'\u201d\u2019)\]]))\s+")
+_LARGE, _DRAWS, _SURE = 0.2, 2000, 0.99  # distance of distributions of labels; samples; share of them
+_KINDS = ("pieces", "starts", "ends")
 _EXTENDS = 0.9  # a beginning with this share of a shorter one's rows stands for it
 
 
@@ -32,11 +38,13 @@ class Found:
         pieces: lines and sentences.
         starts: beginnings of texts.
         ends: ends of texts.
+        telling: any of these that stand mostly beside certain labels, with the texts of each; they are listed only.
     """
 
     pieces: Mapping[str, int] = field(default_factory=dict)
     starts: Mapping[str, int] = field(default_factory=dict)
     ends: Mapping[str, int] = field(default_factory=dict)
+    telling: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.pieces or self.starts or self.ends)
@@ -59,47 +67,73 @@ class Recurring:
         self.lost += 1
         self.counts = {kept: count - 1 for kept, count in self.counts.items() if count > 1}
 
+    def candidates(self, least: int) -> dict[str, Counter[str]]:
+        """Everything that may have been seen ``least`` times, to be counted anew."""
+        return {name: Counter() for name, count in self.counts.items() if count + self.lost >= least}
 
-class Tracker:
-    """Counts the parts of one text after another.
+
+def find_boilerplate(
+    rules: Boilerplate, rows: Callable[[], Iterable[tuple[str, str]]], *, capacity: int = _CAPACITY
+) -> tuple[Found, int]:
+    """What recurs, and in how many different texts it was looked for.
 
     Args:
         rules: the recipe's section.
-        only: count these parts alone, exactly; None counts whatever comes.
-        capacity: strings of each kind that are kept.
+        rows: the different texts, each with its label; from the beginning at each call.
+        capacity: parts of each kind that are remembered.
     """
-
-    def __init__(self, rules: Boilerplate, only: Found | None = None, capacity: int = _CAPACITY) -> None:
-        self.rules, self.only = rules, only
-        self.kinds = {kind: Recurring(capacity=capacity) for kind in ("pieces", "starts", "ends")}
-
-    def add(self, text: str) -> None:
-        """Count the parts of a text, each once; a part that is the whole text is none."""
-        for kind, parts in _parts(text, self.rules).items():
-            allowed = None if self.only is None else getattr(self.only, kind)
+    seen = {kind: Recurring(capacity=capacity) for kind in _KINDS}
+    everything = Counter[str]()
+    for text, label in rows():
+        everything[label] += 1
+        for kind, parts in _parts(text, rules).items():
             for part in parts:
-                if allowed is None or part in allowed:
-                    self.kinds[kind].add(part)
-
-    @property
-    def exact(self) -> bool:
-        """No count is too low."""
-        return not any(one.lost for one in self.kinds.values())
-
-    def candidates(self, least: int) -> Found:
-        """Everything that may have been seen ``least`` times."""
-        return Found(**{
-            kind: {name: count for name, count in one.counts.items() if count + one.lost >= least}
-            for kind, one in self.kinds.items()
-        })  # fmt: skip
-
-
-def least_rows(rules: Boilerplate, texts: int) -> int:
-    """In how many of so many different texts a part must stand."""
-    return max(rules.min_rows, -int(-rules.min_share * texts // 1))
+                seen[kind].add(part)
+    texts = everything.total()
+    least = max(rules.min_rows, -int(-rules.min_share * texts // 1))
+    counts = {kind: one.candidates(least) for kind, one in seen.items()}
+    if any(counts.values()):
+        for text, label in rows():
+            for kind, parts in _parts(text, rules).items():
+                for part in parts & counts[kind].keys():
+                    counts[kind][part][label] += 1
+    frequent = {
+        kind: {part: labels for part, labels in parts.items() if labels.total() >= least}
+        for kind, parts in counts.items()
+    }
+    return _sorted_out(frequent, everything, keep_telling=rules.tells_label == "keep"), texts
 
 
-def settle(found: Found) -> Found:
+def _sorted_out(
+    frequent: Mapping[str, Mapping[str, Counter[str]]], everything: Counter[str], *, keep_telling: bool
+) -> Found:
+    free: dict[str, dict[str, int]] = {kind: {} for kind in _KINDS}
+    telling: dict[str, dict[str, int]] = {kind: {} for kind in _KINDS}
+    for kind, parts in frequent.items():
+        for part, labels in parts.items():
+            told = keep_telling and _tells(labels, everything)
+            (telling if told else free)[kind][part] = labels.total()
+    lines = frequent["pieces"].keys()
+    listed = settle(telling, lines)
+    shown = {part: dict(sorted(frequent[kind][part].items())) for kind in _KINDS for part in getattr(listed, kind)}
+    return replace(settle(free, lines), telling=shown)
+
+
+def _tells(labels: Counter[str], everything: Counter[str]) -> bool:
+    """Whether the labels of some texts are distributed unlike those of all: their total variation distance is large,
+    and larger than in 99 of 100 samples of as many texts (a Monte Carlo test, drawn alike each time).
+    """
+    rows, texts = labels.total(), everything.total()
+    names = sorted(everything)
+    shares = np.array([everything[name] / texts for name in names])
+    distance = float(np.abs(np.array([labels[name] for name in names]) / rows - shares).sum() / 2)
+    if distance <= _LARGE:
+        return False
+    drawn = np.random.default_rng(rows).multinomial(rows, shares, size=_DRAWS) / rows
+    return bool((np.abs(drawn - shares).sum(axis=1) / 2 < distance).mean() > _SURE)
+
+
+def settle(found: Mapping[str, Mapping[str, int]], lines: AbstractSet[str]) -> Found:
     """Without what only repeats another: the shorter of two nested beginnings or ends, a part of a line. An end that is
     also a line stays, because it may stand behind a sentence that was not ended.
     """
@@ -108,15 +142,15 @@ def settle(found: Found) -> Found:
         kept: dict[str, int] = {}
         for name in sorted(edges, key=lambda edge: (-len(edge), edge)):
             longer = any(inside(other, name) and count >= _EXTENDS * edges[name] for other, count in kept.items())
-            nested = any(name != piece and (name in piece or piece in name) for piece in found.pieces)
+            nested = any(name != piece and (name in piece or piece in name) for piece in lines)
             if not longer and not nested:
                 kept[name] = edges[name]
         return kept
 
     return Found(
-        pieces=dict(sorted(found.pieces.items(), key=lambda item: (-item[1], item[0]))),
-        starts=longest(found.starts, str.startswith),
-        ends=longest(found.ends, str.endswith),
+        pieces=dict(sorted(found["pieces"].items(), key=lambda item: (-item[1], item[0]))),
+        starts=longest(found["starts"], str.startswith),
+        ends=longest(found["ends"], str.endswith),
     )
 
 

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftdeploy import progress
-from ftdeploy.prepare.cleaning.boilerplate import Found, Tracker, least_rows, remover, settle
+from ftdeploy.prepare.cleaning.boilerplate import Found, find_boilerplate, remover
 from ftdeploy.prepare.cleaning.characters import white_space
 from ftdeploy.prepare.cleaning.fold import fold, text_key
 from ftdeploy.prepare.cleaning.judges import Bounds, length_bounds, length_of
-from ftdeploy.recipe.clean import Boilerplate, Clean
+from ftdeploy.recipe.clean import Clean
+
+#: Texts with their labels, from the beginning at each call.
+Rows = Callable[[], Iterable[tuple[str, str]]]
 
 _DIFFERENT = 1_000_000  # texts whose hashes are kept
 _STEP = 4096
@@ -46,7 +49,8 @@ class Survey:
         if rules.boilerplate is not None:
             found = self.boilerplate
             parts = {"lines": found.pieces, "starts": found.starts, "ends": found.ends}
-            made["boilerplate"] = {"texts": self.texts} | {
+            telling = {shown(text): dict(labels) for text, labels in found.telling.items()}
+            made["boilerplate"] = {"texts": self.texts, "tells_label": telling} | {
                 name: {shown(text): rows for text, rows in part.items() if name == "lines" or text not in found.pieces}
                 for name, part in parts.items()
             }
@@ -56,58 +60,42 @@ class Survey:
 NOTHING = Survey()
 
 
-def survey(rules: Clean, texts: Callable[[], Iterable[str]]) -> Survey:
-    """Look at all rows: once for each of the two rules that need it, and once more for boilerplate among very many.
+def survey(rules: Clean, rows: Rows) -> Survey:
+    """Look at all rows, once for each of the two rules that need it; for boilerplate a second time where there is any.
 
     Args:
         rules: the recipe's section.
-        texts: the texts, cleaned by the rules that look at one text alone, white space as it was; from the beginning at
-            each call.
+        rows: the texts, cleaned by the rules that look at one text alone, white space as it was, each with its label;
+            from the beginning at each call.
     """
     found, different = Found(), 0
     if rules.boilerplate is not None:
-        found, different = _recurring(rules.boilerplate, texts)
+        found, different = find_boilerplate(rules.boilerplate, lambda: _different(rows))
     bounds = None
     if rules.length_outliers is not None:
         cut = remover(found) if rules.boilerplate is not None and rules.boilerplate.action == "remove" else str
         measure, lengths = length_of(rules.length_outliers), Counter[int]()
-        for text in _shown("measure all rows", texts()):
+        for text, _ in _shown("measure all rows", rows()):
             length = measure(white_space(cut(text)) if rules.normalize else cut(text))
             lengths[length] += length > 0
         bounds = length_bounds(+lengths, rules.length_outliers)
     return Survey(bounds=bounds, boilerplate=found, texts=different)
 
 
-def _recurring(rules: Boilerplate, texts: Callable[[], Iterable[str]]) -> tuple[Found, int]:
-    """What recurs, and the number of different texts."""
-    tracker, seen = Tracker(rules), set[int]()
-    for text in _shown("look for what recurs", texts()):
-        if _first(text, seen):
-            tracker.add(text)
-    least = least_rows(rules, len(seen))
-    found = tracker.candidates(least)
-    if found and not tracker.exact:
-        tracker, again = Tracker(rules, only=found), set[int]()
-        for text in _shown("count what recurs", texts()):
-            if _first(text, again):
-                tracker.add(text)
-        found = tracker.candidates(least)
-    return settle(found), len(seen)
+def _different(rows: Rows) -> Iterator[tuple[str, str]]:
+    """The first row of each text; behind the first million different ones each row counts."""
+    seen: set[int] = set()
+    for text, label in _shown("look for what recurs", rows()):
+        key = text_key(fold(text), 0)[0]
+        if key not in seen:
+            if len(seen) < _DIFFERENT:
+                seen.add(key)
+            yield text, label
 
 
-def _first(text: str, seen: set[int]) -> bool:
-    """Whether this text was not seen before; behind the first million different ones each counts as new."""
-    key = text_key(fold(text), 0)[0]
-    if key in seen:
-        return False
-    if len(seen) < _DIFFERENT:
-        seen.add(key)
-    return True
-
-
-def _shown(name: str, texts: Iterable[str]) -> Iterator[str]:
+def _shown(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     with progress.task(name) as advance:
-        for number, text in enumerate(texts, start=1):
-            yield text
+        for number, row in enumerate(rows, start=1):
+            yield row
             if number % _STEP == 0:
                 advance(_STEP)
