@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Colours of Okabe and Ito (2008), told apart by colour-blind people, dark enough on white; lighter ones in the dark.
 STYLE = """
 .chart { --c0: #0072b2; --c1: #b85000; --c2: #007a5a; --c3: #a3457f; --c4: #6b6b00; --c5: #444c56;
-  width: 100%; height: auto; display: block; font: 12px system-ui, sans-serif; }
+  width: 100%; max-width: 720px; height: auto; display: block; font: 12px system-ui, sans-serif; }
 .chart text { fill: var(--soft, #5a6675); } .chart .name { fill: var(--ink, #16202c); }
 .chart .grid { stroke: var(--line, #dfe4ea); } .chart .axis { stroke: var(--soft, #5a6675); }
 .chart .line { fill: none; stroke-width: 2; } .chart .range { stroke-width: 3; stroke-linecap: round; }
@@ -72,8 +72,8 @@ class _Scale:
         return round(self.start + (self.end - self.start) * (here - low) / (high - low), 2)
 
 
-def xy_chart(series: Sequence[Series], *, title: str, x: str, y: str, log_x: bool = False,
-             log_y: bool = False) -> Markup:  # fmt: skip
+def xy_chart(series: Sequence[Series], *, title: str, x: str, y: str, log_x: bool = False, log_y: bool = False,
+             names: Sequence[str] = ()) -> Markup:  # fmt: skip
     """Lines and dots over two axes, with a legend when there are several.
 
     Args:
@@ -81,21 +81,26 @@ def xy_chart(series: Sequence[Series], *, title: str, x: str, y: str, log_x: boo
         title: what the chart shows, for people who hear it.
         x, y: what the axes are, with units.
         log_x, log_y: logarithmic axes.
+        names: what x = 1, 2 and so on stand for, where x is no number.
     """
     points = [point for one in series for point in one.points]
     legend = _legend_rows(series)
     height = _HEIGHT + 20 * len(legend)
     root = _root(title, f"{y} against {x}: {', '.join(one.name for one in series)}", height)
     across = _scale([p[0] for p in points], _LEFT, _WIDTH - _RIGHT, log=log_x)
+    if names:
+        across = _Scale(0.5, len(names) + 0.5, _LEFT, _WIDTH - _RIGHT)
     up = _scale([p[1] for p in points], _HEIGHT - _BOTTOM, _TOP, log=log_y)
     for tick in _ticks(up):
         place = up(tick)
         _add(root, "line", "grid", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=place, y2=place)
         _text(root, _LEFT - 8, place + 4, _short(tick), anchor="end")
-    for tick in _ticks(across):
+    whole = all(float(p[0]).is_integer() for p in points)
+    for tick in range(1, len(names) + 1) if names else _ticks(across, whole=whole):
         place = across(tick)
         _add(root, "line", "axis", x1=place, x2=place, y1=_HEIGHT - _BOTTOM, y2=_HEIGHT - _BOTTOM + 4)
-        _text(root, place, _HEIGHT - _BOTTOM + 18, _short(tick))
+        shown = _cut(names[round(tick) - 1], 90 // len(names)) if names else _short(tick)
+        _text(root, place, _HEIGHT - _BOTTOM + 18, shown)
     _add(root, "line", "axis", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=_HEIGHT - _BOTTOM, y2=_HEIGHT - _BOTTOM)
     _text(root, (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, x)
     name = _text(root, 0, 0, y)
@@ -209,8 +214,8 @@ def _scale(values: Sequence[float], start: float, end: float, *, log: bool = Fal
     return _Scale(low - room, high + room, start, end)
 
 
-def _ticks(scale: _Scale) -> list[float]:
-    """Round numbers inside the scale, about five."""
+def _ticks(scale: _Scale, *, whole: bool = False) -> list[float]:
+    """Round numbers inside the scale, about five; only integers where the values are."""
     if scale.log:
         powers = range(math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high)) + 1)
         for steps in ((1,), (1, 3), (1, 2, 5)):
@@ -221,6 +226,7 @@ def _ticks(scale: _Scale) -> list[float]:
     raw = (scale.high - scale.low) / 5
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(size * power for size in (1, 2, 5, 10) if size * power >= raw)
+    step = max(step, 1.0) if whole else step
     first = math.ceil(scale.low / step)
     return [round(step * n, 12) for n in range(first, math.floor(scale.high / step) + 1)]
 
@@ -246,11 +252,14 @@ def _text(parent: ET.Element, x: float, y: float, text: str, *, anchor: str = "m
 
 
 def _name(parent: ET.Element, name: str, y: float) -> None:
-    longest = 28  # characters that fit
-    shown = name if len(name) <= longest else name[: longest - 1] + "…"
-    element = _text(parent, _NAMES - 10, y, shown, anchor="end")
+    element = _text(parent, _NAMES - 10, y, _cut(name, 28), anchor="end")
     element.set("class", "name")
     _title(element, name)
+
+
+def _cut(name: str, longest: int) -> str:
+    """A name of as many characters as fit."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def _title(element: ET.Element, text: str) -> None:

@@ -100,7 +100,10 @@ def page(found: dict[str, Any]) -> Page:
         rows.append(("mean of the folds", one["mean"], one["lower"], one["upper"]))
         rows.append(("all rows together", *(one["pooled"][end] for end in ("value", "lower", "upper"))))
         chart = interval_chart(rows, title=f"{name} by fold, with {percent} intervals", x=name)
-        cells = [(label, f"{v:.4f}", "" if low == high else f"{low:.4f} to {high:.4f}") for label, v, low, high in rows]
+        cells = [
+            (label, f"{value:.4f}", "" if label.startswith("fold ") else f"{low:.4f} to {high:.4f}")
+            for label, value, low, high in rows
+        ]
         parts.append(Part(heading=name, charts=[chart], table=Table(columns=("", "#value", "#interval"), rows=cells)))
     folds = [
         [str(one["fold"]), *(f"{one['rows'][name]:,}" for name in ("train", "validation", "test")),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -14,6 +15,7 @@ from ftdeploy.errors import did_you_mean
 
 _ENDS = frozenset({"low", "high"})
 _FEWEST_CHOICES = 2
+_POWER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
 
 class CrossValidationSettings(Section):
@@ -48,6 +50,11 @@ class Range(Section):
         if self.log and self.step is not None:
             raise ValueError("log and step exclude each other; leave one out")
         return self
+
+
+def _numbers(value: Any) -> Any:
+    # YAML 1.1 reads 1e-5, without a point, as text; a recipe's own keys are forgiving, and so are choices.
+    return float(value) if isinstance(value, str) and _POWER.fullmatch(value) else value
 
 
 def _different(value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -136,5 +143,5 @@ def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
         if nested and all(isinstance(inner, Mapping | list) for inner in value.values()):
             found |= _flat(value, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = value
+            found[f"{prefix}{name}"] = [_numbers(one) for one in value] if isinstance(value, list) else value
     return found

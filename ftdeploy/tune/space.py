@@ -46,7 +46,7 @@ class Dimension:
     whole: bool
     choices: Mapping[str, Any]
 
-    def suggest(self, trial: optuna.Trial) -> Any:
+    def suggest(self, trial: optuna.trial.BaseTrial) -> Any:
         """The trial's value for this key, as the recipe takes it. Asked again, it is the same."""
         if self.range is None:
             return self.choices[trial.suggest_categorical(self.key, list(self.choices))]

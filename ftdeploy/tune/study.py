@@ -94,7 +94,7 @@ def opened(plan: Plan) -> Iterator[optuna.Study]:
 
 
 def sampler(plan: Plan, number: int, key: str) -> optuna.samplers.BaseSampler:
-    """The sampler for one value of one trial.
+    """The sampler for one value of one trial, or (key empty) for those that it draws together.
 
     It is seeded by both, and not once for the study: after a kill the values are those that would have come.
     """
@@ -110,6 +110,8 @@ def sampler(plan: Plan, number: int, key: str) -> optuna.samplers.BaseSampler:
 def draw(study: optuna.Study, trial: optuna.Trial, plan: Plan) -> dict[str, Any]:
     """The values of a trial, key by key; those that it has already stay."""
     values = {}
+    study.sampler = sampler(plan, trial.number, "")
+    _ = trial.relative_params  # drawn when first asked for: what the sampler draws together, it draws here
     for one in plan.space:
         study.sampler = sampler(plan, trial.number, one.key)
         values[one.key] = one.suggest(trial)
@@ -123,11 +125,24 @@ def unfinished(study: optuna.Study) -> list[int]:
     return [trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
 
 
-def reopen(study: optuna.Study, number: int) -> optuna.Trial:
-    """A trial that was begun, to go on with."""
-    import optuna
+def begin(study: optuna.Study, plan: Plan, number: int | None) -> optuna.Trial:
+    """The next trial, or one that was begun before, to go on with.
 
-    frozen = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
+    Args:
+        study: of the plan.
+        plan: seeds the sampler.
+        number: of the trial that was begun; None begins another.
+    """
+    import optuna
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    if number is None:
+        queued = [trial.number for trial in trials if trial.state == TrialState.WAITING]
+        study.sampler = sampler(plan, min(queued, default=len(trials)), "")
+        return study.ask()
+    study.sampler = sampler(plan, number, "")
+    frozen = next(trial for trial in trials if trial.number == number)
     return optuna.Trial(study, frozen._trial_id)  # noqa: SLF001  # Optuna gives no other way to a trial's id
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy.charts import Series, bar_chart, xy_chart
 from ftdeploy.page import Page, Part, Table
+from ftdeploy.tune.space import as_yaml
 from ftdeploy.tune.study import EPOCH, Plan, best
 from ftdeploy.tune.trial import CHECKPOINT, ERROR, FACTS, VALUES
 
@@ -101,7 +102,9 @@ def page(found: dict[str, Any]) -> Page:
         parts.append(Part(heading="Importance", text=text, charts=[chart]))
     slices = [drawn for key in _keys(found) if (drawn := _slice(found, key)) is not None]
     if slices:
-        parts.append(Part(heading=f"{metric} by key", text="Faded: ended early, at the last value.", charts=slices))
+        parts.append(
+            Part(heading=f"{metric} by key", text="Faded: not finished, at the last evaluation.", charts=slices)
+        )
     parts.append(Part(heading="Every trial", table=_table(found)))
     return Page(
         title=f"Tuning of {found['name']}",
@@ -129,6 +132,7 @@ def _history(found: dict[str, Any]) -> list[Markup]:
         ]  # fmt: skip
         series = [Series(name="best so far", points=so_far, kind="step"), _dots("finished", done)]
         series += [_dots("ended early or failed", early, kind="faded")] if early else []
+        so_far.append((found["trials"][-1]["trial"], so_far[-1][1]))
         charts.append(xy_chart(series, title="The trials in their order", x="trial", y=metric))
     curves = [
         Series(name=f"trial {one['trial']}", points=[tuple(pair) for pair in one["evaluations"]])
@@ -147,33 +151,26 @@ def _dots(name: str, points: list[tuple[float, float, str]], *, kind: str = "dot
 
 
 def _slice(found: dict[str, Any], key: str) -> Markup | None:
-    """The metric against a key's value; for choices, against the number of the choice, which the legend names."""
-    ended = {"finished": ("value", "dots"), "ended early": ("evaluations", "faded")}
-    points: dict[tuple[str, str], list[tuple[Any, float, str]]] = {}
-    for one in found["trials"]:
-        if key not in one["settings"] or one["state"] not in ended or (one["value"] is None and not one["evaluations"]):
-            continue
-        value = one["settings"][key]
-        score = one["value"] if one["value"] is not None else one["evaluations"][-1][1]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        name = one["state"] if number else _cell(value)
-        points.setdefault((name, ended[one["state"]][1]), []).append((value if number else None, score, _words(one)))
-    if not points:
+    """The metric against a key's value; None when no trial was measured."""
+    metric = found["metric"]
+    measured = [
+        one for one in found["trials"] if key in one["settings"] and (one["value"] is not None or one["evaluations"])
+    ]
+    if not measured:
         return None
-    numbers = [place for group in points.values() for place, _, _ in group]
-    order = {name: n for n, name in enumerate(dict.fromkeys(name for name, _ in sorted(points)), start=1)}
-    if any(place is None for place in numbers):
-        series = [
-            _dots(f"{order[name]}: {name}" if kind == "dots" else f"{order[name]}: {name}, ended early",
-                  [(order[name], score, words) for _, score, words in group], kind=kind)
-            for (name, kind), group in sorted(points.items())
-        ]  # fmt: skip
-        return xy_chart(
-            series, title=f"{found['metric']} by {key}", x=f"{key}, number of the choice", y=found["metric"]
-        )
-    series = [_dots(name, group, kind=kind) for (name, kind), group in points.items()]
-    wide = min(numbers) > 0 and max(numbers) / min(numbers) > 20  # noqa: PLR2004  # a learning rate, most likely
-    return xy_chart(series, title=f"{found['metric']} by {key}", x=key, y=found["metric"], log_x=wide)
+    values = [one["settings"][key] for one in measured]
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    names = [] if numbers else sorted({_cell(value) for value in values})
+    groups: dict[str, list[tuple[float, float, str]]] = {"dots": [], "faded": []}
+    for one, value in zip(measured, values, strict=True):
+        ended = one["value"] is None
+        score = one["evaluations"][-1][1] if ended else one["value"]
+        place = value if numbers else names.index(_cell(value)) + 1
+        groups["faded" if ended else "dots"].append((place, score, _words(one)))
+    titles = {"dots": "finished", "faded": "ended early or failed"}
+    series = [_dots(titles[kind], group, kind=kind) for kind, group in groups.items() if group]
+    wide = numbers and min(values) > 0 and max(values) / min(values) > 20  # noqa: PLR2004  # a rate, most likely
+    return xy_chart(series, title=f"{metric} by {key}", x=key, y=metric, log_x=wide, names=names)
 
 
 def _words(one: dict[str, Any]) -> str:
@@ -197,4 +194,4 @@ def _table(found: dict[str, Any]) -> Table:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else as_yaml(value)

@@ -20,7 +20,7 @@ from ftdeploy.recipe import Recipe, load_recipe
 from ftdeploy.stage import run_stage, stage_key
 from ftdeploy.train import train
 from ftdeploy.tune.space import settings_of
-from ftdeploy.tune.study import EPOCH, Plan, best, draw, opened, reopen, unfinished
+from ftdeploy.tune.study import EPOCH, Plan, begin, best, draw, opened, unfinished
 
 if TYPE_CHECKING:
     import optuna
@@ -43,7 +43,7 @@ def run_trial(number: int | None, *, plan: Plan) -> None:
     if plan.ends is not None and time.monotonic() > plan.ends:
         return
     with opened(plan) as study:
-        trial = study.ask() if number is None else reopen(study, number)
+        trial = begin(study, plan, number)
         values = draw(study, trial, plan)
         trial.set_user_attr(VALUES, values)
         progress.say(f"trial {trial.number + 1}: {', '.join(settings_of(values))}")
@@ -51,7 +51,7 @@ def run_trial(number: int | None, *, plan: Plan) -> None:
             with _hushed():
                 checkpoint = _train(plan, study, trial, values)
         except _Pruned:
-            last = trial.study.get_trials(deepcopy=False)[trial.number].last_step or 0
+            last = study.get_trials(deepcopy=False)[trial.number].last_step or 0
             _tell(study, trial, state="PRUNED")
             progress.say(f"trial {trial.number + 1}: ended early, after epoch {last / EPOCH:g}")
         except _Unfit as unfit:
