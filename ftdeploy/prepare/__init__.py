@@ -13,12 +13,11 @@ from typing import Any
 
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS
+from ftdeploy.prepare import bias, quality
 from ftdeploy.prepare.clean import libraries
 from ftdeploy.prepare.decide import decide
 from ftdeploy.prepare.privacy import report as privacy
 from ftdeploy.prepare.profile import tallies
-from ftdeploy.prepare.quality import assess
-from ftdeploy.prepare.quality import outside as quality_outside
 from ftdeploy.prepare.report import balance, look_up_in, report, say_balance
 from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT
 from ftdeploy.prepare.spool import distribute, fill, profile_sources
@@ -30,7 +29,8 @@ from ftdeploy.stage import Facts, stage
 def _outside(recipe: Recipe) -> Mapping[str, str]:
     first = privacy.outside(recipe.data.privacy)  # a missing secret is told before a source is read
     sources = fingerprints(recipe.data.entries)
-    return {**first, **sources, **libraries(recipe.data.clean), **quality_outside(recipe.data.quality)}
+    return {**first, **sources, **libraries(recipe.data.clean), **quality.outside(recipe.data.quality),
+            **bias.outside(recipe.data.bias)}  # fmt: skip
 
 
 @stage(writes="dataset", version=2, libraries=("pyarrow",), outside=_outside)
@@ -54,7 +54,9 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     where = decision.where
     found = report(spool.index, decision, data, look_up)
     splits = distribute(spool, where)
-    quality = assess(out, data.quality, spool.index.labels, splits, seed=seed)
+    labels = spool.index.labels
+    found |= quality.assess(out, data.quality, labels, splits, seed=seed)
+    found |= bias.assess(out, data.bias, labels, splits, columns=spool.slices)
 
     duplicates, conflicts = int((where == DUPLICATE).sum()), int((where == CONFLICT).sum())
     facts: dict[str, int] = {name: splits[name].rows for name in SPLITS}
@@ -79,7 +81,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "labels": list(spool.index.labels),
         "splits": {name: splits[name].as_dict() for name in SPLITS},
     }
-    profile |= found | quality
+    profile |= found
     balanced = balance({name: splits[name].labels for name in SPLITS})
     if balanced["rare"]:
         profile["balance"] = balanced

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.prepare.bias import find_terms
 from ftdeploy.prepare.clean import (
     NOTHING,
     CleanText,
@@ -67,6 +68,7 @@ class Builder:
     times: array[int] = field(default_factory=lambda: array("q"))
     clock: Clock | None = field(init=False)
     sketches: Sketches | None = field(init=False)
+    terms: Callable[[str], dict[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.known = frozenset(self.data.labels)
@@ -74,6 +76,7 @@ class Builder:
         self.tidy = make_cleaner(self.data.clean, self.survey)
         split, alike = self.data.split, self.data.duplicates
         self.clock = Clock(column=self.data.columns.time or "", form=split.time_format) if split.by == "time" else None
+        self.terms = find_terms(self.data.bias)
         looked_for = alike.near != "ignore"
         self.sketches = Sketches(shingles=alike.shingles, size=alike.size) if looked_for else None
 
@@ -132,7 +135,8 @@ class Builder:
         # 0 stands for no group.
         self.groups.append(max(1, text_key(group, self.seed)[0]) if group is not None else 0)
         self.sources.append(row.source)
-        return {"text": text, "label": label, "group": group, "id": row.prefix + (name or f"row-{row.place}"), **slices}
+        return {"text": text, "label": label, "group": group, "id": row.prefix + (name or f"row-{row.place}"),
+                **slices, **self.terms(text)}  # fmt: skip
 
     def _note(self, row: Row, folded: str) -> None:
         """Remember what decides where the row goes; what cannot be read raises before anything is remembered."""

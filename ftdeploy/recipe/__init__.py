@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, field_validator
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
+from ftdeploy.recipe.bias import Bias, term_column
 from ftdeploy.recipe.clean import Clean
 from ftdeploy.recipe.data import RESERVED_COLUMNS, Columns, DataSettings, SourceEntry
 from ftdeploy.recipe.deploy import (
@@ -37,6 +38,7 @@ from ftdeploy.tasks import TASKS
 
 __all__ = [
     "RESERVED_COLUMNS",
+    "Bias",
     "CandidateName",
     "Clean",
     "Columns",
@@ -63,6 +65,7 @@ __all__ = [
     "dump_section",
     "load_recipe",
     "recipe_schema",
+    "term_column",
 ]
 
 Device = Literal["auto", "cpu", "cuda"]

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ftdeploy.document import Section
 from ftdeploy.origin import Source
+from ftdeploy.recipe.bias import Bias
 from ftdeploy.recipe.clean import Clean
 from ftdeploy.recipe.duplicates import Duplicates
 from ftdeploy.recipe.privacy import Privacy
@@ -84,6 +85,8 @@ class DataSettings(Section):
     """Which texts count as the same, and what becomes of them."""
     quality: Quality | None = None
     """The search for wrong labels; off without it."""
+    bias: Bias | None = None
+    """Groups of rows that the model should treat alike; off without it."""
     privacy: Privacy | None = None
     """Identifiers of people: what becomes of those that are found. Absent, nothing is looked for."""
     slices: tuple[str, ...] = ()

@@ -76,7 +76,7 @@ def assess(folder: Path, settings: Quality | None, labels: Sequence[str], splits
         settings: the recipe's section; None does nothing.
         labels: names, in the order of their ids.
         splits: the counts of each split; where training rows are dropped, theirs are replaced.
-        seed: of folds, sample and decomposition.
+        seed: of folds and sample.
 
     Returns:
         ``quality`` of ``profile.json``; {} when off.
@@ -90,7 +90,7 @@ def assess(folder: Path, settings: Quality | None, labels: Sequence[str], splits
         return {}
     rows = read_rows(folder, labels)
     sample = draw_sample(rows["train"], seed)
-    words = tfidf(rows, sample)
+    words, pieces = tfidf(rows, sample)
     with TemporaryDirectory(dir=folder, prefix="quality-") as scratch:
         kinds = [words]
         if settings.encoder is not None:
@@ -99,7 +99,7 @@ def assess(folder: Path, settings: Quality | None, labels: Sequence[str], splits
             predicted = read_predictions(rows, settings.out_of_fold, labels)
         else:
             predicted = cross_predict(rows, kinds, sample, labels=labels, folds=settings.folds, seed=seed)
-        usual = typicality(kinds[-1], sample, rows, seed)
+        usual = typicality(pieces, sample, rows)
     found = {name: find_suspects(rows[name], predicted[name], usual[name]) for name in SPLITS}
     acted = chosen_rows(found["train"], rows["train"], settings)
     write_suspects(folder / "suspects.csv", found, rows, labels, acted=acted, action=_DONE[settings.action],

@@ -57,8 +57,8 @@ def draw_sample(train: Rows, seed: int) -> NDArray[np.int64]:
     return np.sort(order[fits][:_SAMPLE_ROWS]).astype(np.int64)
 
 
-def tfidf(rows: Mapping[SplitName, Rows], sample: NDArray[np.int64]) -> Features:
-    """TF-IDF of words and pairs of words, beside that of the 2 to 5 characters long pieces of words.
+def tfidf(rows: Mapping[SplitName, Rows], sample: NDArray[np.int64]) -> tuple[Features, Features]:
+    """TF-IDF of words, pairs of words and the 2 to 5 characters long pieces of words; and of these pieces alone.
 
     Args:
         rows: of each split.
@@ -73,11 +73,15 @@ def tfidf(rows: Mapping[SplitName, Rows], sample: NDArray[np.int64]) -> Features
                             dtype=np.float32)  # fmt: skip
     pieces = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=least, max_features=_PIECES,
                              sublinear_tf=True, dtype=np.float32)  # fmt: skip
-    vectorizer = make_union(words, pieces)
-    fitted = vectorizer.fit_transform(rows["train"].pick(sample)).tocsr()
-    return Features(
-        sample=fitted,
-        batches=lambda name: (vectorizer.transform(texts).tocsr() for texts in rows[name].texts()),
+    both = make_union(words, pieces)
+    texts = rows["train"].pick(sample)
+    fitted = both.fit_transform(texts).tocsr()
+    return (
+        Features(sample=fitted, batches=lambda name: (both.transform(some).tocsr() for some in rows[name].texts())),
+        Features(
+            sample=fitted[:, len(words.vocabulary_) :],
+            batches=lambda name: (pieces.transform(some) for some in rows[name].texts()),
+        ),
     )
 
 

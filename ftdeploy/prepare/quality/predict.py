@@ -19,8 +19,8 @@ from ftdeploy.prepare.quality.rows import Rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Dimensions in which neighbours are looked for, and how many neighbours.
-_DIMENSIONS, _NEIGHBOURS = 100, 10
+#: Nearest rows that a row is held against, and among how many they are looked for.
+_NEIGHBOURS, _NEIGHBOURHOOD = 10, 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,37 +125,29 @@ def read_predictions(rows: Mapping[SplitName, Rows], path: Path, labels: Sequenc
     return found
 
 
-def typicality(features: Features, sample: NDArray[np.int64], rows: Mapping[SplitName, Rows],
-               seed: int) -> dict[SplitName, NDArray[np.float64]]:  # fmt: skip
-    """How close each row lies to its nearest training rows, float64, shape (rows,) of each split: 0 is far, 1 close.
+def typicality(pieces: Features, sample: NDArray[np.int64],
+               rows: Mapping[SplitName, Rows]) -> dict[SplitName, NDArray[np.float64]]:  # fmt: skip
+    """How like its nearest training rows each row is, float64, shape (rows,) of each split: 0 unlike all, 1 the same.
 
-    cleanlab's out-of-distribution score (Kuan & Mueller 2022): the mean cosine distance to the 10 nearest rows, in the
-    100 main directions of the features (latent semantic analysis) where they are sparse.
+    The mean cosine similarity to the 10 nearest rows (Ramaswamy, Rastogi & Shim 2000), in TF-IDF of pieces of words.
+    Tried on planted lines of code, numbers and another language: with words, with latent semantic analysis before, and
+    by isolation forest they stood far further down the list.
 
     Args:
-        features: of the texts.
-        sample: places of the training rows among which neighbours are looked for.
+        pieces: features of the texts.
+        sample: places of the training rows that they were fitted on.
         rows: of each split.
-        seed: of the decomposition.
     """
-    from cleanlab.outlier import OutOfDistribution  # type: ignore[import-untyped]  # it has no types
-    from scipy.sparse import issparse
-    from sklearn.decomposition import TruncatedSVD
+    from sklearn.neighbors import NearestNeighbors
 
-    def as_they_are(batch: Any) -> Any:
-        return batch
-
-    reduce, known = as_they_are, features.sample
-    if issparse(known):
-        size = min(_DIMENSIONS, min(known.shape) - 1)
-        decomposition = TruncatedSVD(n_components=max(1, size), random_state=seed)
-        known, reduce = decomposition.fit_transform(known), decomposition.transform
-    finder = OutOfDistribution({"k": min(_NEIGHBOURS, len(sample) - 1)})
-    own = finder.fit_score(features=known, verbose=False)
+    among = np.random.default_rng(len(sample)).permutation(len(sample))[:_NEIGHBOURHOOD]
+    among.sort()
+    count = min(_NEIGHBOURS, len(among) - 1)
+    finder = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(pieces.sample[among])
     found = {}
     for name, part in rows.items():
-        parts = [finder.score(features=reduce(batch)) for batch in features.batches(name)]
+        parts = [1 - finder.kneighbors(batch)[0].mean(axis=1) for batch in pieces.batches(name)]
         found[name] = np.concatenate(parts).astype(np.float64) if len(part) else np.zeros(0)
-    # A row of the sample would find itself as its nearest neighbour.
-    found["train"][sample] = own
+    # Without rows to query, a row is no neighbour of its own.
+    found["train"][sample[among]] = 1 - finder.kneighbors()[0].mean(axis=1)
     return found

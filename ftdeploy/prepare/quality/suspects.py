@@ -38,7 +38,7 @@ class Suspects:
     Attributes:
         self_confidence: probability of the given label, float64, shape (rows,); nan where it is not known.
         margin: between the two likeliest labels, float64, shape (rows,); nan where it is not known.
-        typicality: 0 is unlike all others, float64, shape (rows,).
+        typicality: likeness to the nearest training rows, float64, shape (rows,).
         suggested: index of the likeliest label, int64, shape (rows,).
         places: of the rows with each issue, the worst first, int64.
     """
