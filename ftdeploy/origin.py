@@ -115,7 +115,8 @@ class Source(Origin):
     """folder: which files hold texts, as a pattern below the folder; `**/*` takes all. Also packed ones (.txt.gz)."""
     scheme: Literal["auto", "iob1", "iob2", "bioes"] = "auto"
     """conll: how the tags mark where an entity begins and ends (`bioes` is also written BILOU); `auto` reads the file
-    once to tell. Rows have `tokens`, `tags` (always as IOB2), `text` (the tokens joined by spaces) and `document`."""
+    once to tell. Rows have `tokens`, `tags` (always as IOB2), `text` (the tokens joined by spaces) and `document`.
+    A task that wants one label for a text cannot learn from `tags`: give the source a `label`."""
     split: str = "train"
     """With `hub`: which split to load; ftdeploy makes its own splits from it."""
     subset: str | None = None

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from ftdeploy.errors import DataError
 from ftdeploy.origin import Source
+from ftdeploy.prepare import prepare
 from ftdeploy.prepare.conll import Scheme, find_scheme, read_conll, to_iob2
 from ftdeploy.prepare.read import read_rows
+from ftdeploy.recipe import Recipe
+from ftdeploy.stage import run_stage
 
 
 def source(path: Path, **settings: Any) -> Source:
@@ -122,3 +125,12 @@ def test_faults_are_named_by_line(tmp_path: Path, content: str, settings: dict[s
     path.write_text(content)
     with pytest.raises(DataError, match=words):
         read(path, **settings)
+
+
+def test_tags_are_no_label_of_a_text(tmp_path: Path) -> None:
+    """Text classification refuses the column, and says what it holds."""
+    path = written(tmp_path / "a.conll", *([["O", "B-X"]] * 30))
+    data = {"source": {"path": str(path)}, "columns": {"label": "tags"}}
+    sections = {"version": 1, "name": "demo", "task": "text-classification", "model": {"path": "none"}}
+    with pytest.raises(DataError, match=r"no row of a\.conll is left .*label is a list, not text: 30"):
+        run_stage(prepare, Recipe.model_validate(sections | {"data": data}), {}, tmp_path / "out")
