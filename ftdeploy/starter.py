@@ -295,15 +295,16 @@ def _cannot_guess(role: str, kind: str, columns: Mapping[str, _Column], fitting:
 
 def _label_counts(source: Any, text: str, label: str) -> Counter[str]:
     """Rows of each label after cleaning, as `prepare` will see them."""
-    from ftdeploy.prepare.clean import Counts, Rejected, clean_label, clean_text
+    from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, clean_label, make_cleaner
     from ftdeploy.prepare.read import read_rows
     from ftdeploy.recipe import Clean
 
     counts: Counter[str] = Counter()
+    tidy = make_cleaner(Clean(), NOTHING)
     for row in read_rows(source, source.path, wanted=(text, label)):
         found = clean_label(row.values.get(label))
         if not isinstance(found, Rejected):
-            counts[found] += not isinstance(clean_text(row.values.get(text), Clean(), Counts()), Rejected)
+            counts[found] += not isinstance(tidy(row.values.get(text), Counts()), Rejected)
     kept = Counter({name: count for name, count in counts.items() if count})
     if len(kept) < 2 or len(kept) > _MAX_LABELS:  # noqa: PLR2004 - a choice wants two
         raise DataError(

@@ -158,10 +158,10 @@ def test_rare_labels_are_told_and_kept_in_the_profile(tmp_path: Path, heard: lis
     assert list(profile["balance"]["rare"]) == ["rare"]
     seen = {name: split["labels"]["rare"] for name, split in profile["splits"].items()}
     assert profile["balance"]["rare"]["rare"] == seen
-    assert sum(profile["balance"]["shares"].values()) == pytest.approx(1)
-    assert profile["balance"]["shares"]["rare"] == pytest.approx(12 / 312)
+    assert sum(profile["balance"]["shares"].values()) == pytest.approx(1, abs=2e-4)
+    assert profile["balance"]["shares"]["rare"] == pytest.approx(12 / 312, abs=1e-4)
     counts = Counter(line["label"] for line in lines)
-    assert profile["balance"]["imbalance"] == pytest.approx(max(counts.values()) / 12)
+    assert profile["balance"]["imbalance"] == pytest.approx(max(counts.values()) / 12, abs=0.01)
     assert any(line.startswith("labels: ") and "rare 3.8%" in line for line in heard)
     listed = ", ".join(f"{count} in {name}" for name, count in seen.items())
     assert any(line.startswith("rare labels") and f"rare ({listed})" in line for line in heard)

@@ -133,8 +133,8 @@ def balance(labels: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     totals = {name: sum(counts.get(name, 0) for counts in labels.values()) for name in names}
     rare = [name for name in names if any(labels[split].get(name, 0) < least for split, least in _FEWEST.items())]
     return {
-        "shares": {name: count / sum(totals.values()) for name, count in totals.items()},
-        "imbalance": max(totals.values()) / max(1, min(totals.values())),
+        "shares": {name: round(count / sum(totals.values()), 6) for name, count in totals.items()},
+        "imbalance": round(max(totals.values()) / max(1, min(totals.values())), 2),
         "rare": {name: {split: counts.get(name, 0) for split, counts in labels.items()} for name in rare},
     }
 
