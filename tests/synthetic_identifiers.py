@@ -19,7 +19,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _PERSONAL = re.compile(
     r"\b(?:Dr|Doctor|Mr|Mrs|Ms|Miss|Sir|Prof|President|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\b|@|www|http|"
     r"january|february|march|april|june|july|august|september|october|november|december|name|CEO|said|\b\d+[/.-]\d+[/.-]\d+|"
-    r"\.com|\d+/\d+|nine[t-]|hundred|\b9\d\b|\b1[012]\d\b",
+    r"\.com|\d+/\d+|\+\d|\b\d\d?-(?:19|20)\d\d|\b20\d\d-\d\d\b|nine[t-]|hundred|\b9\d\b|\b1[012]\d\b",
     re.IGNORECASE,
 )
 
@@ -29,7 +29,20 @@ FAMILY = ("Okafor", "Lindqvist", "O'Brien", "García", "Nguyen", "McAllister", "
           "Fitzgerald", "Rossi", "van Dijk", "Abernathy", "Petrova", "Singh", "Dubois", "Smith-Jones", "Castellanos", "Whitlock")  # fmt: skip
 #: The list that the recipe of the tests names.
 LISTED = ("Ravindra Balakrishnan", "Ximena", "Thorbjörn Eklund", "Persephone Quill", "Nkechi Adeyemi", "Zbigniew")
-_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 
 Draw = random.Random
 Value = Callable[[Draw], str]
@@ -102,14 +115,28 @@ def groups(text: str, sizes: Sequence[int], gap: str) -> str:
 
 def _email(draw: Draw) -> str:
     first, last = draw.choice(GIVEN), draw.choice(FAMILY).replace(" ", "").replace("'", "")
-    local = draw.choice([f"{first}.{last}", f"{first[0]}{last}{draw.randrange(99)}", f"{last}_{first}", f"{first}+news", f"{last}-{first[0]}"])
-    host = draw.choice(["gmail.com", "mail.example.org", "klinik-nord.de", "nhs.net", "student.uni-x.ac.uk", "müller.example"])
+    local = draw.choice(
+        [
+            f"{first}.{last}",
+            f"{first[0]}{last}{draw.randrange(99)}",
+            f"{last}_{first}",
+            f"{first}+news",
+            f"{last}-{first[0]}",
+        ]
+    )
+    host = draw.choice(
+        ["gmail.com", "mail.example.org", "klinik-nord.de", "nhs.net", "student.uni-x.ac.uk", "müller.example"]
+    )
     spelled = f"{first.lower()} [at] {host.replace('.', ' [dot] ')}"
     return spelled if draw.random() < 0.1 else draw.choice([str.lower, str])(local) + "@" + host
 
 
 def _phone(draw: Draw) -> str:
-    area, office, line = f"{draw.choice([212, 303, 415, 617, 702, 806])}", f"{draw.randrange(220, 990)}", _digits(draw, 4)
+    area, office, line = (
+        f"{draw.choice([212, 303, 415, 617, 702, 806])}",
+        f"{draw.randrange(220, 990)}",
+        _digits(draw, 4),
+    )
     return draw.choice([
         f"({area}) {office}-{line}", f"{area}-{office}-{line}", f"{area}.{office}.{line}", f"+1 {area} {office} {line}",
         f"1-{area}-{office}-{line}", f"+44 20 7{_digits(draw, 3)} {_digits(draw, 4)}", f"020 7{_digits(draw, 3)} {_digits(draw, 4)}",
@@ -124,7 +151,9 @@ def _ssn(draw: Draw) -> str:
 
 
 def _card(draw: Draw) -> str:
-    prefix, length, sizes = draw.choice([("4", 16, (4, 4, 4, 4)), ("53", 16, (4, 4, 4, 4)), ("37", 15, (4, 6, 5)), ("6011", 16, (4, 4, 4, 4))])
+    prefix, length, sizes = draw.choice(
+        [("4", 16, (4, 4, 4, 4)), ("53", 16, (4, 4, 4, 4)), ("37", 15, (4, 6, 5)), ("6011", 16, (4, 4, 4, 4))]
+    )
     number = with_luhn(prefix + _digits(draw, length - 1 - len(prefix)))
     return groups(number, sizes, draw.choice([" ", "-", ""]))
 
@@ -139,7 +168,15 @@ def _iban(draw: Draw) -> str:
 def _ip(draw: Draw) -> str:
     four = ".".join(str(draw.randrange(1, 255)) for _ in range(4))
     six = ":".join(f"{draw.randrange(65536):x}" for _ in range(8))
-    return draw.choice([four, four, f"10.{draw.randrange(256)}.{draw.randrange(256)}.{draw.randrange(256)}", six, f"2001:db8::{draw.randrange(1, 65536):x}"])
+    return draw.choice(
+        [
+            four,
+            four,
+            f"10.{draw.randrange(256)}.{draw.randrange(256)}.{draw.randrange(256)}",
+            six,
+            f"2001:db8::{draw.randrange(1, 65536):x}",
+        ]
+    )
 
 
 def _url(draw: Draw) -> str:
@@ -178,7 +215,11 @@ def _street(draw: Draw) -> str:
 
 
 def _postcode(draw: Draw) -> str:
-    return draw.choice(["SW1A 2AA", "M1 1AE", "EH8 9YL", "K1A 0B1", "V6B 4Y8"]) if draw.random() < 0.3 else f"{draw.choice(['MA', 'TX', 'CA'])} |{_digits(draw, 5)}"
+    return (
+        draw.choice(["SW1A 2AA", "M1 1AE", "EH8 9YL", "K1A 0B1", "V6B 4Y8"])
+        if draw.random() < 0.3
+        else f"{draw.choice(['MA', 'TX', 'CA'])} |{_digits(draw, 5)}"
+    )
 
 
 def _device(draw: Draw) -> str:
@@ -196,7 +237,9 @@ def _office(*forms: str) -> Value:
     """Numbers by pattern: 9 is a digit, A a letter."""
 
     def value(draw: Draw) -> str:
-        return "".join(_digits(draw, 1) if c == "9" else _letters(draw, 1) if c == "A" else c for c in draw.choice(forms))
+        return "".join(
+            _digits(draw, 1) if c == "9" else _letters(draw, 1) if c == "A" else c for c in draw.choice(forms)
+        )
 
     return value
 

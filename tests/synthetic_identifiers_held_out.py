@@ -13,7 +13,16 @@ from typing import Any
 
 from synthetic_identifiers import Draw, Sample, sentences, with_iban_digits, with_luhn, with_vin_digit
 
-_PEOPLE = ("Harriet Blythe", "Omar Farouk", "Lucía Fernández", "Ann-Marie Dahl", "Chukwuemeka Eze", "Yuki Mori", "Bartholomew Finch", "Siobhán Kelly")
+_PEOPLE = (
+    "Harriet Blythe",
+    "Omar Farouk",
+    "Lucía Fernández",
+    "Ann-Marie Dahl",
+    "Chukwuemeka Eze",
+    "Yuki Mori",
+    "Bartholomew Finch",
+    "Siobhán Kelly",
+)
 
 
 def n(draw: Draw, low: int, high: int) -> int:

@@ -51,7 +51,7 @@ class Privacy(Section):
     a keyed hash for every value (bare numbers cannot be recognised), `keep` counts what is found and leaves it."""
     min_confidence: float = Field(default=0.5, ge=0, le=1)
     """Findings below this are passed over; what could be something else as well has less than 0.5."""
-    regions: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ("US",)
+    regions: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ("US", "GB", "DE", "FR")
     """Countries (ISO 3166) in whose way phone numbers without + are read."""
     names: tuple[str, ...] = Field(default=(), exclude=True)
     """Names to look for, of one or more words, beside those with a title or after words as "my name is". They are

@@ -59,14 +59,20 @@ def score(samples: Mapping[str, Sequence[Sample]]) -> dict[str, Score]:
                 hidden = _covered(sample.text, start, end, spans)
                 entry.hidden += hidden
                 if not _covered(sample.text, start, end, [one for one in spans if one.kind == kind]):
-                    entry.missed.append(f"{sample.text[max(0, start - 25) : start]}<{sample.text[start:end]}>{sample.text[end : end + 8]}")
+                    entry.missed.append(
+                        f"{sample.text[max(0, start - 25) : start]}<{sample.text[start:end]}>{sample.text[end : end + 8]}"
+                    )
             for span in spans:
                 entry = scores.setdefault(span.kind, Score())
                 entry.findings += 1
-                right = any(kind == span.kind and span.start < end and start < span.end for start, end, kind in sample.gold)
+                right = any(
+                    kind == span.kind and span.start < end and start < span.end for start, end, kind in sample.gold
+                )
                 entry.right += right
                 if not right:
-                    entry.wrong.append(f"({group}) {sample.text[max(0, span.start - 20) : span.start]}<{sample.text[span.start : span.end]}>{sample.text[span.end : span.end + 8]}")
+                    entry.wrong.append(
+                        f"({group}) {sample.text[max(0, span.start - 20) : span.start]}<{sample.text[span.start : span.end]}>{sample.text[span.end : span.end + 8]}"
+                    )
     return scores
 
 
@@ -99,16 +105,20 @@ def main() -> None:
     begun = time.perf_counter()
     scores = score(samples)
     spent = time.perf_counter() - begun
-    print(f"{'type':16} {'n':>5}  {'found':>6} {'95% interval':>14}  {'hidden':>6}  {'findings':>8}  {'precision':>9} {'95% interval':>14}")
+    print(
+        f"{'type':16} {'n':>5}  {'found':>6} {'95% interval':>14}  {'hidden':>6}  {'findings':>8}  {'precision':>9} {'95% interval':>14}"
+    )
     for kind, one in sorted(scores.items()):
         low, high = wilson(one.found, one.gold)
         below, above = wilson(one.right, one.findings)
-        left = f"{one.found / one.gold:6.3f} {low:.3f}..{high:.3f}  {one.hidden / one.gold:6.3f}" if one.gold else " " * 29
+        left = (
+            f"{one.found / one.gold:6.3f} {low:.3f}..{high:.3f}  {one.hidden / one.gold:6.3f}" if one.gold else " " * 29
+        )
         right = f"{one.right / one.findings:9.3f} {below:.3f}..{above:.3f}" if one.findings else ""
         print(f"{kind:16} {one.gold:5}  {left}  {one.findings:8}  {right}")
         if arguments.misses:
             for label, examples in (("missed", one.missed), ("wrong", one.wrong)):
-                for text, times in Counter(examples).most_common(400)[::max(1, len(set(examples)) // 8)][:8]:
+                for text, times in Counter(examples).most_common(400)[:: max(1, len(set(examples)) // 8)][:8]:
                     print(f"    {label}: {text!r}" + (f" x{times}" if times > 1 else ""))
     texts = [sample.text for members in samples.values() for sample in members]
     chars = sum(map(len, texts)) / len(texts)

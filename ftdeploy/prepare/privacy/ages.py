@@ -8,23 +8,33 @@ from collections.abc import Iterator
 from ftdeploy.prepare.privacy.span import Locale, Span
 
 _UNITS = "one|two|three|four|five|six|seven|eight|nine"
-_WORD = rf"ninety(?:[- ](?:{_UNITS}))?|(?:one|a)[- ]hundred(?:[- ](?:and[- ])?(?:{_UNITS}|ten|eleven|twelve|thirteen|fourteen|fifteen))?"
+_WORD = (
+    rf"ninety(?:[- ](?:{_UNITS}))?|(?:one|a)[- ]hundred(?:[- ](?:and[- ])?(?:{_UNITS}|ten|eleven|twelve|thirteen|"
+    rf"fourteen|fifteen))?"
+)
 _AGE = rf"(?P<age>9\d|1[01]\d|12[0-5]|{_WORD})"
 _YEARS = r"[- ]?(?:years?|yrs?\.?|y)"
 _AFTER = re.compile(
-    rf"(?<![\w.,$€£/-]){_AGE}(?:{_YEARS}[- ]?(?:olds?|of[ ]age|o)\b|[ ]?y/?o\b|[ ]?y\.o\.|{_YEARS}[ ]young\b|[- ](?:jährig\w*|Jahre[ ]alt|ans\b|años\b|anni\b|jaar\b)|-?year-old|(?:st|nd|rd|th)[ ](?:birthday|year[ ]of[ ]life))",
+    rf"(?<![\w.,$€£/-]){_AGE}(?:{_YEARS}[- ]?(?:olds?|of[ ]age|o)\b|[ ]?y/?o\b|[ ]?y\.o\.|{_YEARS}[ ]young\b|"
+    rf"[- ](?:jährig\w*|Jahre[ ]alt|ans\b|años\b|anni\b|jaar\b)|-?year-old|(?:st|nd|rd|th)[ ](?:birthday|"
+    rf"year[ ]of[ ]life))",
     re.IGNORECASE,
 )
 _BEFORE = re.compile(
-    rf"(?<!\w)(?:aged?(?:[ ]?/[ ]?(?:sex|gender))?|turn(?:ed|ing|s)?|age[ ]of|at[ ]the[ ]age[ ]of|Alter|âgée?[ ]de|edad)(?:[ ](?:is|was|about|around|over|approximately|now))?[ ]?[:=]?[ ]?{_AGE}(?![\w%]|[.,:/-]\d|[ ]?(?:%|percent|days|months|weeks|hours|minutes|million))",
+    rf"(?<!\w)(?:aged?(?:[ ]?/[ ]?(?:sex|gender))?|turn(?:ed|ing|s)?|age[ ]of|at[ ]the[ ]age[ ]of|Alter|âgée?[ ]de|"
+    rf"edad)(?:[ ](?:is|was|about|around|over|approximately|now))?[ ]?[:=]?[ ]?{_AGE}(?![\w%]|[.,:/-]\d|[ ]?(?:%|"
+    rf"percent|days|months|weeks|hours|minutes|million))",
     re.IGNORECASE,
 )
 _IS = re.compile(
-    rf"\b(?:he|she|I|mother|father|grandmother|grandfather|patient|wife|husband|who)(?:'s|'m|[ ](?:is|was|am|will[ ]be))(?:[ ](?:now|about|almost|nearly|already|only|currently))?[ ]{_AGE}(?=[ ]?(?:[.,;!?]|and\b|now\b|but\b|$))(?![.,]\d)",
+    rf"\b(?:he|she|I|mother|father|grandmother|grandfather|patient|wife|husband|who)(?:'s|'m|[ ](?:is|was|am|"
+    rf"will[ ]be))(?:[ ](?:now|about|almost|nearly|already|only|currently))?[ ]{_AGE}(?=[ ]?(?:[.,;!?]|and\b|now\b|"
+    rf"but\b|$))(?![.,]\d)",
     re.IGNORECASE,
 )
 _SEXED = re.compile(
-    rf"(?<![\w.,$€£/-]){_AGE}[ -]?(?:M|yoM|yoF|yom|yof|(?:year[- ])?(?:male|female|woman|man|lady|gentleman))\b"
+    rf"(?<![\w.,$€£/-]){_AGE}[ -]?(?:M|F(?=[ ](?:with|who|presents?|presenting|c/o|s/p|h/o|admitted|here|complain\w*)"
+    rf")|yoM|yoF|yom|yof|(?:year[- ])?(?:male|female|woman|man|lady|gentleman))\b"
 )
 _NINETIES = re.compile(
     r"\b(?:in|into)[ ](?:his|her|their|my)[ ](?:(?:early|mid|late)[- ])?(?P<age>nineties|90'?s)\b", re.IGNORECASE

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date as Date  # noqa: N812  # beside a recogniser named date
 from datetime import timedelta
 
-from ftdeploy.prepare.privacy.span import Locale, Span
+from ftdeploy.prepare.privacy.span import Locale, Span, mentions
 
 #: Names of months in the languages of the larger European states; a number for each, in order of the year.
 _MONTHS = {
@@ -29,11 +29,12 @@ MONTHS = {
     for number, name in enumerate(names.split(), start=1)
     if name != "."
 }  # fmt: skip
-_ORDINALS = dict(zip(
+_WRITTEN = (
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
     "sixteenth seventeenth eighteenth nineteenth twentieth twenty-first twenty-second twenty-third twenty-fourth "
-    "twenty-fifth twenty-sixth twenty-seventh twenty-eighth twenty-ninth thirtieth thirty-first".split(),
-    range(1, 32), strict=True))  # fmt: skip
+    "twenty-fifth twenty-sixth twenty-seventh twenty-eighth twenty-ninth thirtieth thirty-first"
+)
+_ORDINALS = {name: number for number, name in enumerate(_WRITTEN.split(), start=1)}
 _MONTH = "|".join(sorted(MONTHS, key=len, reverse=True))
 _ORDINAL = "|".join(sorted(_ORDINALS, key=len, reverse=True)).replace("-", "[- ]")
 _DAY = rf"(?:(?:0?[1-9]|[12]\d|3[01])(?:[ ]?(?:st|nd|rd|th|er|º|°)\b)?|{_ORDINAL})"
@@ -43,11 +44,13 @@ _MONTH_WORD = rf"(?P<month>(?:{_MONTH})(?![^\W\d_]))\.?"
 _OF = r"(?:[ ]?[-/.,]?[ ]?|[ ](?:of|de|del|d[ei])[ ]|[ ]day[ ]of[ ]|\.[ ]?)"
 
 _MONTH_FIRST = re.compile(
-    rf"(?<![\w-]){_WEEKDAY}{_MONTH_WORD}[ ]?[-/]?[ ]?(?:the[ ])?(?P<day>{_DAY})(?![\w%]|[.,:]\d|[ ]?(?:%|percent|mg|ml|mm|cm))(?:(?:,?[ ]?|[-/]|[ ]of[ ]|\.[ ])(?P<year>{_YEAR}))?",
+    rf"(?<![\w-]){_WEEKDAY}{_MONTH_WORD}[ ]?[-/]?[ ]?(?:the[ ])?(?P<day>{_DAY})(?![\w%]|[.,:]\d|[ ]?(?:%|percent|mg|"
+    rf"ml|mm|cm))(?:(?:,?[ ]?|[-/]|[ ]of[ ]|\.[ ])(?P<year>{_YEAR}))?",
     re.IGNORECASE,
 )
 _DAY_FIRST = re.compile(
-    rf"(?<![\w.,-]){_WEEKDAY}(?P<day>{_DAY})\.?{_OF}{_MONTH_WORD}(?:(?:,?[ ]?|[-/.]|[ ](?:of|de|del)[ ])(?P<year>{_YEAR}|\d\d(?![\w.,%]\d|\w)))?(?!\w)",
+    rf"(?<![\w.,-]){_WEEKDAY}(?P<day>{_DAY})\.?{_OF}{_MONTH_WORD}(?:(?:,?[ ]?|[-/.]|[ ](?:of|de|del)[ ])"
+    rf"(?P<year>{_YEAR}|\d\d(?![\w.,%]\d|\w)))?(?!\w)",
     re.IGNORECASE,
 )
 _MONTH_YEAR = re.compile(
@@ -63,22 +66,29 @@ _NUMERIC = re.compile(
 )
 _CJK = re.compile(r"(?P<year>\d{4})[ ]?[年년][ ]?(?P<m>\d{1,2})[ ]?[月월](?:[ ]?(?P<day>\d{1,2})[ ]?[日일])?")
 _COMPACT = re.compile(
-    r"(?<![\w.,-])(?P<year>(?:19|20)\d\d)(?P<m>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01])(?![\w.,-]\d|\w)"
+    r"(?<![\w.,-])(?P<year>(?:19|20)\d\d)(?P<m>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01])"
+    r"(?P<time>T\d{4,6}Z?)?(?![\w.,-]\d|\w)"
 )
 _MONTH_SLASH_YEAR = re.compile(r"(?<![\w/.,-])(?P<m>0?[1-9]|1[0-2])[/-](?P<year>(?:19|20)\d\d)(?![\w/-]|\.\d)")
 _YEAR_DASH_MONTH = re.compile(r"(?<![\w/.,-])(?P<year>(?:19|20)\d\d)[/-](?P<m>0[1-9]|1[0-2])(?![\w/-]|\.\d)")
 _SHORT = re.compile(r"(?<![\w/.,-])(?P<p>\d{1,2})/(?P<q>\d{1,2})(?![\w/%]|[.,]\d|-\d)")
 _SAYS_DATE = re.compile(
-    r"\b(?:on|since|dated?|dob|d\.o\.b\.|born|birth(?:day|date)?|until|till|from|by|due|seen|admitted|discharged|visit(?:ed)?|expires?|exp|valid(?: thru)?|scheduled|appointment|before|after|deceased|died|through|to|between|and|nacida?o?|née?|geboren|am|le|el)\b\.?[ ]?(?:is|was|of|the)?[ ]?[:#(-]?[ ]?\Z",
+    r"\b(?:on|since|dated?|dob|d\.o\.b\.|born|birth(?:day|date)?|until|till|from|by|due|seen|admitted|discharged|"
+    r"visit(?:ed)?|expires?|exp|valid(?: thru)?|scheduled|appointment|before|after|deceased|died|through|to|between|"
+    r"and|nacida?o?|née?|geboren|am|le|el)\b\.?[ ]?(?:is|was|of|the)?[ ]?[:#(-]?[ ]?\Z",
     re.IGNORECASE,
 )
 _NOT_DATE = re.compile(
-    r"(?:\bv|\bversions?|\brelease|\bbuild|\bscore[ds]?|\bratio|\bsections?|\bchapter|\bfirmware|\bpart no\.?|\bwon|\blost|\bbeat\w*|§)[ :]{0,2}\Z",
+    r"(?:\bv|\bversions?|\brelease|\bbuild|\bscore[ds]?|\bratio|\bsections?|\bchapter|\bfirmware|\bpart no\.?|\bwon|"
+    r"\blost|\bbeat\w*|§)[ :]{0,2}\Z",
     re.IGNORECASE,
 )
 _BEFORE = 32
 #: Month names that are words of other kinds: they count when capitalised.
 _WORDS = frozenset({"may", "march", "mars", "mar", "august", "mai", "sun", "sat", "set", "dec", "mei", "jan", "juni"})
+_MONTH_NAMES = frozenset(MONTHS)
+#: Without two parts of a date side by side there is no date in numbers.
+_PAIR = re.compile(r"\d[ ]?[-/.][ ]?\d|\d{8}|\d[ ]?[年년]")
 _PIVOT = 50  # of two-digit years, for moving them only
 
 
@@ -86,8 +96,10 @@ def date(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # every 
     """Dates in ISO's, American and European order, with months as words in eight languages, month and year, and month
     and day; with the time of day where it is part of an ISO date.
     """
-    if any(char.isdigit() for char in text):
+    if _PAIR.search(text):
         yield from _numeric(text)
+    if not mentions(text, _MONTH_NAMES):
+        return
     for pattern, confidence in (
         (_YEAR_FIRST, 0.9), (_MONTH_FIRST, 0.85), (_DAY_FIRST, 0.85), (_MONTH_YEAR, 0.8),
     ):  # fmt: skip
@@ -112,6 +124,8 @@ def _numeric(text: str) -> Iterator[Span]:
                 continue
             said = bool(_SAYS_DATE.search(before))
             found = _doubt(match, confidence) if pattern is _NUMERIC else confidence
+            if pattern is _COMPACT and match["time"]:
+                found = 0.9
             yield Span(*match.span(), "date", max(found, 0.75) if said else found)
 
 

@@ -266,7 +266,7 @@ def name_list(rules: Privacy) -> tuple[str, ...]:
             listed += rules.names_file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeError) as error:
             raise SourceError(
-                f"the list of names {rules.names_file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}",
+                f"{rules.names_file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}",
                 cause="`data.privacy.names_file` names no text file in UTF-8",
                 fix="name a file with a name on each line",
             ) from error

@@ -9,16 +9,26 @@ from ftdeploy.prepare.privacy import checksums
 from ftdeploy.prepare.privacy.span import Locale, Span, announced, announced_spans, digits, matches
 
 _MRN = announced(
-    r"(?:hospital[ ]|clinic[ ]|pt\.?[ ])?M\.?R\.?(?:N|\#)s?|MR(?=[ ]?(?:\#|no|num))|med(?:ical)?\.?[ ]rec(?:ord)?s?\.?|(?:health|patient)[ ]records?|(?:medical[ ]|patient[ ]|hospital[ ]|clinical[ ])?charts?(?=[ ]?(?:\#|:|no|num|id))|patient(?=[ ]?(?:\#|id|no\b|num|ident|ref))|pt(?=[ ](?:id|no|\#))|(?:hospital|unit|episode|encounter|visit|admission|accession|specimen|case|file|record)(?=[ ]?(?:\#|id|no\b|num))|CSN|FIN|UHID|URN|NHS|CHI|Patientennummer|Fallnummer|patient[ ]identifier|EHR|EMR|HRN|PID"
+    r"(?:hospital[ ]|clinic[ ]|pt\.?[ ])?U?M\.?R\.?(?:N|\#)s?|MR(?=[ ]?(?:\#|no|num))|"
+    r"med(?:ical)?\.?[ ]rec(?:ord)?s?\.?|(?:health|patient)[ ]records?|(?:medical[ ]|patient[ ]|hospital[ ]|"
+    r"clinical[ ])?charts?(?=[ ]?(?:\#|:|no|num|id))|patient(?=[ ]?(?:\#|id|no\b|num|ident|ref))|pt(?=[ ](?:id|no|\#)"
+    r")|(?:hospital|unit|episode|encounter|visit|admission|accession|specimen|case|file|record)(?=[ ]?(?:\#|id|no\b|"
+    r"num))|CSN|FIN|UHID|URN|NHS|CHI|Patientennummer|Fallnummer|patient[ ]identifier|EHR|EMR|HRN|PID"
 )
 _MRN_AFTER = re.compile(
-    r"(?<![\w.-])(?P<token>[A-Z]{0,3}-?\d[\dA-Z-]{3,14})[ ]?\((?:MRN|medical[ ]record|chart|patient[ ]id|hospital[ ](?:no|number))[^()\n]{0,16}\)",
+    r"(?<![\w.-])(?P<token>[A-Z]{0,3}-?\d[\dA-Z-]{3,14})[ ]?\((?:MRN|medical[ ]record|chart|patient[ ]id|"
+    r"hospital[ ](?:no|number))[^()\n]{0,16}\)",
     re.IGNORECASE,
 )
 _NHS = re.compile(r"(?<![\w.-])\d{3}[ -]\d{3}[ -]\d{4}(?![\w]|[-.]\d)")
 _SAYS_NHS = re.compile(r"\bNHS\b", re.IGNORECASE)
 _PLAN = announced(
-    r"(?:health[ ]?plan|insurance|plan|medicaid|medicare|medi-?cal|insurer)(?:[ ](?:member|policy|beneficiary|subscriber|card|claim|coverage|group|plan))?|(?:member|subscriber|beneficiary|enrollee|policy(?:[ ]?holder)?|insured)(?=[ ]?(?:\#|:|id|no\b|num|card|is))|group(?=[ ](?:\#|no\b|num|id))|claim(?=[ ](?:\#|no\b|num|id))|policy|MBI|HICN|RxBIN|Rx[ ](?:BIN|group|ID)|Versichertennummer|KVNR|Krankenversichertennummer|EHIC|carte[ ]vitale|HPID"
+    r"(?:health[ ]?plan|insurance|plan|medicaid|medicare|medi-?cal|insurer)(?:[ ](?:member|policy|beneficiary|"
+    r"subscriber|card|claim|coverage|group|plan))?|(?:member|subscriber|beneficiary|enrollee|policy(?:[ ]?holder)?|"
+    r"insured)(?=[ ]?(?:\#|:|id|no\b|num|card|is))|group(?=[ ](?:\#|no\b|num|id))|claim(?=[ ](?:\#|no\b|num|id))|"
+    r"policy|MBI|HICN|RxBIN|Rx[ ](?:BIN|group|ID)|Versichertennummer|KVNR|Krankenversichertennummer|EHIC|"
+    r"(?:Blue[ ]Cross|BCBS|Aetna|Cigna|Humana|Kaiser|Anthem|UnitedHealth(?:care)?|UHC|Tricare|AOK|Barmer)"
+    r"(?:[ ](?:member|policy|plan|PPO|HMO|ID))?|carte[ ]vitale|HPID"
 )
 _B, _C, _N = "[ACDEFGHJKMNPQRTUVWXY]", "[ACDEFGHJKMNPQRTUVWXY0-9]", r"\d"
 _MBI = re.compile(rf"(?<![\w-])[1-9]{_B}{_C}{_N}-?{_B}{_C}{_N}-?{_B}{{2}}{_N}{{2}}(?![\w-])")
@@ -33,13 +43,16 @@ _IMEI = re.compile(r"(?<![\w.-])(?:\d{15}|\d{2}[- ]\d{6}[- ]\d{6}[- ]\d|\d{6}[- 
 _SAYS_IMEI = re.compile(r"\b(?:IMEI|device|phone|handset|mobile)\b", re.IGNORECASE)
 _UDI = re.compile(r"\(01\)[ ]?(?P<gtin>\d{14})(?:[ ]?\(\d{2}\)[ ]?[\w-]{1,20}){0,4}")
 _SERIAL = announced(
-    r"(?:device[ ]|pump[ ]|pacemaker[ ]|implant[ ]|monitor[ ]|equipment[ ]|lead[ ]|generator[ ])?serial|S/N|SN|device(?=[ ](?:id|serial|no\b|num|ident))|IMEI|IMEISV|MEID|ESN|UDID|UDI|IDFA|GAID|(?:android|advertising|hardware|machine)(?=[ ]?(?:id))|ICCID|IMSI|(?:pacemaker|implant|insulin[ ]pump|defibrillator|prosthesis)(?=[ ](?:id|no\b|num|model[ ]|\#))|Seriennummer",
+    r"(?:device[ ]|pump[ ]|pacemaker[ ]|implant[ ]|monitor[ ]|equipment[ ]|lead[ ]|generator[ ])?serial|S/N|SN|"
+    r"device(?=[ ](?:id|serial|no\b|num|ident))|IMEI|IMEISV|MEID|ESN|UDID|UDI|IDFA|GAID|(?:android|advertising|"
+    r"hardware|machine)(?=[ ]?(?:id))|ICCID|IMSI|(?:pacemaker|implant|insulin[ ]pump|defibrillator|prosthesis)"
+    r"(?=[ ](?:id|no\b|num|model[ ]|\#))|Seriennummer",
     token=r"(?P<token>(?=[A-Z/\-.]{0,12}\d|[0-9A-F]{8}-)[A-Z0-9]{1,32}(?:[\-./][A-Z0-9]{1,16}){0,5})",  # noqa: S106
 )
 
 
 def mrn(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the same everywhere
-    """Medical record, chart, patient, visit and NHS numbers: after a word, before "(MRN)", or by the NHS check digit."""
+    """Medical record, chart, patient, visit and NHS numbers: after a word, before "(MRN)", or by NHS's check digit."""
     yield from announced_spans(_MRN, text, "mrn")
     yield from matches(_MRN_AFTER, text, "mrn", 0.85, "token")
     for match in _NHS.finditer(text):
@@ -52,7 +65,7 @@ def mrn(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the sam
 
 def health_plan(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the same everywhere
     """Member, policy and beneficiary numbers after a word; Medicare's identifier (MBI) by its form."""
-    yield from announced_spans(_PLAN, text, "health_plan", confidence=0.8, fewest=5)
+    yield from announced_spans(_PLAN, text, "health_plan", confidence=0.82, fewest=5)
     yield from matches(_MBI, text, "health_plan", 0.93)
 
 

@@ -5,30 +5,51 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from ftdeploy.prepare.privacy.span import Locale, Span
+from ftdeploy.prepare.privacy.span import Locale, Span, mentions, word_set
 
 _PART = r"(?:(?:[ODLdl]'|Mc|Mac|Al-|El-)?[A-ZÀ-ÖØ-Þ][^\W\d_]+(?:[-'][A-ZÀ-ÖØ-Þ]?[^\W\d_]+)*|[A-ZÀ-ÖØ-Þ]\.)"
-_LITTLE = r"(?:(?:van[ ]der|van[ ]den|van|von[ ]der|von|de[ ]la|de[ ]los|de|del|della|da|dos|di|du|la|le|ter|ten|bin|al|el|St\.)[ ])"
+_LITTLE = (
+    r"(?:(?:van[ ]der|van[ ]den|van|von[ ]der|von|de[ ]la|de[ ]los|de|del|della|da|dos|di|du|la|le|ter|ten|bin|al|el|"
+    r"St\.)[ ])"
+)
 _FULL = rf"{_LITTLE}?{_PART}(?:[ ]{_LITTLE}?{_PART}){{0,3}}(?:,?[ ](?:Jr|Sr|II|III|IV)\b\.?)?"
 _TITLE = (
-    r"Dr|Drs|Doctor|Mr|Mrs|Ms|Miss|Mx|Mister|Missus|Prof|Professor|Sir|Dame|Lady|Lord|Rev|Reverend|Father|Sister|Fr|Rabbi|Imam|"
-    r"Capt|Captain|Sgt|Sergeant|Lt|Lieutenant|Col|Colonel|Gen|Major|Officer|Judge|Justice|Nurse|Herrn?|Frau|Monsieur|Madame|Mme|Mlle|"
-    r"Señora?|Sra?|Don|Doña|Signora?|Sig|Dott|Hon|Senator|Governor|Mayor|Ambassador|President|Chancellor"
+    r"Dr|Drs|Doctor|Mr|Mrs|Ms|Miss|Mx|Mister|Missus|Prof|Professor|Sir|Dame|Lady|Lord|Rev|Reverend|Father|Sister|Fr|"
+    r"Rabbi|Imam|"
+    r"Capt|Captain|Sgt|Sergeant|Lt|Lieutenant|Col|Colonel|Gen|Major|Officer|Judge|Justice|Nurse|Herrn?|Frau|Monsieur|"
+    r"Madame|Mme|Mlle|"
+    r"Señora?|Sra?|Don|Doña|Signora?|Sig|Dott|Hon|Senator|Governor|Mayor|Ambassador|President|Chancellor|DR|MR|MRS|"
+    r"MS|PROF|Sr"
 )
 _TITLED = re.compile(rf"(?<![\w'-])(?:{_TITLE})\.?[ ](?:(?:{_TITLE})\.?[ ]|med\.[ ]){{0,2}}(?P<name>{_FULL})")
-_WEAK_TITLES = frozenset({"Father", "Sister", "Sir", "Lady", "Lord", "Don", "Major", "Gen", "Miss", "President", "Nurse", "Justice",
+_WEAK_TITLES = frozenset({
+    "Father",
+    "Sister", "Sir", "Lady", "Lord", "Don", "Major", "Gen", "Miss", "President", "Nurse", "Justice",
                           "General", "Col", "Hon", "Sig", "Mayor"})  # fmt: skip
 _INTRODUCED = re.compile(
-    rf"(?:\b(?:[Mm]y|[Hh]is|[Hh]er|[Tt]heir|[Yy]our|[Pp]atient(?:'s)?|[Pp]t\.?(?:'s)?|[Ff]ull|[Ll]ast|[Ff]irst|[Mm]aiden|[Ll]egal|[Ss]ur)[ ]?(?:full[ ]|first[ ]|last[ ]|legal[ ])?[Nn]ame(?:'s|[ ]is|[ ]was)?[ ]?:?[ ]|\b[Ii](?:[ ]am|'m)[ ](?:called|named)[ ]|\b(?:man|woman|boy|girl|lady|patient|doctor|friend|nurse|person|guy|son|daughter)[ ](?:named|called)[ ]|\b(?:nicknamed|spoke[ ](?:with|to)|signed[ ]by|dictated[ ]by|referred[ ]by|seen[ ]by|followed[ ]by|attending:?|provider:|physician:|author:|from:|to:|cc:|attn:?|attention:|contact:?|name:|Name:|NAME:|Patient[ ]Name:|Patient:|Pt:|Client:|Employee:|Customer:|surgeon:?|witness:?|applicant:?|Name[ ]des[ ]Patienten:|Nom[ ]?:|Nombre[ ]?:)[ ])(?P<name>{_FULL})"
+    rf"(?:\b(?:[Mm]y|[Hh]is|[Hh]er|[Tt]heir|[Yy]our|[Pp]atient(?:'s)?|[Pp]t\.?(?:'s)?|[Ff]ull|[Ll]ast|[Ff]irst|"
+    rf"[Mm]aiden|[Ll]egal|[Ss]ur)[ ]?(?:full[ ]|first[ ]|last[ ]|legal[ ])?[Nn]ame(?:'s|[ ]is|[ ]was)?[ ]?:?[ ]|"
+    rf"\b[Ii](?:[ ]am|'m)[ ](?:called|named)[ ]|\b(?:man|woman|boy|girl|lady|patient|doctor|friend|nurse|person|guy|"
+    rf"son|daughter)[ ](?:named|called)[ ]|\b(?:nicknamed|spoke[ ](?:with|to)|signed[ ]by|dictated[ ]by|"
+    rf"referred[ ]by|seen[ ]by|followed[ ]by|attending:?|provider:|physician:|author:|from:|to:|cc:|attn:?|"
+    rf"attention:|contact:?|name:|Name:|NAME:|Patient[ ]Name:|Patient:|Pt:|Client:|Employee:|Customer:|surgeon:?|"
+    rf"witness:?|applicant:?|Name[ ]des[ ]Patienten:|Nom[ ]?:|Nombre[ ]?:)[ ])(?P<name>{_FULL})"
 )
 _RELATIVE = re.compile(
-    rf"\b(?:wife|husband|son|daughter|mother|father|brother|sister|partner|fiancée?|neighbou?r|colleague|friend|mom|dad|aunt|uncle|cousin|roommate|caregiver|guardian|girlfriend|boyfriend|patient|client|employee|customer|resident|plaintiff|defendant),?[ ](?P<name>{_PART}(?:[ ]{_PART}){{0,2}})(?=[ ,.;:']|$)"
+    rf"\b(?:wife|husband|son|daughter|mother|father|brother|sister|fiancée?|colleague|friend|mom|dad|aunt|uncle|"
+    rf"cousin|roommate|caregiver|guardian|girlfriend|boyfriend|patient|employee|plaintiff|defendant)"
+    rf",?[ ](?P<name>{_PART}(?:[ ]{_PART}){{0,2}})(?=[ ,.;:']|$)"
+    rf"|\b(?:[Pp]atient|[Cc]lient|[Rr]esident|[Tt]his[ ]is|[Ii]t's)[ ](?P<greeted>{_PART}[ ]{_PART}(?:[ ]{_PART})?)"
+    rf"(?=[ ](?:was|is|has|had|speaking|calling|here|from|came|reports|presents|presented|complains|denies|states|"
+    rf"underwent)\b)"
 )
 _CREDENTIAL = re.compile(
-    rf"(?<![\w-])(?P<name>{_PART}[ ]{_LITTLE}?{_PART}(?:[ ]{_PART})?),?[ ](?:M\.?D|D\.?O|R\.?N|Ph\.?D|N\.?P|P\.?A(?:-C)?|D\.?D\.?S|L\.?C\.?S\.?W|Esq|MBBS|FRCP|FACS|DPT|PharmD)\b\.?"
+    rf"(?<![\w-])(?P<name>{_PART}[ ]{_LITTLE}?{_PART}(?:[ ]{_PART})?),?[ ](?:M\.?D|D\.?O|R\.?N|Ph\.?D|N\.?P|"
+    rf"P\.?A(?:-C)?|D\.?D\.?S|L\.?C\.?S\.?W|Esq|MBBS|FRCP|FACS|DPT|PharmD)\b\.?"
 )
 _SIGNED = re.compile(
-    rf"\b(?:(?:[Ss]incerely|[Rr]egards|[Ww]ishes|[Cc]heers|[Yy]ours(?:[ ](?:truly|sincerely|faithfully))?|[Rr]espectfully|[Ss]igned)[ ]?[,:][ \n]{{1,2}}(?P<name>{_PART}(?:[ ]{_PART}){{0,2}})"
+    rf"\b(?:(?:[Ss]incerely|[Rr]egards|[Ww]ishes|[Cc]heers|[Yy]ours(?:[ ](?:truly|sincerely|faithfully))?|"
+    rf"[Rr]espectfully|[Ss]igned)[ ]?[,:][ \n]{{1,2}}(?P<name>{_PART}(?:[ ]{_PART}){{0,2}})"
     rf"|(?:[Dd]ear|[Hh]i|[Hh]ello),?[ \n](?P<greeted>{_PART}(?:[ ]{_PART}){{0,2}})(?=[,.;:!\n]|$))"
 )
 _LAST_FIRST = re.compile(
@@ -37,26 +58,54 @@ _LAST_FIRST = re.compile(
 _CAPS = re.compile(
     r"\b(?:[Nn]ame|NAME|PATIENT|Patient)[ ]?:[ ]?(?P<name>[A-Z][A-Z'-]+,?[ ][A-Z][A-Z'-]+(?:[ ][A-Z]\.?)?)\b"
 )
+#: Words without which the patterns above find nothing.
+_TITLES = frozenset(_TITLE.casefold().replace("?", "").split("|")) | {
+    "señor",
+    "señora",
+    "herr",
+    "herrn",
+    "signor",
+    "signora",
+}
+_FORM = frozenset({"name", "patient", "pt"})
+_INTRODUCE = _FORM | word_set(
+    "surname called named nicknamed spoke signed dictated referred seen followed attending provider physician "
+    "author from to cc attn attention contact client employee customer surgeon witness applicant nom nombre"
+)
+_GREET = word_set("sincerely regards wishes cheers yours respectfully signed dear hi hello")
+_RELATIVES = word_set(
+    "wife husband son daughter mother father brother sister partner fiancé fiancée neighbour neighbor "
+    "colleague friend mom dad aunt uncle cousin roommate caregiver guardian girlfriend boyfriend patient "
+    "client employee resident plaintiff defendant this it"
+)
+_DEGREE = re.compile(
+    r",?[ ](?:M\.?D|D\.?O|R\.?N|Ph\.?D|N\.?P|P\.?A|D\.?D\.?S|L\.?C\.?S\.?W|Esq|MBBS|FRCP|FACS|DPT|PharmD)\b"
+)
 #: Capitalised words that follow such words and are no names.
-_NO_NAMES = frozenset(
-    "the a an i i'm i'll i've it he she we you they this that these those my your his her our their no not yes yeah yep okay ok "
-    "and or but so if when while well what who whom how why where which was is are be been has have had do does did can "
-    "could will would should may might must there here then than as at in on of for from to with without by all any some "
-    "each every both one two three four five six seven eight nine ten first second third doctor patient nurse mr mrs ms dr "
-    "miss sir ma'am madam thank thanks please hello hi hey good great fine sure right uh um hmm mm oh any also "
-    "monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september "
-    "october november december today tomorrow yesterday denies reports states presents has complains "
-    "everyone everybody team all colleagues customer support sir/madam there folks friends".split()
-)  # fmt: skip
+_NO_NAMES = word_set(
+    "the a an i i'm i'll i've it he she we you they this that these those my your his her our their no not yes "
+    "yeah yep okay ok and or but so if when while well what who whom how why where which was is are be been "
+    "has have had do does did can could will would should may might must there here then than as at in on of "
+    "for from to with without by all any some each every both one two three four five six seven eight nine ten "
+    "first second third doctor patient nurse mr mrs ms dr miss sir ma'am madam thank thanks please hello hi "
+    "hey good great fine sure right uh um hmm mm oh any also monday tuesday wednesday thursday friday saturday "
+    "sunday january february march april may june july august september october november december president "
+    "chairman speaker today tomorrow yesterday denies reports states presents has complains everyone everybody "
+    "team all colleagues customer support sir/madam there folks friends"
+)
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*\.?")
 
 
 def name(text: str, locale: Locale) -> Iterator[Span]:
     """Names by title, by what introduces them, by degree and signature, and those of the list."""
-    for pattern, confidence in (
-        (_TITLED, 0.85), (_INTRODUCED, 0.75), (_CREDENTIAL, 0.8), (_LAST_FIRST, 0.85), (_CAPS, 0.8), (_SIGNED, 0.65),
-        (_RELATIVE, 0.6),
+    for pattern, confidence, likely in (
+        (_TITLED, 0.85, mentions(text, _TITLES)), (_INTRODUCED, 0.75, mentions(text, _INTRODUCE)),
+        (_CREDENTIAL, 0.8, bool(_DEGREE.search(text))), (_LAST_FIRST, 0.85, mentions(text, _FORM)),
+        (_CAPS, 0.8, mentions(text, _FORM)), (_SIGNED, 0.65, mentions(text, _GREET)),
+        (_RELATIVE, 0.6, mentions(text, _RELATIVES)),
     ):  # fmt: skip
+        if not likely:
+            continue
         for match in pattern.finditer(text):
             group = "name" if match["name"] else "greeted"
             end = _name_end(match, group)

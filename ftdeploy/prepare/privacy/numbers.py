@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ftdeploy.prepare.privacy import checksums
 from ftdeploy.prepare.privacy.span import LINK, Locale, Span, announced, announced_spans, digits, matches
 
-_CARD = re.compile(r"(?<![\w.-])(?<!\d[ ])\d(?:[ -]?\d){12,18}(?![\w]|[.-]\d|[ ]\d)")
+_CARD = re.compile(r"(?<![\w.-])(?<!\d[ ])\d(?:[ -]?\d){12,18}(?![\w]|[.-]\d|[ ]\d{2})")
 #: Lengths by the first digits (ISO/IEC 7812 issuer ranges): Visa, Mastercard, American Express, Discover, JCB, Diners,
 #: UnionPay, Maestro.
 _ISSUERS = (
@@ -21,8 +21,15 @@ _ISSUERS = (
     (re.compile(r"62|81"), (16, 17, 18, 19)),
     (re.compile(r"50|5[6-9]|6[37]"), (12, 13, 14, 15, 16, 17, 18, 19)),
 )
+_SHORTEST_CARD = 12  # digits, Maestro
+_GROUPED = re.compile(r"\d+|(?:\d{4}[ -]){2,4}\d{1,4}|\d{4}[ -]\d{6}[ -]\d{4,5}")
+_NOT_CARD = re.compile(
+    r"\b(?:order|tracking|invoice|isbn|shipment|parcel|ticket|imei)(?:[ ](?:number|no\.?|id))?[ ]?[:#]?[ ]?\Z",
+    re.IGNORECASE,
+)
 _SAYS_CARD = re.compile(
-    r"\b(?:card|visa|mastercard|master card|amex|american express|discover|maestro|jcb|diners|unionpay|credit|debit|carte|Karte|tarjeta)\b",
+    r"\b(?:card|visa|mastercard|master card|amex|american express|discover|maestro|jcb|diners|unionpay|credit|debit|"
+    r"carte|Karte|tarjeta)\b",
     re.IGNORECASE,
 )
 _IBAN = re.compile(r"(?<![\w-])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}", re.IGNORECASE)
@@ -37,38 +44,51 @@ _SAID_SSN = re.compile(
 )
 _MASKED_SSN = re.compile(r"(?<!\w)(?:[xX*#•]{3}[- ][xX*#•]{2}[- ]\d{4})(?!\w)")
 _LAST_FOUR = re.compile(
-    rf"\blast[ ](?:four|4)(?:[ ]digits)?[ ](?:of[ ](?:(?:my|his|her|your|the)[ ])?)?(?:{_SAYS_SSN}){LINK}(?P<token>\d{{4}})(?!\w)",
+    rf"\blast[ ](?:four|4)(?:[ ]digits)?[ ](?:of[ ](?:(?:my|his|her|your|the)"
+    rf"[ ])?)?(?:{_SAYS_SSN}){LINK}(?P<token>\d{{4}})(?!\w)",
     re.IGNORECASE,
 )
 
 _NINO = re.compile(
-    r"(?<![\w-])(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][ -]?\d\d[ -]?\d\d[ -]?\d\d[ -]?[A-D](?![\w-])",
+    r"(?<![\w-])(?!BG|GB|NK|KN|TN|NT|ZZ)"
+    r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][ -]?\d\d[ -]?\d\d[ -]?\d\d[ -]?[A-D](?![\w-])",
     re.IGNORECASE,
 )
 _DNI = re.compile(r"(?<![\w.-])(?:\d{8}|[XYZ]-?\d{7})-?[TRWAGMYFPDXBNJZSQVHLCKE](?![\w-])")
 _FISCAL = re.compile(r"(?<!\w)[A-Z]{6}\d\d[ABCDEHLMPRST]\d\d[A-Z]\d{3}[A-Z](?!\w)", re.IGNORECASE)
 _NIR = re.compile(r"(?<![\w.-])[12][ ]?\d\d[ ]?(?:0[1-9]|1[0-2])[ ]?\d[\dAB][ ]?\d{3}[ ]?\d{3}[ ]?\d\d(?![\w]|[.-]\d)")
 _NATIONAL = announced(
-    r"national[ ]insurance|NINO|NI|national[ ]id(?:entity|entification)?(?:[ ]card)?|identity[ ]card|tax(?:payer)?[ ](?:id(?:entification)?|file|payer)|steuer[- ]?(?:id|identifikationsnummer|nummer)|IdNr|Personalausweis(?:nummer)?|Sozialversicherungsnummer|DNI|NIE|NIF|codice[ ]fiscale|BSN|PESEL|personnummer|henkilötunnus|CPR|Aadhaar|SIN|social[ ]insurance|EIN|numéro[ ]de[ ]sécurité[ ]sociale|AHV|CNP",
+    r"national[ ]insurance|NINO|NI|national[ ]id(?:entity|entification)?(?:[ ]card)?|identity[ ]card|"
+    r"tax(?:payer)?[ ](?:id(?:entification)?|file|payer)|steuer[- ]?(?:id|identifikationsnummer|nummer)|IdNr|"
+    r"Personalausweis(?:nummer)?|Sozialversicherungsnummer|DNI|NIE|NIF|codice[ ]fiscale|BSN|PESEL|personnummer|"
+    r"henkilötunnus|CPR|Aadhaar|SIN|social[ ]insurance|EIN|numéro[ ]de[ ]sécurité[ ]sociale|AHV|CNP",
     token=r"(?P<token>(?=[A-Z]{0,6}[ .-]?\d)[A-Z0-9]{1,16}(?:[ .\-/+]?(?=[A-Z]{0,2}\d|[A-Z]\b)[A-Z0-9]{1,12}){0,6})",  # noqa: S106
 )
 _PASSPORT = announced(r"passports?|pass(?:port)?[ ]no|Reisepass(?:nummer)?|passeport|pasaporte|passaporto")
 _LICENCE = announced(
-    r"(?:driver(?:'?s|s')?[ ]|driving[ ]|medical[ ]|nursing[ ]|pharmacy[ ]|professional[ ]|pilot(?:'s)?[ ]|firearms?[ ]|state[ ]|board[ ])?licen[cs]es?|DLN?|D\.L\.|lic\.?|DEA|NPI|certificates?(?:[ ]of[ ]\w{3,12})?|cert\.?|certification|permits?|Führerschein(?:nummer)?|permis(?:[ ]de[ ]conduire)?"
+    r"(?:driver(?:'?s|s')?[ ]|driving[ ]|medical[ ]|nursing[ ]|pharmacy[ ]|professional[ ]|pilot(?:'s)?[ ]|"
+    r"firearms?[ ]|state[ ]|board[ ])?licen[cs]es?|DLN?|D\.L\.|lic\.?|DEA|NPI|certificates?(?:[ ]of[ ]\w{3,12})?|"
+    r"cert\.?|certification|permits?|Führerschein(?:nummer)?|permis(?:[ ]de[ ]conduire)?"
 )
 _DEA = re.compile(r"(?<!\w)[ABCDEFGHJKLMPRSTUX][A-Z9]\d{7}(?!\w)")
 _PLATE = re.compile(
-    rf"(?<!\w)(?i:licen[cs]e[ ]plates?|lic\.?[ ]plates?|plates?|number[ ]plates?|(?:vehicle|car)[ ]reg(?:istration)?|reg(?:istration)?(?:[ ]plate|[ ]mark|[ ]no\.?|[ ]number)|tags?|Kennzeichen|immatriculation)(?![\w-])(?i:{LINK})(?P<token>(?=[A-ZÄÖÜ\d -]{{0,9}}\d)(?=[\d -]{{0,9}}[A-ZÄÖÜ])[A-ZÄÖÜ\d]{{1,4}}(?:[ -]?[A-ZÄÖÜ\d]{{1,4}}){{1,2}})(?![\w])"
+    rf"(?<!\w)(?i:licen[cs]e[ ]plates?|lic\.?[ ]plates?|plates?|number[ ]plates?|(?:vehicle|car)[ ]reg(?:istration)?|"
+    rf"reg(?:istration)?(?:[ ]plate|[ ]mark|[ ]no\.?|[ ]number)|tags?|Kennzeichen|immatriculation)(?![\w-])"
+    rf"(?i:{LINK})(?P<token>(?=[A-ZÄÖÜ\d -]{{0,9}}\d)(?=[\d -]{{0,9}}[A-ZÄÖÜ])"
+    rf"[A-ZÄÖÜ\d]{{1,4}}(?:[ -]?[A-ZÄÖÜ\d]{{1,4}}){{1,2}})(?![\w])"
 )
 _ACCOUNT = announced(
-    r"(?:bank[ ]|checking[ ]|savings?[ ]|deposit[ ]|customer[ ]|client[ ]|billing[ ]|patient[ ]|loan[ ]|brokerage[ ]|my[ ])?(?:accounts?|acct\.?|a/c)(?:[ ]?\#)?|(?:customer|client|loan|mortgage|membership)(?=[ ](?:id|number|no|nr)\b)|Kontonummer|Konto|compte|cuenta|conto|SWIFT|sort[ ]code|routing(?:[ ]and[ ]account)?|RTN|ABA",
+    r"(?:bank[ ]|checking[ ]|savings?[ ]|deposit[ ]|customer[ ]|client[ ]|billing[ ]|patient[ ]|loan[ ]|brokerage[ ]|"
+    r"my[ ])?(?:accounts?|acct\.?|a/c)(?:[ ]?\#)?|(?:customer|client|loan|mortgage|membership)(?=[ ](?:id|number|no|"
+    r"nr)\b)|Kontonummer|Konto|compte|cuenta|conto|SWIFT|sort[ ]code|routing(?:[ ]and[ ]account)?|RTN|ABA",
     token=r"(?P<token>(?=[A-Z/\-.]{0,8}\d)[A-Z0-9]{1,24}(?:[\-./ ](?=[A-Z]{0,2}\d)[A-Z0-9]{2,12}){0,5})",  # noqa: S106
 )
 _SORT_CODE = re.compile(r"\bsort[ -]code(?:[ ]is)?[ ]?:?[ ]?(?P<token>\d\d[- ]?\d\d[- ]?\d\d)(?!\w)", re.IGNORECASE)
 _SAYS_IBAN = re.compile(r"\bIBAN\b", re.IGNORECASE)
 _VIN = re.compile(r"(?<![\w-])[A-HJ-NPR-Z0-9]{17}(?![\w-])", re.IGNORECASE)
 _SAID_VIN = re.compile(
-    rf"(?<!\w)(?:VIN|vehicle[ ]identification|vehicle[ ]id|chassis|Fahrgestellnummer|FIN){LINK}(?P<token>(?=[A-Z]{{0,11}}\d)[A-HJ-NPR-Z0-9]{{11,17}})(?!\w)",
+    rf"(?<!\w)(?:VIN|vehicle[ ]identification|vehicle[ ]id|chassis|Fahrgestellnummer|"
+    rf"FIN){LINK}(?P<token>(?=[A-Z]{{0,11}}\d)[A-HJ-NPR-Z0-9]{{11,17}})(?!\w)",
     re.IGNORECASE,
 )
 
@@ -76,12 +96,18 @@ _SAID_VIN = re.compile(
 def card(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the same everywhere
     """Payment cards: an issuer's first digits, its length, and Luhn's check digit."""
     for match in _CARD.finditer(text):
-        number = digits(match[0])
-        if len(set(number)) < 2 or not checksums.luhn(number):  # noqa: PLR2004  # all the same
+        before = text[max(0, match.start() - 48) : match.start()]
+        said = bool(_SAYS_CARD.search(before))
+        if not said and _NOT_CARD.search(before):
             continue
-        known = any(first.match(number) and len(number) in lengths for first, lengths in _ISSUERS)
-        if known or _SAYS_CARD.search(text[max(0, match.start() - 48) : match.start()]):
-            yield Span(*match.span(), "card", 0.95 if known else 0.6)
+        for found in (match[0], match[0].rpartition(" ")[0]):  # the number that follows may belong to the sentence
+            number = digits(found)
+            if len(number) < _SHORTEST_CARD or len(set(number)) == 1 or not checksums.luhn(number):
+                continue
+            known = any(first.match(number) and len(number) in lengths for first, lengths in _ISSUERS)
+            if said or (known and _GROUPED.fullmatch(found)):
+                yield Span(match.start(), match.start() + len(found), "card", 0.95 if known else 0.6)
+                break
 
 
 def iban(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the same everywhere
@@ -121,7 +147,7 @@ def national_id(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  #
         number = match[0].replace(" ", "").replace("A", "0").replace("B", "0")
         if checksums.french(number):
             yield Span(*match.span(), "national_id", 0.9)
-    yield from announced_spans(_NATIONAL, text, "national_id", confidence=0.8, fewest=6)
+    yield from announced_spans(_NATIONAL, text, "national_id", confidence=0.82, fewest=6)
 
 
 def passport(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the same everywhere
@@ -131,7 +157,7 @@ def passport(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # th
 
 def licence(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the same everywhere
     """Licences and certificates after a word; DEA registrations by their check digit."""
-    yield from announced_spans(_LICENCE, text, "licence", confidence=0.8)
+    yield from announced_spans(_LICENCE, text, "licence", confidence=0.82)
     for match in _DEA.finditer(text):
         if checksums.dea(match[0]):
             yield Span(*match.span(), "licence", 0.75)
@@ -144,7 +170,7 @@ def plate(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the s
 
 def account(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the same everywhere
     """Account, customer and loan numbers after a word, sort codes and routing numbers."""
-    yield from announced_spans(_ACCOUNT, text, "account", confidence=0.8)
+    yield from announced_spans(_ACCOUNT, text, "account", confidence=0.82)
     yield from matches(_SORT_CODE, text, "account", 0.85, "token")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from ftdeploy.prepare.privacy import ages, contact, dates, medical, names, numbers, places
 from ftdeploy.prepare.privacy.span import Locale, Recogniser, Span, fold, unfold
@@ -33,8 +34,12 @@ RECOGNISERS: Mapping[IdentifierType, Recogniser] = {
     "address": places.address,
     "name": names.name,
 }
-#: These find something in texts without a digit; the others are not asked.
-_WITHOUT_DIGITS = frozenset({"email", "url", "date", "age", "name"})
+#: Recognisers are not asked about texts with fewer digits than the shortest identifier of their types has.
+_FEWEST_DIGITS: Mapping[IdentifierType, int] = {
+    "email": 0, "url": 0, "ip": 2, "phone": 4, "card": 12, "iban": 10, "ssn": 4, "national_id": 5, "passport": 5,
+    "licence": 4, "plate": 1, "account": 4, "vin": 3, "mrn": 4, "health_plan": 4, "device": 2, "date": 0, "age": 0,
+    "postcode": 2, "address": 1, "name": 0,
+}  # fmt: skip
 _DIGIT = re.compile(r"\d")
 
 #: Something else that finds identifiers in a text as it is: a model, another library.
@@ -43,7 +48,7 @@ Extra = Callable[[str], Iterable[Span]]
 
 def find(
     text: str, locale: Locale, *, extras: Sequence[Extra] = (), least: float = 0.0,
-    kept: Set[IdentifierType] = frozenset(),
+    kept: AbstractSet[IdentifierType] = frozenset(),
 ) -> list[Span]:  # fmt: skip
     """The identifiers in a text, in order, without overlaps between equals.
 
@@ -59,11 +64,11 @@ def find(
         URL): the outer one comes first.
     """
     folded, places = fold(text)
-    numeric = bool(_DIGIT.search(folded))
+    count = len(_DIGIT.findall(folded))
     found = [
         unfold(span, places)
         for kind, recogniser in RECOGNISERS.items()
-        if numeric or kind in _WITHOUT_DIGITS
+        if count >= _FEWEST_DIGITS[kind]
         for span in recogniser(folded, locale)
         if span.confidence >= least
     ]
@@ -72,11 +77,11 @@ def find(
     return resolve(found, kept)
 
 
-def resolve(found: Iterable[Span], kept: Set[IdentifierType] = frozenset()) -> list[Span]:
+def resolve(found: Iterable[Span], kept: AbstractSet[IdentifierType] = frozenset()) -> list[Span]:
     """Settle overlaps: the more confident finding gives the type, the longer one where they are equal.
 
-    What only partly overlaps becomes one finding over both, so that no half of an identifier is left over. What lies
-    inside another that is kept is a finding of its own.
+    What only partly overlaps becomes one finding over both, so that no half of an identifier is left over. Where the
+    surest is of a type that is kept, what else overlaps it is a finding of its own.
     """
     ordered = sorted(set(found), key=lambda span: (span.start, -span.end))
     settled: list[Span] = []
@@ -91,28 +96,25 @@ def resolve(found: Iterable[Span], kept: Set[IdentifierType] = frozenset()) -> l
     return settled + (_settle(cluster, kept) if cluster else [])
 
 
-def _settle(cluster: list[Span], kept: Set[IdentifierType]) -> list[Span]:
-    """One finding for spans that overlap in a chain, and where that is kept those that lie strictly inside it."""
+def _settle(cluster: list[Span], kept: AbstractSet[IdentifierType]) -> list[Span]:
+    """One finding for spans that overlap in a chain; where that is kept, also those that are not."""
     if len(cluster) == 1:
         return cluster
     first, last = cluster[0].start, max(span.end for span in cluster)
-    longest = max(span.end - span.start for span in cluster)
     best = max(cluster, key=lambda span: (round(span.confidence, 2), span.end - span.start, span.kind))
     # Something that covers it all (a URL round an address) gives the type, unless it is much less sure.
-    cover = [span for span in cluster if span.end - span.start == longest and (span.start, span.end) == (first, last)]
+    cover = [span for span in cluster if (span.start, span.end) == (first, last)]
     wide = max(cover, key=lambda span: (span.confidence, span.kind), default=best)
-    chosen = wide if wide.confidence >= best.confidence - 0.1 else best  # noqa: PLR2004  # much less sure
-    inside = [
-        span
-        for span in cluster
-        if chosen.kind in kept and span.kind != chosen.kind and (span.start, span.end) != (first, last) and span.end - span.start < longest
-        and chosen.start <= span.start and span.end <= chosen.end
-    ]  # fmt: skip
-    return [Span(first, last, chosen.kind, chosen.confidence), *_outermost(inside)]
+    chosen = wide if wide.confidence >= best.confidence - 0.1 else best
+    if chosen.kind not in kept:
+        return [Span(first, last, chosen.kind, chosen.confidence)]
+    extent = (chosen.start, chosen.end)
+    others = [span for span in cluster if span.kind not in kept and (span.start, span.end) != extent]
+    return sorted([chosen, *_surest(others)], key=lambda span: (span.start, -span.end))
 
 
-def _outermost(spans: list[Span]) -> list[Span]:
-    """One level of nesting: of those that overlap among themselves the surest stays."""
+def _surest(spans: list[Span]) -> list[Span]:
+    """Of those that overlap among themselves the surest stays."""
     kept: list[Span] = []
     for span in sorted(spans, key=lambda span: (-span.confidence, span.start - span.end)):
         if all(span.end <= other.start or other.end <= span.start for other in kept):

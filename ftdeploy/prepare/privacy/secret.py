@@ -30,7 +30,7 @@ def read_key(rules: Privacy) -> bytes | None:
     if len(secret) < _FEWEST:
         raise ConfigError(
             f"the environment variable {rules.key} {'is too short' if secret else 'is not set'}",
-            cause=f"`data.privacy.key` names it for pseudonyms, and it must hold a secret of {_FEWEST} characters or more",
+            cause=f"`data.privacy.key` names it for pseudonyms, a secret of {_FEWEST} characters or more",
             fix=f"export {rules.key}=... with the same secret in every run (a new one: `openssl rand -hex 32`)",
         )
     return secret.encode("utf-8", "surrogateescape")

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from ftdeploy.recipe.privacy import IdentifierType
@@ -99,6 +100,25 @@ def unfold(span: Span, places: list[int] | None) -> Span:
     return Span(places[span.start], places[span.end - 1] + 1, span.kind, span.confidence)
 
 
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+@lru_cache(maxsize=4)
+def words(text: str) -> frozenset[str]:
+    """The words of a text, case-folded: one look at them spares most recognisers their patterns."""
+    return frozenset(_LETTERS.findall(text.casefold()))
+
+
+def word_set(listed: str) -> frozenset[str]:
+    """Words that are written one after the other."""
+    return frozenset(listed.split())
+
+
+def mentions(text: str, cues: frozenset[str]) -> bool:
+    """Whether one of the words stands in a text."""
+    return not cues.isdisjoint(words(text))
+
+
 def matches(pattern: re.Pattern[str], text: str, kind: IdentifierType, confidence: float, group: int | str = 0,
             ) -> Iterator[Span]:  # fmt: skip
     """Every match of a pattern (one of its groups) as a finding."""
@@ -114,10 +134,11 @@ def digits(text: str) -> str:
 #: Between a word that announces a number and the number: "MRN: ", "account number is ", "Passport No. #".
 LINK = (
     r"(?:[ ]{0,2}(?:\(s\)|'s)?[ ]{0,2}(?:numbers?|num|nos?|nr|n°|id|ids|identifier|code|ref|reference)\b\.?){0,2}"
-    r"[ ]{0,2}(?:\([^()\n]{1,24}\))?[ ]{0,2}(?:(?:is|was|are|of|as|reads|ends in|ending in|being)\b)?[ ]{0,2}[:#=\-]{0,2}[ ]{0,2}[\"'#(\[]?"
+    r"[ ]{0,2}(?:\([^()\n]{1,24}\))?[ ]{0,2}(?:(?:is|was|are|of|as|reads|ends in|ending in|being)"
+    r"\b)?[ ]{0,2}[:#=\-]{0,2}[ ]{0,2}[\"'#(\[]?"
 )
-#: A number as offices give it: letters and digits, with at least one digit near its beginning; parts joined by - . or /.
-TOKEN = r"(?P<token>(?=[A-Za-z/\-.]{0,8}\d)[A-Za-z0-9]{1,24}(?:[\-./][A-Za-z0-9]{1,16}){0,5})"
+#: A number as offices give it: letters and digits, with a digit near its beginning; parts joined by - . or /.
+TOKEN = r"(?P<token>(?=[A-Za-z/\-.]{0,8}\d)[A-Za-z0-9]{1,24}(?:[\-./][A-Za-z0-9]{1,16}){0,5})"  # noqa: S105  # no secret: a part of text
 _FEWEST_DIGITS = 4
 
 
@@ -128,7 +149,7 @@ def announced(words: str, *, token: str = TOKEN) -> re.Pattern[str]:
         words: alternatives, as a regular expression; matched whole and without case.
         token: the number, with a group named ``token``.
     """
-    return re.compile(rf"(?<![\w])(?:{words})(?![\w-]){LINK}{token}(?![\w])", re.IGNORECASE)
+    return re.compile(rf"(?<![\w])(?:{words})(?!\w|-(?!\d)){LINK}{token}(?![\w])", re.IGNORECASE)
 
 
 def announced_spans(pattern: re.Pattern[str], text: str, kind: IdentifierType, *, confidence: float = 0.85,
@@ -136,11 +157,13 @@ def announced_spans(pattern: re.Pattern[str], text: str, kind: IdentifierType, *
     """Numbers after the words of ``announced``, where they have enough digits and are no date or amount."""
     for match in pattern.finditer(text):
         token = match["token"]
-        if len(digits(token)) >= fewest and not _OTHER.fullmatch(token):
+        ends = _ENDS.search(match[0])
+        if len(digits(token)) >= fewest and (ends or not _OTHER.fullmatch(token)):
             yield Span(*match.span("token"), kind, confidence)
 
 
 #: What may follow the same words and is no identifier: a year, a date, an amount with decimals.
+_ENDS = re.compile(r"\bend(?:s|ing)[ ]in\b", re.IGNORECASE)
 _OTHER = re.compile(
     r"(?:19|20)\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}-\d{1,2}-(?:19|20)\d\d|\d{4}-\d\d-\d\d|\d{1,6}\.\d{1,2}"
 )
