@@ -1,4 +1,4 @@
-"""The train stage on a tiny checkpoint and a few hundred real rows: for tests of what a recipe's `train` may ask for."""
+"""The train stage on a tiny checkpoint and a few hundred real rows: for tests of what a recipe's `train` asks for."""
 
 from __future__ import annotations
 
