@@ -117,6 +117,7 @@ def test_schemes_say_the_same_of_any_spans(spans: list[tuple[str, int]]) -> None
         ("a\tO\nlonely\n", {}, "line 2 has no token and tag: 'lonely'"),
         ("a\tO\nb\tgene\n", {}, "line 2: 'gene' is not a tag"),
         ("a\tB-\n", {}, "line 1: 'B-' is not a tag"),
+        ("a\tO\nb\t\n", {}, "line 2: '' is not a tag"),
     ],
 )
 def test_faults_are_named_by_line(tmp_path: Path, content: str, settings: dict[str, Any], words: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SPLITS, read_profile, read_split
@@ -166,6 +167,22 @@ def test_a_changed_file_of_any_source_makes_the_stage_run_again(tmp_path: Path) 
     (tmp_path / "one.csv").unlink()
     with pytest.raises(SourceError, match=r"one\.csv does not exist"):
         run_stage(prepare, settings, {}, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "exactly one of source and sources is wanted; neither is given"),
+        ({"source": {"path": "a"}, "sources": [{"path": "b"}]}, "exactly one .* both are given"),
+        ({"sources": [{"path": "a", "name": "x"}, {"path": "b", "name": "x"}]}, "two sources are named 'x'"),
+        ({"sources": [{"path": "a", "label": "x", "label_map": {"y": "z"}}]}, "exclude each other"),
+        ({"sources": [{"path": "a", "weight": 0}]}, "greater than 0"),
+    ],
+)
+def test_sources_that_cannot_be_meant(data: dict[str, Any], words: str) -> None:
+    """Refused with the recipe, before anything is read."""
+    with pytest.raises(ValidationError, match=words):
+        DataSettings.model_validate(data)
 
 
 def test_names_are_the_files_and_different() -> None:

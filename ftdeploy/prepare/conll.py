@@ -146,7 +146,7 @@ def _fields(source: Source, line: str, path: Path, number: int) -> tuple[str, st
             cause="a line holds a token, a tab or spaces, and a tag; sentences are divided by an empty line",
             fix="correct that line, or set `delimiter` to what stands between the columns",
         )
-    if tag != "O" and not (tag[0] in "BIESLU" and tag[1:2] == "-" and tag[2:]):
+    if tag != "O" and not (tag[:1] in tuple("BIESLU") and tag[1:2] == "-" and tag[2:]):
         raise DataError(
             f"{path.name}, line {number}: {tag[:60]!r} is not a tag",
             cause="the last column holds something else; a tag is O, or B-, I-, E- or S- and the kind of the entity",

@@ -10,6 +10,7 @@ import codecs
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftdeploy.errors import DependencyError
 from ftdeploy.prepare.text import guess_encoding, open_bytes, read_bytes, unpacking
 
 _PIECE = 1 << 20
@@ -43,6 +44,7 @@ def find_encoding(path: Path) -> Found:
 
     Raises:
         DataError: the packed file is damaged.
+        DependencyError: it is not UTF-8, and charset-normalizer is not installed.
     """
     start = read_bytes(path, _ZEROS)
     for mark, name in ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -63,8 +65,14 @@ def find_encoding(path: Path) -> Found:
 def _likely(sample: bytes) -> list[str]:
     """Legacy encodings for the sample, best first; Windows-1252 before others that fit as well, for it is by far the
     most frequent, and single-byte encodings of the Latin alphabet differ in few letters."""
-    from charset_normalizer import from_bytes
-
+    try:
+        from charset_normalizer import from_bytes
+    except ImportError as error:
+        raise DependencyError(
+            "`encoding: auto` needs the package charset-normalizer for a file that is not UTF-8",
+            cause="ftdeploy was installed without its training extra, which brings it",
+            fix="pip install charset-normalizer, or name the encoding",
+        ) from error
     matches = list(from_bytes(sample, cp_isolation=list(_LEGACY)))
     close = [match for match in matches if match.chaos <= min(m.chaos for m in matches) + _ALIKE]
     western = any("cp1252" in match.could_be_from_charset for match in close)

@@ -70,7 +70,7 @@ class DataSettings(Section):
 
     source: Source | None = None
     """Where the rows come from. Either this or `sources`."""
-    sources: tuple[SourceEntry, ...] = ()
+    sources: tuple[SourceEntry, ...] = Field(default=(), max_length=1000)
     """Several sources, whose rows are read one after the other. The source's name stands before the id of each row, and
     is a column `source` that `slices` can name."""
     columns: Columns = Columns()
