@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 from ftdeploy.errors import ConfigError
 from ftdeploy.prepare.clean import CleanText, Counts, Rejected, make_cleaner
 from ftdeploy.prepare.cleaning.counts import difference
-from ftdeploy.recipe import Clean
+from ftdeploy.recipe import Clean, load_recipe
+from ftdeploy.sources import resolve
+
+ROOT = Path(__file__).parents[1]
 
 EVERYTHING = {
     "fix_mojibake": True, "strip_html": True, "strip_invisible": True, "straight_quotes": True, "urls": "replace",
@@ -260,6 +264,7 @@ ENGLISH = (
     "Suspicious calcifications upper outer quadrant, left breast.",
     "Aspo serves demanding business-to-business customers .",
     "@bob http://exemple.fr/une-page-de-la-maison #ouestlechat it rains again today",
+    "Yay yay yay yay yay yay yay yay yay yay yay yay yay yay [HASHTAG] [HASHTAG]",
 )
 
 
@@ -287,3 +292,27 @@ def test_an_unknown_language_is_refused() -> None:
     """With those there are."""
     with pytest.raises(ConfigError, match="does not know 'xx'"):
         cleaner(language={"languages": ["xx"]})
+
+
+@pytest.mark.parametrize(
+    ("domain", "rules"),
+    [
+        ("tweets", {"handles", "hashtags", "repeated_letters", "repeated_punctuation", "html"}),
+        ("amazonReviewSnippets", {"repeated_punctuation"}),
+        ("nytEditorialSnippets", {"html", "repeated_letters"}),
+    ],
+)
+def test_real_texts_are_clean_after_one_cleaning(domain: str, rules: set[str]) -> None:
+    """Thousands of tweets, reviews and editorials: the rules find work, nothing is lost, and a second cleaning finds
+    none."""
+    source = load_recipe(ROOT / "recipes" / "sentiment.yaml").data.entries[0]
+    member = str(source.member).replace("movieReviewSnippets", domain)
+    path = resolve(source.model_copy(update={"member": member}))
+    texts = [line.split("\t", 2)[2] for line in path.read_text(encoding="utf-8").splitlines() if line.count("\t") > 1]
+    counts, again = Counts(), Counts()
+    cleaned = [CLEANERS["everything"](text, counts) for text in texts]
+    assert len(texts) > 1000
+    assert rules <= set(counts.changed)
+    assert not [text for text in cleaned if isinstance(text, Rejected)]
+    assert [CLEANERS["everything"](text, again) for text in cleaned] == cleaned
+    assert not again.changed

@@ -59,7 +59,7 @@ def judges(rules: Clean, bounds: Bounds | None) -> tuple[Judge, ...]:
     if rules.length_outliers is not None and bounds is not None:
         found.append(_length(rules.length_outliers, bounds))
     if rules.language is not None:
-        found.append(_language(rules.language))
+        found.append(_language(rules.language, frozenset(rules.tokens.model_dump().values())))
     return tuple(found)
 
 
@@ -139,8 +139,9 @@ def _length(rules: LengthOutliers, bounds: Bounds) -> Judge:
     return judge
 
 
-def _language(rules: LanguageOutliers) -> Judge:
-    """By py3langid (Lui and Baldwin, langid.py, ACL 2012), on what is left without addresses and handles."""
+def _language(rules: LanguageOutliers, tokens: frozenset[str]) -> Judge:
+    """By py3langid (Lui and Baldwin, langid.py, ACL 2012), on the different words but addresses, handles and tokens: a
+    word that is said again is no new evidence ("no no no no")."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]  # ships no types
 
     model = LanguageIdentifier.from_pickled_model(MODEL_FILE)
@@ -155,7 +156,8 @@ def _language(rules: LanguageOutliers) -> Judge:
     expected = np.array([name in rules.languages for name in names])
 
     def judge(text: str) -> Verdict | None:
-        shown = " ".join(word for word in text[:_LANGUAGE_CHARS].split() if not _address(word))
+        words = dict.fromkeys(text[:_LANGUAGE_CHARS].split())
+        shown = " ".join(word for word in words if word not in tokens and not _address(word))
         letters = sum(map(str.isalpha, shown))
         if letters < rules.min_letters:
             return None
