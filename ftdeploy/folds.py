@@ -25,14 +25,16 @@ _LABELS = b"labels"
 _COLUMNS = ("id", "label", "fold", "probabilities")
 
 
-def tie_rows(texts: Sequence[str], groups: Sequence[str | None]) -> NDArray[np.int64]:
+def tie_rows(texts: Sequence[str], groups: Sequence[str | None],
+             ties: NDArray[np.int64] | None = None) -> NDArray[np.int64]:  # fmt: skip
     """The unit of each row, int64, shape (rows,): rows of one unit must stand in one fold.
 
-    A unit is a connected component of rows that share a text (case and white space aside) or a group.
+    A unit is a connected component of rows that share a text (case and white space aside) or a group, or are tied.
 
     Args:
         texts: of the rows.
         groups: of the rows; None for a row without one.
+        ties: pairs of rows that belong together otherwise (near duplicates), int64, shape (pairs, 2).
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -41,8 +43,12 @@ def tie_rows(texts: Sequence[str], groups: Sequence[str | None]) -> NDArray[np.i
     tied = np.array([group is not None for group in groups], dtype=bool)
     group_ids = _number([group for group in groups if group is not None]) + len(texts)
     # Nodes: texts, then groups. A row ties its text to its group; a row without a group ties nothing.
-    ends = (text_ids[tied], group_ids)
-    graph = coo_array((np.ones(len(group_ids), dtype=np.int8), ends), shape=(2 * len(texts), 2 * len(texts)))
+    pairs = np.empty((0, 2), dtype=np.int64) if ties is None else ties
+    ends = (
+        np.concatenate([text_ids[tied], text_ids[pairs[:, 0]]]),
+        np.concatenate([group_ids, text_ids[pairs[:, 1]]]),
+    )
+    graph = coo_array((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(2 * len(texts), 2 * len(texts)))
     _, component = connected_components(graph, directed=False)
     return _number(component[text_ids].tolist())
 

@@ -100,6 +100,13 @@ def test_without_groups_only_texts_tie() -> None:
     assert tie_rows(["a", "b", "a"], [None, None, None]).tolist() == [0, 1, 0]
 
 
+def test_ties_chain_with_texts_and_groups() -> None:
+    """A near duplicate of a row stands with the row's group, and with the rows of equal text."""
+    units = tie_rows(["a", "A", "b", "c", "d"], [None, None, None, "g", "g"], np.array([[0, 2], [2, 3]]))
+    assert len(set(units.tolist())) == 1
+    assert len(set(tie_rows(["a", "b"], [None, None], np.empty((0, 2), dtype=np.int64)).tolist())) == 2
+
+
 def test_out_of_fold_predictions_come_back_as_written(tmp_path: Path) -> None:
     """Names of rows and labels, folds and every bit of the probabilities."""
     generator = np.random.default_rng(7)

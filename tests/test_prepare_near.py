@@ -22,8 +22,10 @@ from ftdeploy.prepare.near import (
     find_pairs,
     meeting,
     most_central,
+    pairs_in,
     sketch,
 )
+from ftdeploy.recipe import Duplicates
 
 WORDS = [f"{first}{second}{third}" for first in "bdfgklmnprstv" for second in "aeiou" for third in "bdklmnrst"]
 
@@ -165,6 +167,17 @@ def test_pairs_do_not_depend_on_the_order_of_the_rows_given() -> None:
     half = find_pairs(made, np.arange(0, 100, 2), threshold=0.8)
     assert len(straight) > 20
     assert len(half) == 0
+
+
+def test_pairs_for_folds_are_those_of_prepare() -> None:
+    """Texts that prepare keeps on one side are tied in cross-validation too; not where the recipe lets them part."""
+    texts = [text for pair in planted(0.02, pairs=40, seed=7) for text in pair]
+    texts += [texts[0].upper(), "another"]
+    found = pairs_in(texts, Duplicates())
+    assert len(found) > 10  # nearly half of the copies are equal, which is no pair
+    assert {(one // 2, other // 2) for one, other in found.tolist()} <= {(number, number) for number in range(40)}
+    for near in ("report", "ignore"):
+        assert len(pairs_in(texts, Duplicates(near=near))) == 0
 
 
 @settings(max_examples=50, deadline=None)

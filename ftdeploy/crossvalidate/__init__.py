@@ -34,6 +34,7 @@ from ftdeploy.metrics import METRICS, score
 from ftdeploy.page import render_page
 from ftdeploy.pipeline import locked
 from ftdeploy.prepare import prepare
+from ftdeploy.prepare.near import pairs_in
 from ftdeploy.recipe import Recipe
 from ftdeploy.scale import run_all
 from ftdeploy.stage import run_stage, stage_key
@@ -70,7 +71,8 @@ def cross_validate(recipe: Recipe, out: Path) -> dict[str, Any]:
         dataset = run_stage(prepare, recipe, {}, out / prepare.writes).artifact
         rows = read_rows(dataset, test=settings.all)
         ids = row_names(rows)
-        units = tie_rows(rows["text"].to_pylist(), rows["group"].to_pylist())
+        texts = rows["text"].to_pylist()
+        units = tie_rows(texts, rows["group"].to_pylist(), pairs_in(texts, recipe.data.duplicates))
         labels = rows["label"].to_pylist()
         fold = assign_folds(labels, units.tolist(), folds=settings.folds, seed=recipe.seed, ids=ids)
         home = out / FOLDER

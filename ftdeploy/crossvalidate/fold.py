@@ -14,6 +14,7 @@ from ftdeploy.dataset import SPLITS, label_names, read_split
 from ftdeploy.files import write_json
 from ftdeploy.folds import hold_out, tie_rows
 from ftdeploy.hardware import choose_device
+from ftdeploy.prepare.near import pairs_in
 from ftdeploy.recipe import CrossValidationSettings, DataSettings, Recipe
 from ftdeploy.stage import Facts, Stage
 from ftdeploy.tasks import TASKS
@@ -67,7 +68,8 @@ def _write_fold(rows: pa.Table, held_out: NDArray[np.bool_], data: DataSettings,
     import pyarrow.parquet as pq
 
     part = rows.filter(pa.array(~held_out))
-    units = tie_rows(part["text"].to_pylist(), part["group"].to_pylist()).tolist()
+    texts = part["text"].to_pylist()
+    units = tie_rows(texts, part["group"].to_pylist(), pairs_in(texts, data.duplicates)).tolist()
     share = data.split.validation / (1 - data.split.test)
     validation = hold_out(part["label"].to_pylist(), units, share=share, seed=seed, ids=row_names(part))
     splits = {

@@ -22,6 +22,9 @@ from zlib import crc32
 
 import numpy as np
 
+from ftdeploy.prepare.clean import fold
+from ftdeploy.recipe import Duplicates
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -178,6 +181,25 @@ def _candidates(key: NDArray[np.uint64]) -> list[tuple[NDArray[np.int64], NDArra
     far = np.flatnonzero(np.arange(len(ordered)) - first > _NEIGHBOURS)
     made.append((order[first[far]], order[far]))
     return made
+
+
+def pairs_in(texts: Sequence[str], settings: Duplicates) -> NDArray[np.int64]:
+    """The pairs of texts that belong on one side of any split, int64, shape (pairs, 2); none where the recipe does not
+    ask for it. Equal texts are no pair.
+
+    Args:
+        texts: tidied texts.
+        settings: the recipe's section.
+    """
+    if settings.near not in ("group", "drop"):
+        return np.empty((0, 2), dtype=np.int64)
+    made = Sketches(shingles=settings.shingles, size=settings.size)
+    first: dict[str, int] = {}
+    for row, text in enumerate(texts):
+        folded = fold(text)
+        first.setdefault(folded, row)
+        made.add(folded)
+    return find_pairs(made.array(), np.array(list(first.values()), dtype=np.int64), threshold=settings.threshold)
 
 
 def most_central(pairs: NDArray[np.int64], order: NDArray[np.uint64]) -> NDArray[np.int64]:
