@@ -96,7 +96,8 @@ def objective(checkpoint: Artifact, metric: str) -> float:
     history: list[dict[str, Any]] = json.loads(checkpoint.file("history.json").read_text(encoding="utf-8"))
     wanted = {name.replace("validation_", "eval_", 1): value for name, value in kept.items()}
     same = [entry for entry in history if all(entry.get(name) == value for name, value in wanted.items())]
-    return float(same[0][f"eval_{metric}"])
+    epoch = float(checkpoint.facts["best_epoch"])
+    return float(min(same, key=lambda entry: abs(entry["epoch"] - epoch))[f"eval_{metric}"])
 
 
 class _Pruned(Exception):  # noqa: N818  # a decision, and no fault
