@@ -15,7 +15,7 @@ from ftdeploy.train import _facts
 from ftdeploy.train.optimizer import build_optimizer, depth_of
 from ftdeploy.train.precision import choose_precision
 from ftdeploy.train.resume import last_complete_checkpoint, mark_complete
-from ftdeploy.train.sampler import LengthGroupedBatches
+from ftdeploy.train.sampler import LengthGroupedBatches, TokenBudgetBatches
 
 TASK: Any = SimpleNamespace(metrics=("accuracy", "macro_f1"))
 
@@ -103,6 +103,36 @@ def test_a_batch_holds_rows_of_alike_length() -> None:
     assert padded(_batches()) - sum(lengths) < 0.2 * (padded(plain) - sum(lengths))
 
 
+#: Short texts, and one that alone is above the budget.
+LENGTHS = [(n * 7919) % 60 + 1 for n in range(1003)] + [900]
+
+
+def _budgeted(*, seed: int = 3, epoch: int = 0) -> list[list[int]]:
+    sampler = TokenBudgetBatches(LENGTHS, tokens=512, seed=seed)
+    sampler.set_epoch(epoch)
+    found = list(sampler)
+    assert len(found) == len(sampler)
+    return found
+
+
+def test_a_budget_of_tokens_is_kept() -> None:
+    """Padded, no batch is above it but a single longer row; it is well used; each row comes once."""
+    batches = _budgeted()
+    assert sorted(index for batch in batches for index in batch) == list(range(len(LENGTHS)))
+    padded = [max(LENGTHS[index] for index in batch) * len(batch) for batch in batches]
+    assert [size for size in padded if size > 512] == [900]
+    assert sum(LENGTHS) / (512 * len(batches)) > 0.85
+
+
+def test_epochs_of_a_budget_have_the_same_number_of_batches_and_other_mates() -> None:
+    """Schedules count on the number; the order depends on seed and epoch alone."""
+    assert _budgeted() == _budgeted()
+    assert len(_budgeted(epoch=1)) == len(_budgeted())
+    first, second = ({frozenset(batch) for batch in _budgeted(epoch=epoch)} for epoch in (0, 1))
+    assert len(first & second) < 0.1 * len(first)
+    assert _budgeted(seed=4) != _budgeted()
+
+
 @pytest.mark.parametrize(
     ("scores", "patience", "min_delta", "expected"),
     [
@@ -123,6 +153,15 @@ def test_when_training_has_stalled(scores: list[float], patience: int, min_delta
 
     log = [entry for score in scores for entry in ({"loss": 1.0}, {"eval_accuracy": score})]
     assert stalled(log, "eval_accuracy", EarlyStopping(patience=patience, min_delta=min_delta)) is expected
+
+
+def test_of_a_loss_less_is_better() -> None:
+    """Early stopping on the loss."""
+    from ftdeploy.train.callbacks import stalled
+
+    log = [{"eval_loss": value} for value in (0.9, 0.7, 0.8)]
+    assert not stalled(log[:2], "eval_loss", EarlyStopping(patience=1))
+    assert stalled(log, "eval_loss", EarlyStopping(patience=1))
 
 
 def _history(*scores: float) -> list[dict[str, Any]]:

@@ -33,13 +33,13 @@ def test_a_number_that_is_none_is_refused(value: float) -> None:
 
 def test_a_loss_far_above_its_start_is_refused() -> None:
     """After a few entries in a row; the message has the step and both values."""
-    with pytest.raises(TrainingError, match=r"the loss is 9 at step 130, after 0\.7 at the start"):
+    with pytest.raises(TrainingError, match=r"the loss is 9 at step 150, after 0\.7 at the start"):
         check(log_of([0.7] * 10 + [9.0] * 5))
 
 
 def test_gradients_that_explode_are_refused() -> None:
     """Likewise, with what they are clipped to."""
-    with pytest.raises(TrainingError, match=r"their norm is 5000 at step 130, after 2 at the start, .* to 1"):
+    with pytest.raises(TrainingError, match=r"their norm is 5000 at step 150, after 2 at the start, .* to 1"):
         check(log_of([0.7] * 15, [2.0] * 10 + [5000.0] * 5))
 
 

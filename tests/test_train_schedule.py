@@ -33,7 +33,7 @@ def step(name: str, optimizer: Any, schedule: Any, at: int) -> list[float]:
 
 
 def rates_of(name: str, **options: Any) -> list[list[float]]:
-    optimizer, schedule = make(TrainSettings(schedule=name, learning_rate=1e-3, epochs=1, **options))  # type: ignore[arg-type]  # a name of them
+    optimizer, schedule = make(TrainSettings(schedule=name, learning_rate=1e-3, epochs=1, **options))
     return [step(name, optimizer, schedule, at) for at in range(STEPS)]
 
 
@@ -74,7 +74,7 @@ def test_where_the_schedules_end() -> None:
 @pytest.mark.parametrize("name", get_args(Schedule))
 def test_a_resumed_schedule_goes_on_at_the_very_rate(name: str) -> None:
     """From the saved state of optimizer and schedule, every further rate is equal to the last bit."""
-    settings = TrainSettings(schedule=name, learning_rate=1e-3, epochs=1, warmup=5)  # type: ignore[arg-type]  # a name of them
+    settings = TrainSettings(schedule=name, learning_rate=1e-3, epochs=1, warmup=5)
     optimizer, schedule = make(settings)
     for at in range(15):
         step(name, optimizer, schedule, at)
@@ -90,7 +90,7 @@ def test_a_resumed_schedule_goes_on_at_the_very_rate(name: str) -> None:
 @pytest.mark.parametrize("name", get_args(Schedule))
 def test_the_shortest_trainings_have_a_schedule(name: str, steps: int) -> None:
     """One step is enough."""
-    settings = TrainSettings(schedule=name, epochs=1)  # type: ignore[arg-type]  # a name of them
+    settings = TrainSettings(schedule=name, epochs=1)
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], lr=settings.learning_rate)
     schedule = build_schedule(optimizer, settings, plan_steps(steps, settings), higher_is_better=True)
     for at in range(steps):

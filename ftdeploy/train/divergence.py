@@ -15,8 +15,8 @@ from ftdeploy.errors import TrainingError
 
 #: Entries of the log that say where the training began.
 START = 5
-#: Entries in a row that must be beyond the limit.
-ROW = 3
+#: Entries in a row that must be beyond the limit; a run has about a hundred.
+ROW = 5
 #: Cross-entropy this many times that of guessing, or of the start where that was more, is no noise.
 LOSS = 3.0
 #: Likewise for the gradient's norm, of the start and of ``max_grad_norm``; a factor of ten is seen in sound trainings.
@@ -62,11 +62,11 @@ def check_log(log: Sequence[Mapping[str, Any]], *, classes: int, max_grad_norm: 
         return
     latest = entries[-1]
     losses = [float(entry["loss"]) for entry in entries]
-    limit = LOSS * max(statistics.median(losses[:START]), math.log(classes))
+    start = min(losses[:START])  # a training that is wrecked by its first steps has high ones among them
+    limit = LOSS * max(start, math.log(classes))
     if min(losses[-ROW:]) > limit:
         raise TrainingError(
-            f"training diverges: the loss is {losses[-1]:.4g} at step {latest['step']}, after "
-            f"{statistics.median(losses[:START]):.4g} at the start",
+            f"training diverges: the loss is {losses[-1]:.4g} at step {latest['step']}, after {start:.4g} at the start",
             cause=f"the learning rate ({rate:g}) is too high",
             fix="lower train.learning_rate (by ten), or lengthen train.warmup",
         )
