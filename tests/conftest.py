@@ -12,6 +12,9 @@ from tiny_run import TinyRun, make_tiny_run
 if TYPE_CHECKING:
     from workspace import Workspace
 
+# As the command line has it: threads that spin while they wait cost a training beside other work most of its time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Path:
