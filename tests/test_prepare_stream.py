@@ -177,6 +177,7 @@ def test_a_changed_file_of_any_source_makes_the_stage_run_again(tmp_path: Path) 
         ({"sources": [{"path": "a", "name": "x"}, {"path": "b", "name": "x"}]}, "two sources are named 'x'"),
         ({"sources": [{"path": "a", "label": "x", "label_map": {"y": "z"}}]}, "exclude each other"),
         ({"sources": [{"path": "a", "weight": 0}]}, "greater than 0"),
+        ({"sources": [{"path": "a", "weight": 2, "role": "test"}]}, "a weight counts in training only"),
     ],
 )
 def test_sources_that_cannot_be_meant(data: dict[str, Any], words: str) -> None:

@@ -249,11 +249,11 @@ def train_weights(spool: Spool, where: NDArray[np.uint8]) -> NDArray[np.float32]
     """What each row weighs in the loss by its source, scaled to a mean of 1 over the training rows, float32, shape
     (rows,); None when all sources weigh the same.
     """
-    given = np.array([source.entry.weight for source in spool.sources])
-    if len(np.unique(given)) == 1:
+    weights = np.array([source.entry.weight for source in spool.sources])[spool.index.source]
+    trained = weights[where == TRAIN]
+    if len(np.unique(trained)) < 2:  # noqa: PLR2004 - one weight for all is none
         return None
-    weights = given[spool.index.source]
-    scaled: NDArray[np.float32] = (weights / weights[where == TRAIN].mean()).astype(np.float32)
+    scaled: NDArray[np.float32] = (weights / trained.mean()).astype(np.float32)
     return scaled
 
 

@@ -57,7 +57,9 @@ class SourceEntry(Source):
     """Labels of this source by what they are to be called; null sets rows with the label aside. Others stay."""
 
     @model_validator(mode="after")
-    def _one_way_to_a_label(self) -> Self:
+    def _go_together(self) -> Self:
+        if self.weight != 1 and self.role in ("validation", "test"):
+            raise ValueError(f"a weight counts in training only, and the role of these rows is {self.role}")
         if self.label is not None and self.label_map:
             raise ValueError(
                 "label and label_map exclude each other: a label for all, or new names for those there are"
