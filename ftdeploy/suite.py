@@ -14,6 +14,7 @@ from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
 from ftdeploy.metrics import METRICS
 
+GapMetric = Literal["selection_rate", "error_rate", "false_positive_rate", "false_negative_rate", "equalized_odds"]
 RatioName = Literal["size", "throughput", "latency_p50", "latency_p95"]
 
 
@@ -83,7 +84,51 @@ class Ratio(Section):
         return self
 
 
-Gate = Annotated[NonInferiority | Floor | Ratio, Field(discriminator="kind")]
+class Gap(Section):
+    """The candidate may not treat groups of rows differently by more than a maximum: the greatest difference between
+    any two groups of a slice, with at least `slice_rows` rows each (fairlearn's definitions). It fails when the whole
+    interval lies above the maximum: the greatest of many differences is above 0 by chance alone."""
+
+    kind: Literal["gap"]
+    """Which rule."""
+    metric: GapMetric
+    """What is compared. `selection_rate`: share that gets the label (demographic parity); `error_rate`: share that gets
+    a wrong one; `false_positive_rate`: share that gets the label, of those that do not have it; `false_negative_rate`:
+    share that does not get it, of those that have it; `equalized_odds`: the greater of the last two gaps."""
+    slice: str = Field(min_length=1)
+    """What the rows are cut by: a column of `data.slices`, `terms:NAME` of a list of `data.bias.terms`, or
+    `text length`."""
+    label: str | None = None
+    """The label that is looked at. Without it, of two labels the last, and of more labels each: the greatest gap
+    counts. Not for `error_rate`."""
+    maximum: float = Field(gt=0, lt=1)
+    """The greatest difference that passes."""
+
+    @model_validator(mode="after")
+    def _label_goes_with_the_metric(self) -> Self:
+        if self.label is not None and self.metric == "error_rate":
+            raise ValueError("an error is one whatever the label; leave label out")
+        return self
+
+
+Gate = Annotated[NonInferiority | Floor | Ratio | Gap, Field(discriminator="kind")]
+
+
+class Swap(Section):
+    """Pairs of identity terms; a model should answer alike when each stands in the place of the other."""
+
+    name: str = Field(min_length=1)
+    """Shown in reports."""
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
+    """Terms, as whole words, whatever their case; both ways. The swapped text should still make sense."""
+
+    @field_validator("pairs")
+    @classmethod
+    def _two_terms(cls, value: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        wrong = [pair for pair in value if pair[0].casefold() == pair[1].casefold() or not all(map(str.strip, pair))]
+        if wrong:
+            raise ValueError(f"{list(wrong[0])} are not two different terms")
+        return value
 
 
 class Golden(Section):
@@ -106,6 +151,8 @@ class Suite(Section):
     """What is reported, with intervals, overall and by slice."""
     gates: tuple[Gate, ...] = (NonInferiority(kind="non-inferiority", metric="accuracy", margin=0.02),)
     """The rules; all must pass."""
+    swaps: tuple[Swap, ...] = ()
+    """Identity terms to swap in the test rows: how many answers change is reported."""
     golden: tuple[Golden, ...] = ()
     """Texts whose answers must never change."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

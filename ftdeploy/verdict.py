@@ -22,7 +22,7 @@ class GateResult(Section):
 
     name: str
     """What was demanded, in a few words."""
-    kind: Literal["non-inferiority", "floor", "ratio", "golden"]
+    kind: Literal["non-inferiority", "floor", "ratio", "golden", "gap"]
     """Which rule."""
     metric: str
     """The metric or cost that was judged."""
@@ -38,7 +38,7 @@ class GateResult(Section):
     """candidate - baseline."""
     value: float
     """What is held against the limit: the difference (non-inferiority), the score (floor), candidate / baseline
-    (ratio), or the share of golden rows that came out as stated."""
+    (ratio), the share of golden rows that came out as stated, or the greatest gap between two groups (gap)."""
     lower: float
     """Lower end of the interval of ``value``, one-sided."""
     upper: float
@@ -86,6 +86,51 @@ class SliceResult(MetricResult):
     """Which part."""
     rows: int
     """How many rows it has."""
+
+
+class GapResult(Section):
+    """One rate over a group of rows, against the rest of them."""
+
+    metric: str
+    """selection_rate, error_rate, false_positive_rate or false_negative_rate."""
+    label: str
+    """The label that is looked at; empty for error_rate."""
+    slice: str
+    """What the rows are cut by."""
+    value: str
+    """Which group."""
+    rows: int
+    """Rows of the group that the rate is a share of."""
+    rate: float
+    """The candidate's rate over the group."""
+    rest: float
+    """The candidate's rate over all other rows."""
+    baseline: float
+    """The baseline's gap: group - rest."""
+    candidate: Scored
+    """The candidate's gap: group - rest."""
+
+
+class SwapChange(Section):
+    """What swapped terms change in the answers of one model."""
+
+    changed: Scored
+    """Share of the rows with another predicted label."""
+    score: Scored
+    """Mean absolute change in the probability of the label that was predicted before."""
+
+
+class SwapResult(Section):
+    """The rows with one of the suite's terms, answered with each term in the place of its counterpart."""
+
+    name: str
+    """Of the pairs."""
+    rows: int
+    """How many rows hold a term."""
+    baseline: SwapChange
+    """Of the baseline."""
+    candidate: SwapChange
+    """Of the candidate."""
 
 
 class CostResult(Section):
@@ -173,6 +218,10 @@ class Report(Section):
     """Over all rows."""
     slices: tuple[SliceResult, ...]
     """By slice, the greatest harm first."""
+    gaps: tuple[GapResult, ...] = ()
+    """Groups against the rest, the widest gap first: columns of identity terms, and slices that a gap gate names."""
+    swaps: tuple[SwapResult, ...] = ()
+    """Counterfactuals."""
     costs: tuple[CostResult, ...]
     """Size and speed."""
     provider: str

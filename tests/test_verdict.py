@@ -28,7 +28,8 @@ def document(*gates: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": 1, "name": "demo", "task": "text-classification", "suite": "s", "verdict": "pass", "rows": 100,
         "confidence": 0.95, "resamples": 1000, "identical": False, "baseline": SIDE, "candidate": SIDE, "dataset": SIDE,
-        "gates": list(gates), "metrics": [], "slices": [], "costs": [], "provider": "CPUExecutionProvider",
+        "gates": list(gates), "metrics": [], "slices": [], "gaps": [], "swaps": [], "costs": [],
+        "provider": "CPUExecutionProvider",
         "noise": 0.01, "timing_rows": 32, "timing_rounds": 5, "golden": [], "right_to_wrong": 0, "wrong_to_right": 0,
         "confusion": {"labels": ["a", "b"], "baseline": [[1, 0], [0, 1]], "candidate": [[1, 0], [0, 1]]},
     }  # fmt: skip

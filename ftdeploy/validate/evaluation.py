@@ -18,6 +18,8 @@ from ftdeploy.signature import read_signature
 from ftdeploy.statistics import compare, estimate
 from ftdeploy.suite import Suite
 from ftdeploy.validate.answers import Answers, answer, confusion, flips, mended
+from ftdeploy.validate.bias import gaps
+from ftdeploy.validate.bias_swaps import counterfactuals
 from ftdeploy.validate.crosscheck import crosscheck
 from ftdeploy.validate.gates import Evidence, judge, overall
 from ftdeploy.validate.slices import slices
@@ -55,7 +57,8 @@ def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candida
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        ConfigError: a golden row wants a label that the model does not have.
+        ConfigError: a golden row or a gap gate wants a label that the model does not have, or a gap gate a slice that
+            the rows do not have.
         DataError: a row has a label that the model does not have.
         DependencyError: `evaluate` computes another metric from the same predictions.
     """
@@ -65,6 +68,7 @@ def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candida
     )
     answers = answer(table, before, after, batching=batching)
     golden = _golden(suite, before, after)
+    swapped = counterfactuals(suite, answers, before, after, batching=batching)
     names = tuple(dict.fromkeys((*suite.metrics, *after.task.metrics)))
     metrics = [_metric(metric, suite, answers, seed=seed) for metric in names]
     _crosscheck(metrics, answers)
@@ -90,6 +94,8 @@ def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candida
         gates=tuple(gates),
         metrics=tuple(metrics),
         slices=tuple(sorted(_slices(names, suite, answers, seed=seed), key=lambda part: part.difference.value)),
+        gaps=tuple(gaps(suite, answers)),
+        swaps=tuple(swapped),
         costs=tuple(CostResult(**asdict(cost)) for cost in costs.values()),
         provider=measured[-1].provider,
         noise=measured[-1].noise,

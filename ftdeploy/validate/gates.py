@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ftdeploy.measure import Cost, CostRatio, amount
 from ftdeploy.metrics import METRICS
 from ftdeploy.statistics import Comparison, Verdict, compare, estimate
-from ftdeploy.suite import Floor, Gate, NonInferiority, Ratio, Suite
+from ftdeploy.suite import Floor, Gap, Gate, NonInferiority, Ratio, Suite
 from ftdeploy.validate.answers import Answers
+from ftdeploy.validate.bias import judge_gap
 from ftdeploy.verdict import GateResult, GoldenResult
 
 _IDENTICAL = "The candidate is the baseline, byte for byte, so its answers cannot differ."
@@ -51,6 +52,8 @@ def _judge(gate: Gate, suite: Suite, evidence: Evidence) -> GateResult:
         return _non_inferiority(gate, suite, evidence)
     if isinstance(gate, Floor):
         return _floor(gate, suite, evidence)
+    if isinstance(gate, Gap):
+        return judge_gap(gate, suite, evidence.answers)
     return _ratio(gate, evidence)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _SHOWN_FLIPS = 100
 #: Slices on the page, the greatest harm first; report.json has all.
 _SHOWN_SLICES = 20
+#: Gaps between groups on the page, the widest first; report.json has all.
+_SHOWN_GAPS = 20
 #: With more labels than this the page lists the commonest confusions instead of the matrices.
 _MATRIX_LABELS = 10
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -128,6 +130,7 @@ def page(report: Report, answers: Answers) -> str:
         confusions=_confusions(report),
         costs={cost.cost: cost for cost in report.costs},
         flips=flipped[:_SHOWN_FLIPS],
+        shown_gaps=_SHOWN_GAPS,
         more_flips=max(0, len(flipped) - _SHOWN_FLIPS),
     )  # fmt: skip
 

@@ -32,15 +32,19 @@ class Slice:
 
 def slices(answers: Answers, *, least: int) -> Iterator[Slice]:
     """Slices by text length (thirds), by label and by each column, with at least ``least`` rows."""
-    cuts = {"text length": _thirds([len(text) for text in answers.texts])}
-    cuts["label"] = [answers.labels[index] for index in answers.references.tolist()]
-    cuts |= {name: [value or "(none)" for value in values] for name, values in answers.columns.items()}
-    for name, values in cuts.items():
+    for name, values in cuts(answers).items():
         for value in dict.fromkeys(sorted(values)):
             rows = np.flatnonzero(np.array([found == value for found in values])).astype(np.int64)
             if least <= len(rows) < len(answers):
                 single = len(np.unique(answers.references[rows])) == 1
                 yield Slice(slice=name, value=value, rows=rows, single_class=single)
+
+
+def cuts(answers: Answers) -> dict[str, list[str]]:
+    """The part that each row is in, by what the rows are cut by; an empty value is ``(none)``."""
+    found = {"text length": _thirds([len(text) for text in answers.texts])}
+    found["label"] = [answers.labels[index] for index in answers.references.tolist()]
+    return found | {name: [value or "(none)" for value in values] for name, values in answers.columns.items()}
 
 
 def _thirds(lengths: Sequence[int]) -> list[str]:
