@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from test_cli import ftdeploy
+from test_cli import ftdeploy, without
 from test_prepare import dataset, many, recipe, write_jsonl
 
 from ftdeploy.dataset import read_profile
-from ftdeploy.errors import DataError
+from ftdeploy.errors import DataError, DependencyError
 from ftdeploy.prepare.peek import read_sample
 from ftdeploy.prepare.preview import SECTIONS, Section, as_lines, preview
 from ftdeploy.prepare.stream import open_sources
@@ -153,3 +153,20 @@ def test_a_sample_counts_each_row_once(tmp_path: Path) -> None:
     sample = read_sample(made.data, sources, seed=1, most=20, visit=texts.append)
     assert sample.read == len(sample.rows) == len(texts) == 20
     assert [source.read for source in sources] == [0]
+
+
+@pytest.mark.parametrize(
+    ("module", "rule"), [("ftfy", "data.clean.fix_mojibake=true"), ("py3langid", "data.clean.language={}")]
+)
+def test_a_rule_without_its_library_names_the_extra(tmp_path: Path, module: str, rule: str) -> None:
+    """Only where the rule is on; `run` without it does not ask for the library."""
+    write(tmp_path, many(40))
+    (tmp_path / "recipe.yaml").write_text(
+        "version: 1\nname: demo\ntask: text-classification\nmodel: {path: none}\ndata: {source: {path: rows.jsonl}}\n",
+        encoding="utf-8",
+    )
+    command = ("run", "recipe.yaml", "--until", "prepare")
+    lacking = without(module, *command, "--set", rule, folder=tmp_path)
+    assert lacking.returncode == DependencyError.exit_code, lacking.stderr
+    assert "pip install 'ftdeploy[data]'" in lacking.stderr
+    assert without(module, *command, folder=tmp_path).returncode == 0

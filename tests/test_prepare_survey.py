@@ -142,6 +142,31 @@ def test_what_stands_beside_labels_by_chance_seldom_seems_to_tell_them() -> None
     assert kept <= 6
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    parts=st.lists(
+        st.sampled_from((UNSUBSCRIBE, SIGNATURE, "Dear customer of the shop,", "\n", " ", "yes", "fine day.", "no!")),
+        max_size=10,
+    )
+)
+def test_a_text_without_its_boilerplate_has_none(parts: list[str]) -> None:
+    """However the parts are strung together, a second cleaning changes nothing."""
+    rules = Clean.model_validate({"boilerplate": {"action": "remove"}})
+    found = Found(
+        pieces={UNSUBSCRIBE.casefold(): 9, SIGNATURE.casefold(): 9},
+        starts={"dear customer of the shop,": 9},
+        ends={SIGNATURE.casefold(): 9},
+    )
+    run = make_cleaner(rules, Survey(boilerplate=found))
+    once = run("".join(parts), Counts())
+    if isinstance(once, str):
+        again = Counts()
+        assert run(once, again) == once
+        assert not again.changed
+    else:
+        assert once.reason == "text is empty"
+
+
 @settings(max_examples=100, deadline=None)
 @given(names=st.lists(st.sampled_from("abcdefghij"), max_size=200), capacity=st.integers(1, 8))
 def test_counts_in_bounded_memory_are_too_low_by_at_most_what_was_lost(names: list[str], capacity: int) -> None:
