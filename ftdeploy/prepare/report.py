@@ -150,6 +150,6 @@ def say_balance(found: Mapping[str, Any]) -> None:
             for name, counts in list(found["rare"].items())[:5]
         ]
         progress.say(
-            f"rare labels, hardly learned and hardly measured: {', '.join(rare)}"
+            f"rare labels, of which little is learned or known: {', '.join(rare)}"
             + (f" and {len(found['rare']) - 5} more" if len(found["rare"]) > 5 else "")  # noqa: PLR2004
         )
