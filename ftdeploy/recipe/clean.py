@@ -66,7 +66,7 @@ class LanguageOutliers(Section):
 
 class Boilerplate(Section):
     """Lines, sentences, beginnings and ends that recur in many different texts (signatures, "Click here to
-    unsubscribe"), found by an additional pass over the rows, or two. A whole text never counts as one, and none is
+    unsubscribe"), found by one to three additional passes over the rows. A whole text never counts as one, and none is
     emptied."""
 
     min_share: float = Field(default=0.01, gt=0, le=1)

@@ -2,15 +2,15 @@
 
 Counted exactly in bounded memory: a first pass over the texts keeps the frequent ones among at most `_CAPACITY` of each
 kind (Misra and Gries, Finding repeated elements, 1982: each count is too low by at most `lost`, so nothing that is
-frequent enough is missed), and where it finds something a second pass counts that exactly, by label. The result does
-not depend on the order of the rows.
+frequent enough is missed). Where it finds beginnings or ends a second pass looks how long they are, and where it finds
+anything a last one counts that exactly, by label. The result does not depend on the order of the rows.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -92,16 +92,36 @@ def find_boilerplate(
     texts = everything.total()
     least = max(rules.min_rows, -int(-rules.min_share * texts // 1))
     counts = {kind: one.candidates(least) for kind, one in seen.items()}
+    if counts["starts"] or counts["ends"]:
+        # A long beginning is no more frequent than the short one that it begins with (Agrawal and Srikant's Apriori,
+        # 1994), so that longer ones are looked for beside those only.
+        longer = {kind: Recurring(capacity=capacity) for kind in ("starts", "ends")}
+        for text, _ in rows():
+            for kind, parts in _longer_edges(text, rules, counts).items():
+                for part in parts:
+                    longer[kind].add(part)
+        for kind, one in longer.items():
+            counts[kind] |= one.candidates(least)
     if any(counts.values()):
-        for text, label in rows():
-            for kind, parts in _parts(text, rules).items():
-                for part in parts & counts[kind].keys():
-                    counts[kind][part][label] += 1
+        _count(rules, rows, counts)
     frequent = {
         kind: {part: labels for part, labels in parts.items() if labels.total() >= least}
         for kind, parts in counts.items()
     }
     return _sorted_out(frequent, everything, keep_telling=rules.tells_label == "keep"), texts
+
+
+def _count(
+    rules: Boilerplate, rows: Callable[[], Iterable[tuple[str, str]]], counts: Mapping[str, dict[str, Counter[str]]]
+) -> None:
+    """Count the candidates exactly, by label."""
+    for text, label in rows():
+        parts = _parts(text, rules)
+        for kind, longer in _longer_edges(text, rules, counts).items():
+            parts[kind] |= longer
+        for kind, names in parts.items():
+            for part in names & counts[kind].keys():
+                counts[kind][part][label] += 1
 
 
 def _sorted_out(
@@ -179,14 +199,24 @@ def _spans(text: str) -> Iterable[tuple[int, int, int]]:
 
 
 def _parts(text: str, rules: Boilerplate) -> dict[str, set[str]]:
+    """Lines and sentences, and the shortest beginning and end; what is the whole text is none."""
     pieces = {fold(text[start:end]) for start, end, _ in _spans(text) if end - start <= _PIECE_CHARS}
     whole = fold(text)
-    words = whole.split()
-    edges = range(rules.min_edge_words, min(_EDGE_WORDS, len(words) - 1) + 1)
+    words, size = whole.split(), rules.min_edge_words
     return {
         "pieces": {piece for piece in pieces if piece != whole and piece.count(" ") + 1 >= rules.min_words},
-        "starts": {" ".join(words[:size]) for size in edges},
-        "ends": {" ".join(words[-size:]) for size in edges},
+        "starts": {" ".join(words[:size])} if len(words) > size else set(),
+        "ends": {" ".join(words[-size:])} if len(words) > size else set(),
+    }
+
+
+def _longer_edges(text: str, rules: Boilerplate, short: Mapping[str, Container[str]]) -> dict[str, set[str]]:
+    """Longer beginnings and ends of a text whose short one is among those given."""
+    words, size = fold(text).split(), rules.min_edge_words
+    sizes = range(size + 1, min(_EDGE_WORDS, len(words) - 1) + 1)
+    return {
+        "starts": {" ".join(words[:more]) for more in sizes} if " ".join(words[:size]) in short["starts"] else set(),
+        "ends": {" ".join(words[-more:]) for more in sizes} if " ".join(words[-size:]) in short["ends"] else set(),
     }
 
 
