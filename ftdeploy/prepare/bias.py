@@ -137,7 +137,7 @@ def assess(folder: Path, bias: Bias | None, labels: Sequence[str], splits: dict[
 def reweighing(groups: Sequence[str], labels: Sequence[str]) -> dict[tuple[str, str], float]:
     """The weight of a row with each group and label: P(group) P(label) / P(group, label), so that in the weighted rows
     the label does not depend on the group (Kamiran & Calders 2012, "Data preprocessing techniques for classification
-    without discrimination"). The mean over the rows is 1.
+    without discrimination").
     """
     group, label, both = Counter(groups), Counter(labels), Counter(zip(groups, labels, strict=True))
     return {(g, y): group[g] * label[y] / (len(groups) * count) for (g, y), count in sorted(both.items())}

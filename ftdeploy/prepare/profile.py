@@ -23,6 +23,12 @@ Each only where there is something to say:
   and ``last`` time by split) and ``gap`` (rows left out).
 - ``balance``, where a label has fewer than 20 rows in train or in test: ``shares`` by label over all splits,
   ``imbalance`` (the most frequent label's rows over the rarest's), ``rare`` (rows by label and split).
+- ``quality``: ``models`` (tfidf, tfidf + encoder, out_of_fold) and their out-of-fold ``accuracy`` on the training rows,
+  ``splits`` (by name: rows ``judged``, ``suspects``, ``ambiguous``, ``outliers``), ``estimated_noise`` (by given label:
+  about how many training rows truly have each other label), ``balance`` (training rows by label before anything was
+  dropped, and the ``imbalance_ratio``), ``action`` and the rows ``acted_on``.
+- ``bias``: ``columns`` (by column and group: training ``rows``, and the share of each of their ``labels``) and
+  ``reweigh`` (``column``, and ``weights`` by group and label).
 """
 
 from __future__ import annotations
