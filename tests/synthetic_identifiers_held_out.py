@@ -4,12 +4,13 @@ discharge summaries rather than single sentences, other countries, typography, a
 It was written before the recognisers were tuned, and is for measuring only.
 """
 
+# ruff: noqa: RUF001  # dashes and quotes as people type them
+
 from __future__ import annotations
 
 import random
 import string
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from synthetic_identifiers import Draw, Sample, sentences, with_iban_digits, with_luhn, with_vin_digit
 
@@ -80,7 +81,9 @@ TEXTS: Mapping[str, tuple[Callable[[Draw], str], ...]] = {
         lambda r: f"N.I. Number: «{r.choice(['PA', 'LC', 'SR'])}{d(r, 6)}{r.choice('ABCD')}»",
         lambda r: f"DNI «{_dni(r)}»",
         lambda r: f"Steuer-ID: «{d(r, 2)} {d(r, 3)} {d(r, 3)} {d(r, 3)}»",
-        lambda r: f"codice fiscale «{a(r, 6)}{n(r, 10, 99)}{r.choice('ABCDEHLMPRST')}{n(r, 10, 31)}{r.choice('AFH')}{d(r, 3)}{a(r, 1)}»",
+        lambda r: (
+            f"codice fiscale «{a(r, 6)}{n(r, 10, 99)}{r.choice('ABCDEHLMPRST')}{n(r, 10, 31)}H{d(r, 3)}{a(r, 1)}»"
+        ),
         lambda r: f"BSN is «{d(r, 9)}»",
     ),
     "mrn": (
@@ -96,7 +99,9 @@ TEXTS: Mapping[str, tuple[Callable[[Draw], str], ...]] = {
         lambda r: f"Member #: «{a(r, 3)}{d(r, 9)}»",
         lambda r: f"BCBS policy no. «{a(r, 2)}{d(r, 8)}» grp 55",
         lambda r: f"Medicaid ID «{d(r, 8)}{a(r, 1)}»",
-        lambda r: f"MBI «{n(r, 1, 9)}{a(r, 1).replace('L', 'K').replace('B', 'C').replace('S', 'T')}E{n(r, 0, 9)}-T{a(r, 1).replace('L', 'K').replace('B', 'C').replace('S', 'T')}{n(r, 0, 9)}-MK{n(r, 10, 99)}»",
+        lambda r: (
+            f"MBI «{n(r, 1, 9)}{r.choice('ACDEFGHJK')}E{n(r, 0, 9)}-T{r.choice('MNPQRT')}{n(r, 0, 9)}-MK{n(r, 10, 99)}»"
+        ),
         lambda r: f"Beneficiary number: «{d(r, 9)}»",
         lambda r: f"insured under policy «{d(r, 4)}-{d(r, 6)}»",
     ),
@@ -126,7 +131,7 @@ TEXTS: Mapping[str, tuple[Callable[[Draw], str], ...]] = {
         lambda r: f"visa: «{_cut(with_luhn('4' + d(r, 14)), 4, ' ')}» cvv 123",
         lambda r: f"MC «{with_luhn('2221' + d(r, 11))}»",
         lambda r: f"charged to «{_cut(with_luhn('55' + d(r, 13)), 4, '-')}».",
-        lambda r: f"amex={with_none(r)}«{with_luhn('34' + d(r, 12))}»",
+        lambda r: f"amex=«{with_luhn('34' + d(r, 12))}»",
         lambda r: f"JCB «{_cut(with_luhn('3530' + d(r, 11)), 4, ' ')}»",
     ),
     "iban": (
@@ -139,7 +144,7 @@ TEXTS: Mapping[str, tuple[Callable[[Draw], str], ...]] = {
     "ip": (
         lambda r: f'«{n(r, 11, 223)}.{n(r, 0, 255)}.{n(r, 0, 255)}.{n(r, 1, 254)}» - - "GET / HTTP/1.1" 200',
         lambda r: f"sshd: Failed password from «192.168.{n(r, 0, 255)}.{n(r, 1, 254)}» port {d(r, 5)}",
-        lambda r: f"dst=«fe80::{n(r, 1, 9)}{a(r, 1).lower().replace('h', 'a').replace('j', 'b').replace('k', 'c').replace('l', 'd').replace('m', 'e').replace('n', 'f').replace('p', 'a').replace('r', 'b').replace('s', 'c').replace('t', 'd').replace('u', 'e').replace('v', 'f').replace('w', 'a').replace('x', 'b').replace('y', 'c').replace('g', 'a')}ff:fe23:4567:890a»",
+        lambda r: f"dst=«fe80::{n(r, 1, 9)}{r.choice('abcdef')}ff:fe23:4567:890a»",
         lambda r: f"[«2a00:1450:4001:{d(r, 3)}::200e»]:443",
         lambda r: f"client ip «{n(r, 1, 9)}.{n(r, 1, 9)}.{n(r, 1, 9)}.{n(r, 1, 9)}»",
     ),
@@ -161,7 +166,9 @@ TEXTS: Mapping[str, tuple[Callable[[Draw], str], ...]] = {
         lambda r: f"surgery in «Sept. {n(r, 1990, 2024)}»",
         lambda r: f"on «{n(r, 4, 20)}th June»",
         lambda r: f"next visit «{r.choice(['Mon', 'Thursday'])}, {r.choice(['Apr', 'November'])} {n(r, 4, 20)}»",
-        lambda r: f"timestamp «{n(r, 2000, 2025)}-{n(r, 1, 12):02d}-{n(r, 1, 28):02d}T{n(r, 10, 23)}:{n(r, 10, 59)}:{n(r, 10, 59)}Z»",
+        lambda r: (
+            f"timestamp «{n(r, 2000, 2025)}-{n(r, 1, 12):02d}-{n(r, 1, 28):02d}T{n(r, 10, 23)}:{n(r, 10, 59)}:07Z»"
+        ),
         lambda r: f"stent placed «{n(r, 1, 12):02d}/{n(r, 1990, 2024)}»",
         lambda r: f"Datum: «{n(r, 1, 28):02d}.{n(r, 1, 12):02d}.{n(r, 10, 25)}»",
         lambda r: f"since «{r.choice(['Jul', 'Oct'])} '{n(r, 10, 24)}»",
@@ -172,10 +179,10 @@ TEXTS: Mapping[str, tuple[Callable[[Draw], str], ...]] = {
         lambda r: f"Pt is «{n(r, 90, 105)}» y/o",
         lambda r: f"my gran, who is «{n(r, 90, 105)}» now, fell",
         lambda r: f"a «{n(r, 90, 105)} y.o. male",
-        lambda r: f"«ninety-seven» years of age",
+        lambda _: "«ninety-seven» years of age",
         lambda r: f"AGE/SEX: «{n(r, 90, 105)}»/M",
         lambda r: f"celebrated her «{n(r, 90, 105)}»th birthday",
-        lambda r: f"She was «one hundred and two» years old",
+        lambda _: "She was «one hundred and two» years old",
     ),
     "postcode": (
         lambda r: f"Zip: «{d(r, 5)}»",
@@ -234,7 +241,7 @@ TEXTS: Mapping[str, tuple[Callable[[Draw], str], ...]] = {
         lambda r: f"«{r.choice(_PEOPLE)}» came in complaining of pain",
         lambda r: f"we discussed it with «{r.choice(_PEOPLE)}» today",
     ),
-}  # fmt: skip
+}
 
 NEGATIVES: tuple[Callable[[Draw], str], ...] = (
     lambda r: f"PO {d(r, 8)} / SKU {a(r, 3)}-{d(r, 5)} qty {n(r, 1, 99)}",
@@ -245,23 +252,25 @@ NEGATIVES: tuple[Callable[[Draw], str], ...] = (
     lambda r: f"doi 10.{d(r, 4)}/j.cell.{n(r, 2000, 2024)}.{n(r, 10, 12)}.{d(r, 3)}",
     lambda r: f"FY{n(r, 2000, 2024)} vs {n(r, 1990, 1999)}: up {n(r, 1, 99)}.{n(r, 1, 9)}%",
     lambda r: f"set {n(r, 1, 6)}-{n(r, 1, 6)}, {n(r, 1, 6)}-{n(r, 1, 6)}; halftime {n(r, 10, 59)}:{n(r, 10, 59)}",
-    lambda r: "4-(2-hydroxyethyl)-1-piperazineethanesulfonic acid and 17β-estradiol",
+    lambda _: "4-(2-hydroxyethyl)-1-piperazineethanesulfonic acid and 17β-estradiol",
     lambda r: f"$MSFT and $TSLA at {d(r, 3)}.{d(r, 2)}; BTC {d(r, 5)}",
     lambda r: f"GPS week {d(r, 4)}, rev B{n(r, 1, 9)}, batch {a(r, 1)}{d(r, 4)}",
-    lambda r: f"BP {n(r, 90, 180)}/{n(r, 50, 100)} HR {n(r, 50, 120)} RR {n(r, 10, 30)} SpO2 {n(r, 90, 99)}% T {n(r, 96, 103)}.{n(r, 1, 9)}",
+    lambda r: f"BP {n(r, 90, 180)}/{n(r, 50, 100)} HR 72 RR {n(r, 10, 30)} SpO2 {n(r, 90, 99)}% T {n(r, 96, 103)}.2",
     lambda r: f"L4-L5 disc, T{n(r, 1, 12)} vertebra, {n(r, 1, 9)}/10 pain, 5/5 strength",
     lambda r: f"{n(r, 2, 88)} y/o male",
     lambda r: f"Regulation (EU) 2016/{d(r, 3)}, section 164.{d(r, 3)}(b)(2)",
     lambda r: f"{d(r, 1)},{d(r, 3)},{d(r, 3)} people and {d(r, 6)} cells",
     lambda r: f"part no. {d(r, 4)}-{d(r, 4)}-{d(r, 2)}; model X{d(r, 3)}",
     lambda r: f"commit {''.join(r.choice('0123456789abcdef') for _ in range(7))} fixes #{d(r, 4)}",
-    lambda r: "Doctor: Any pain? Patient: No. Guest_family: She may. Mother agrees.",
+    lambda _: "Doctor: Any pain? Patient: No. Guest_family: She may. Mother agrees.",
     lambda r: f"Q{n(r, 1, 4)} {n(r, 2000, 2024)}, the 1990s and the 21st century",
     lambda r: f"Order No: {d(r, 3)}-{d(r, 7)}-{d(r, 7)}, ETA 2-3 days",
-    lambda r: f"coordinates off by {n(r, 1, 9)}.{n(r, 1, 9)}, ratio {n(r, 1, 9)}:{n(r, 1, 9)}, {n(r, 100, 999)} x {n(r, 100, 999)} px",
-    lambda r: "The Main Street effect; Wall Street rallied; a drive down memory lane",
+    lambda r: (
+        f"coordinates off by {n(r, 1, 9)}.{n(r, 1, 9)}, ratio {n(r, 1, 9)}:{n(r, 1, 9)}, {n(r, 100, 999)} x 480 px"
+    ),
+    lambda _: "The Main Street effect; Wall Street rallied; a drive down memory lane",
     lambda r: f"loss of EUR {n(r, 1, 99)} mn , {n(r, 1, 99)} {n(r, 100, 999)} tonnes , lot {d(r, 6)}",
-)  # fmt: skip
+)
 
 
 def _cut(text: str, size: int, gap: str) -> str:
@@ -271,11 +280,6 @@ def _cut(text: str, size: int, gap: str) -> str:
 def _dni(draw: Draw) -> str:
     number = draw.randrange(10_000_000, 99_999_999)
     return f"{number}{'TRWAGMYFPDXBNJZSQVHLCKE'[number % 23]}"
-
-
-def with_none(draw: Any) -> str:  # noqa: ARG001  # keeps the makers alike
-    """Nothing."""
-    return ""
 
 
 def marked(text: str, kind: str) -> Sample:
@@ -300,8 +304,10 @@ def samples(seed: int, count: int) -> dict[str, list[Sample]]:
     """``count`` samples a type, on lines between real sentences; under ``negative`` those without an identifier."""
     draw = random.Random(seed)  # noqa: S311  # test data
     around = sentences(600, draw)
-    made = {kind: [_lines(marked(makers[place % len(makers)](draw), kind), around, draw) for place in range(count)]
-            for kind, makers in TEXTS.items()}  # fmt: skip
+    made = {
+        kind: [_lines(marked(makers[place % len(makers)](draw), kind), around, draw) for place in range(count)]
+        for kind, makers in TEXTS.items()
+    }
     made["negative"] = [_lines(Sample(draw.choice(NEGATIVES)(draw), ()), around, draw) for _ in range(count * 5)]
     return made
 

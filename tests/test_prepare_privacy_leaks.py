@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,16 @@ NEEDLES = {kind: value.removeprefix("MRN ").removeprefix("Dr. ") for kind, value
 
 
 def plain_rows(count: int) -> list[dict[str, Any]]:
-    return [{"text": f"the nurse wrote sentence {'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}", "label": "ab"[n % 2], "who": f"p{n}", "pid": f"n{n}",
-             "site": "north"} for n in range(count)]  # fmt: skip
+    return [
+        {
+            "text": f"the nurse wrote sentence {'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}",
+            "label": "ab"[n % 2],
+            "who": f"p{n}",
+            "pid": f"n{n}",
+            "site": "north",
+        }
+        for n in range(count)
+    ]
 
 
 def planted_rows() -> list[dict[str, Any]]:
@@ -103,15 +111,20 @@ def leaks(content: Mapping[str, bytes], needles: Mapping[str, str] = NEEDLES) ->
     found = []
     for name, data in content.items():
         for kind, value in needles.items():
-            forms = [value, value.lower(), value.replace(" ", "").replace("-", ""), json.dumps(value)[1:-1],
-                     base64.b64encode(value.encode()).decode().rstrip("=")]  # fmt: skip
+            forms = [
+                value,
+                value.lower(),
+                value.replace(" ", "").replace("-", ""),
+                json.dumps(value)[1:-1],
+                base64.b64encode(value.encode()).decode().rstrip("="),
+            ]
             if any(form.encode() in data for form in forms if len(form) > 5):
                 found.append((name, kind))
     return found
 
 
 @pytest.fixture
-def secret(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def secret(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv(KEY["key"], SECRET)
     return SECRET
 
@@ -142,8 +155,10 @@ def test_no_byte_of_the_run_folder_holds_an_identifier(tmp_path: Path, secret: s
 
 def test_near_duplicates_and_boilerplate_are_shown_without_identifiers(tmp_path: Path) -> None:
     """What the profile quotes of other parts of prepare has passed the guard as well."""
-    rows = [row | {"text": f"{row['text']} {n} of many words that nearly all agree, signed by petra.quill@klinik-nord.de"}
-            for n, row in enumerate(plain_rows(100))]  # fmt: skip
+    rows = [
+        row | {"text": f"{row['text']} {n} of many words that nearly all agree, signed by petra.quill@klinik-nord.de"}
+        for n, row in enumerate(plain_rows(100))
+    ]
     rows += [row | {"pid": f"z{n}", "text": row["text"] + "!"} for n, row in enumerate(rows[:30])]
     made = run(tmp_path, rows, privacy={}, duplicates={"near": "report"}, clean={"boilerplate": {"action": "report"}})
     assert leaks(written(tmp_path / "out")) == []
@@ -177,11 +192,13 @@ def test_what_people_are_told_holds_no_identifier(tmp_path: Path, capsys: pytest
         (["petra.quill@klinik-nord.de,1987-04-23", "second,row"], {}),
         (["text,label", "one,petra.quill@klinik-nord.de", "two,b"], {"labels": ["b", "c"]}),
         (["text,label,part", "one,a,petra.quill@klinik-nord.de", "two,b,train"], {"split": {"column": "part"}}),
-        (["text,label,when", "one,a,petra.quill@klinik-nord.de", "two,b,2020-01-01"],
-         {"split": {"by": "time"}, "columns": {"time": "when"}}),
+        (
+            ["text,label,when", "one,a,petra.quill@klinik-nord.de", "two,b,2020-01-01"],
+            {"split": {"by": "time"}, "columns": {"time": "when"}},
+        ),
         (["text,label", *[f"said {n},{'petra.quill@klinik-nord.de' if n == 3 else 'b'}" for n in range(40)]], {}),
     ],
-)  # fmt: skip
+)
 def test_errors_name_place_and_no_value(tmp_path: Path, lines: list[str], data: dict[str, Any]) -> None:
     """A broken row, a missing header, an unknown label, a wrong split or time: the error quotes no identifier, nor does
     its chain."""

@@ -54,26 +54,24 @@ def score(samples: Mapping[str, Sequence[Sample]]) -> dict[str, Score]:
             spans = find(sample.text, LOCALE, least=LEAST)
             for start, end, kind in sample.gold:
                 entry = scores.setdefault(group if kind in group else kind, Score())
+                found = _covered(sample.text, start, end, [one for one in spans if one.kind == kind])
                 entry.gold += 1
-                entry.found += _covered(sample.text, start, end, [one for one in spans if one.kind == kind])
-                hidden = _covered(sample.text, start, end, spans)
-                entry.hidden += hidden
-                if not _covered(sample.text, start, end, [one for one in spans if one.kind == kind]):
-                    entry.missed.append(
-                        f"{sample.text[max(0, start - 25) : start]}<{sample.text[start:end]}>{sample.text[end : end + 8]}"
-                    )
+                entry.found += found
+                entry.hidden += _covered(sample.text, start, end, spans)
+                if not found:
+                    entry.missed.append(_around(sample.text, start, end))
             for span in spans:
                 entry = scores.setdefault(span.kind, Score())
+                touched = [kind for start, end, kind in sample.gold if span.start < end and start < span.end]
                 entry.findings += 1
-                right = any(
-                    kind == span.kind and span.start < end and start < span.end for start, end, kind in sample.gold
-                )
-                entry.right += right
-                if not right:
-                    entry.wrong.append(
-                        f"({group}) {sample.text[max(0, span.start - 20) : span.start]}<{sample.text[span.start : span.end]}>{sample.text[span.end : span.end + 8]}"
-                    )
+                entry.right += span.kind in touched
+                if span.kind not in touched:
+                    entry.wrong.append(f"({group}) {_around(sample.text, span.start, span.end)}")
     return scores
+
+
+def _around(text: str, start: int, end: int) -> str:
+    return f"{text[max(0, start - 25) : start]}<{text[start:end]}>{text[end : end + 8]}"
 
 
 def _covered(text: str, start: int, end: int, spans: Sequence[Span]) -> bool:
@@ -93,6 +91,10 @@ def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
     return middle - half, middle + half
 
 
+def show(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - printing is what it is for
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", choices=SETS, default="first")
@@ -102,12 +104,11 @@ def main() -> None:
     arguments = parser.parse_args()
     samples = SETS[arguments.set](arguments.seed, arguments.count)
     find("warm up: call +44 20 7946 0958", LOCALE)
-    begun = time.perf_counter()
+    begun = time.process_time()
     scores = score(samples)
-    spent = time.perf_counter() - begun
-    print(
-        f"{'type':16} {'n':>5}  {'found':>6} {'95% interval':>14}  {'hidden':>6}  {'findings':>8}  {'precision':>9} {'95% interval':>14}"
-    )
+    spent = time.process_time() - begun
+    head = f"{'type':16} {'n':>5}  {'found':>6} {'95% interval':>14}  {'hidden':>6}"
+    show(f"{head}  {'findings':>8}  {'precision':>9} {'95% interval':>14}")
     for kind, one in sorted(scores.items()):
         low, high = wilson(one.found, one.gold)
         below, above = wilson(one.right, one.findings)
@@ -115,19 +116,19 @@ def main() -> None:
             f"{one.found / one.gold:6.3f} {low:.3f}..{high:.3f}  {one.hidden / one.gold:6.3f}" if one.gold else " " * 29
         )
         right = f"{one.right / one.findings:9.3f} {below:.3f}..{above:.3f}" if one.findings else ""
-        print(f"{kind:16} {one.gold:5}  {left}  {one.findings:8}  {right}")
+        show(f"{kind:16} {one.gold:5}  {left}  {one.findings:8}  {right}")
         if arguments.misses:
             for label, examples in (("missed", one.missed), ("wrong", one.wrong)):
                 for text, times in Counter(examples).most_common(400)[:: max(1, len(set(examples)) // 8)][:8]:
-                    print(f"    {label}: {text!r}" + (f" x{times}" if times > 1 else ""))
+                    show(f"    {label}: {text!r}" + (f" x{times}" if times > 1 else ""))
     texts = [sample.text for members in samples.values() for sample in members]
     chars = sum(map(len, texts)) / len(texts)
-    print(f"{len(texts):,} texts of {chars:.0f} characters on average: {spent / len(texts) * 1e6:.0f} us a text")
+    show(f"{len(texts):,} texts of {chars:.0f} characters on average: {spent / len(texts) * 1e6:.0f} us a text")
     plain = first.sentences(1000, first.Draw(3))
-    begun = time.perf_counter()
+    begun = time.process_time()
     for text in plain:
         find(text, LOCALE, least=LEAST)
-    print(f"{len(plain):,} plain sentences: {(time.perf_counter() - begun) / len(plain) * 1e6:.0f} us a sentence")
+    show(f"{len(plain):,} plain sentences: {(time.process_time() - begun) / len(plain) * 1e6:.0f} us a sentence")
 
 
 if __name__ == "__main__":

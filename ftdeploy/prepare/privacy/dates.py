@@ -45,7 +45,7 @@ _OF = r"(?:[ ]?[-/.,]?[ ]?|[ ](?:of|de|del|d[ei])[ ]|[ ]day[ ]of[ ]|\.[ ]?)"
 
 _MONTH_FIRST = re.compile(
     rf"(?<![\w-]){_WEEKDAY}{_MONTH_WORD}[ ]?[-/]?[ ]?(?:the[ ])?(?P<day>{_DAY})(?![\w%]|[.,:]\d|[ ]?(?:%|percent|mg|"
-    rf"ml|mm|cm))(?:(?:,?[ ]?|[-/]|[ ]of[ ]|\.[ ])(?P<year>{_YEAR}))?",
+    rf"ml|mm|cm))(?:(?:[ ]?,?[ ]?|[-/]|[ ]of[ ]|\.[ ])(?P<year>{_YEAR}))?",
     re.IGNORECASE,
 )
 _DAY_FIRST = re.compile(

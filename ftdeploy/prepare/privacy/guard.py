@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib.util
 import re
 from array import array
 from collections import Counter
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from ftdeploy.errors import DataError, FtdeployError, SourceError
+from ftdeploy.errors import DataError, DependencyError, FtdeployError, SourceError
 from ftdeploy.prepare.cleaning.counts import Rejected
 from ftdeploy.prepare.privacy import dates, names
 from ftdeploy.prepare.privacy.recognise import Extra, find
@@ -241,6 +242,7 @@ def make_guard(rules: Privacy | None, *, labels: Iterable[str] = ()) -> Guard | 
     if rules is None:
         return None
     key = read_key(rules)
+    _check_installed()
     extras: list[Extra] = []
     if rules.ner is not None:
         from ftdeploy.prepare.privacy.ner import load_names
@@ -252,6 +254,15 @@ def make_guard(rules: Privacy | None, *, labels: Iterable[str] = ()) -> Guard | 
         extras.append(load_presidio(rules.presidio))
     locale = Locale(regions=rules.regions, names=names.index(name_list(rules)))
     return Guard(rules=rules, locale=locale, key=key, labels=frozenset(labels), extras=tuple(extras))
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("phonenumbers") is None:
+        raise DependencyError(
+            "`data.privacy` needs the library phonenumbers",
+            cause="ftdeploy was installed without the extra `data`",
+            fix="pip install 'ftdeploy[data]'",
+        )
 
 
 def name_list(rules: Privacy) -> tuple[str, ...]:

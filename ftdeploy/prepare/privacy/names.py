@@ -32,7 +32,7 @@ _INTRODUCED = re.compile(
     rf"\b[Ii](?:[ ]am|'m)[ ](?:called|named)[ ]|\b(?:man|woman|boy|girl|lady|patient|doctor|friend|nurse|person|guy|"
     rf"son|daughter)[ ](?:named|called)[ ]|\b(?:nicknamed|spoke[ ](?:with|to)|signed[ ]by|dictated[ ]by|"
     rf"referred[ ]by|seen[ ]by|followed[ ]by|attending:?|provider:|physician:|author:|from:|to:|cc:|attn:?|"
-    rf"attention:|contact:?|name:|Name:|NAME:|Patient[ ]Name:|Patient:|Pt:|Client:|Employee:|Customer:|surgeon:?|"
+    rf"attention:|contact:?|name:|Name:|NAME:|Patient[ ]Name:|surgeon:?|"
     rf"witness:?|applicant:?|Name[ ]des[ ]Patienten:|Nom[ ]?:|Nombre[ ]?:)[ ])(?P<name>{_FULL})"
 )
 _RELATIVE = re.compile(
@@ -42,6 +42,10 @@ _RELATIVE = re.compile(
     rf"|\b(?:[Pp]atient|[Cc]lient|[Rr]esident|[Tt]his[ ]is|[Ii]t's)[ ](?P<greeted>{_PART}[ ]{_PART}(?:[ ]{_PART})?)"
     rf"(?=[ ](?:was|is|has|had|speaking|calling|here|from|came|reports|presents|presented|complains|denies|states|"
     rf"underwent)\b)"
+)
+#: In a dialogue anything may follow "Patient:", so two words must stay.
+_LABELLED = re.compile(
+    rf"\b(?:Patient|Pt\.?|Client|Customer|Employee|Resident):[ ](?P<name>{_PART}[ ]{_LITTLE}?{_PART}(?:[ ]{_PART})?)"
 )
 _CREDENTIAL = re.compile(
     rf"(?<![\w-])(?P<name>{_PART}[ ]{_LITTLE}?{_PART}(?:[ ]{_PART})?),?[ ](?:M\.?D|D\.?O|R\.?N|Ph\.?D|N\.?P|"
@@ -91,6 +95,7 @@ _NO_NAMES = word_set(
     "hey good great fine sure right uh um hmm mm oh any also monday tuesday wednesday thursday friday saturday "
     "sunday january february march april may june july august september october november december president "
     "chairman speaker today tomorrow yesterday denies reports states presents has complains everyone everybody "
+    "luckily everything hm mhm actually nope maybe sometimes never always well "
     "team all colleagues customer support sir/madam there folks friends"
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*\.?")
@@ -102,14 +107,14 @@ def name(text: str, locale: Locale) -> Iterator[Span]:
         (_TITLED, 0.85, mentions(text, _TITLES)), (_INTRODUCED, 0.75, mentions(text, _INTRODUCE)),
         (_CREDENTIAL, 0.8, bool(_DEGREE.search(text))), (_LAST_FIRST, 0.85, mentions(text, _FORM)),
         (_CAPS, 0.8, mentions(text, _FORM)), (_SIGNED, 0.65, mentions(text, _GREET)),
-        (_RELATIVE, 0.6, mentions(text, _RELATIVES)),
+        (_RELATIVE, 0.6, mentions(text, _RELATIVES)), (_LABELLED, 0.7, ": " in text),
     ):  # fmt: skip
         if not likely:
             continue
         for match in pattern.finditer(text):
-            group = "name" if match["name"] else "greeted"
+            group = "name" if match["name"] else "greeted"  # of patterns with two places for one
             end = _name_end(match, group)
-            if end:
+            if end and (pattern is not _LABELLED or " " in text[match.start(group) : end]):
                 weak = pattern is _TITLED and match[0].split()[0].rstrip(".") in _WEAK_TITLES
                 yield Span(match.start(group), end, "name", 0.6 if weak else confidence)
     if locale.names:

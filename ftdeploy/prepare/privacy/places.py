@@ -79,7 +79,7 @@ _UNIT = (
 _ENGLISH = re.compile(
     rf"(?<![\w.,$€£#-])(?:(?:Flat|Unit|Apt\.?|Apartment|Suite)[ ][\w-]{{1,5}},?[ ])?\d{{1,5}}(?:-\d{{1,5}}|"
     rf"[ ]?[A-Za-z]|[ ]½)?,?[ ](?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West|Old|Upper|Lower)\.?[ ])?"
-    rf"(?:{_NAME}[ ]){{1,4}}(?i:{_KIND})\b(?:[ ](?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\b)?\.?{_UNIT}"
+    rf"(?:{_NAME}[ ]){{1,4}}(?:{_KIND}|{_KIND.upper()})\b(?:[ ](?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\b)?\.?{_UNIT}"
 )
 _LOWER = re.compile(
     r"(?<![\w.,$€£#-])\d{1,5}[ ](?:(?:north|south|east|west|n|s|e|w)\.?[ ])?(?:[a-z]{3,20}[ ]){1,2}(?:street|avenue|"
@@ -124,7 +124,8 @@ def postcode(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # th
     for pattern, confidence, likely in (
         (_CITY, 0.8, five), (_ZIP_STATE, 0.9, five), (_SAID, 0.85, mentions(text, _SAY_CODE)),
         (_BRITISH, 0.85, letters), (_CANADIAN, 0.85, letters), (_COUNTRY, 0.85, "-" in text),
-        (_DUTCH, 0.7, True), (_ZIP_LONG, 0.6, five), (_AFTER_STREET, 0.65, "," in text or "\n" in text), (_CITY_CODE, 0.65, five),
+        (_DUTCH, 0.7, True), (_ZIP_LONG, 0.6, five),
+        (_AFTER_STREET, 0.65, "," in text or "\n" in text), (_CITY_CODE, 0.65, five),
     ):  # fmt: skip
         for match in pattern.finditer(text) if likely else ():
             if not _NOT_CODE.search(text[max(0, match.start("code") - 16) : match.start("code")]):

@@ -86,12 +86,11 @@ def outside(rules: Privacy | None) -> dict[str, str]:
         SourceError: the list of names cannot be read.
     """
     from hashlib import sha256
-    from importlib.metadata import version
 
     if rules is None:
         return {}
     key = read_key(rules)
-    made = {"privacy": "1", "phonenumbers": version("phonenumbers")}
+    made = {"privacy": "1", "phonenumbers": _version("phonenumbers")}
     if key is not None:
         made["privacy.key"] = key_fingerprint(key)
     listed = name_list(rules)
@@ -99,10 +98,19 @@ def outside(rules: Privacy | None) -> dict[str, str]:
         made["privacy.names"] = sha256("\n".join(sorted(listed)).encode()).hexdigest()
     if rules.ner is not None:
         made["privacy.ner"] = _folder(rules.ner.path.rglob("*"))
-        made["transformers"] = version("transformers")
+        made["transformers"] = _version("transformers")
     if rules.presidio:
-        made["presidio-analyzer"] = version("presidio-analyzer")
+        made["presidio-analyzer"] = _version("presidio-analyzer")
     return made
+
+
+def _version(distribution: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "absent"  # whoever uses it says so
 
 
 def _folder(paths: Iterable[Any]) -> str:
