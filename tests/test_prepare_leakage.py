@@ -19,6 +19,7 @@ from ftdeploy.dataset import read_profile
 from ftdeploy.errors import DataError
 from ftdeploy.prepare import prepare
 from ftdeploy.prepare.leakage import find_leaks
+from ftdeploy.prepare.near import PERMUTATIONS, estimate, find_pairs, sketch
 from ftdeploy.prepare.split import FREE, SAMPLED_OUT, TEST, TRAIN
 from ftdeploy.recipe import Recipe
 from ftdeploy.stage import run_stage
@@ -203,7 +204,7 @@ def test_without_rows_for_train_nothing_is_made(tmp_path: Path) -> None:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_nothing_leaks_after_dropping(data: st.DataObject) -> None:
-    """Whatever the texts, groups and pairs: without the rows that are named, nothing stands in two splits; and rows of
+    """Whatever the texts, groups and families: without the rows that are named nothing stands in two splits; rows of
     test are never named."""
     count = data.draw(st.integers(10, 60))
 
@@ -214,18 +215,41 @@ def test_nothing_leaks_after_dropping(data: st.DataObject) -> None:
     made = replace(made, fixed=np.full(count, FREE, dtype=np.uint8))
     where = np.array(drawn(2), dtype=np.uint8)
     where[np.array(drawn(9)) == 0] = SAMPLED_OUT
-    pairs = np.array([drawn(count - 1), drawn(count - 1)]).T
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    leaks = find_leaks(made, where, pairs)
+    family = np.array(drawn(12))
+    sketches = np.random.default_rng(1).integers(0, 256, size=(13, PERMUTATIONS), dtype=np.uint8)[family]
+    made = replace(made, sketch=sketches)
+    pairs = find_pairs(sketches, np.arange(count), threshold=0.8)
+    leaks = find_leaks(made, where, pairs, threshold=0.8)
     assert not (where[leaks.all] == TEST).any()
     assert (where[leaks.all] <= TEST).all()
     for kind, found in leaks.rows.items():
         assert (where[found] < where[leaks.others[kind]]).all()
     where[leaks.all] = SAMPLED_OUT
-    for key in (made.key[:, 0], made.group):
+    for key in (made.key[:, 0], made.group, family + 1):
         for value in set(key.tolist()) - {0}:
-            parts = set(where[key == value].tolist()) - {SAMPLED_OUT}
-            assert len(parts) <= 1 or (value in made.key[:, 0] and key is made.group)
-    for one, other in pairs.tolist():
-        assert SAMPLED_OUT in (where[one], where[other]) or where[one] == where[other]
-    assert TRAIN == 0
+            assert len(set(where[key == value].tolist()) - {SAMPLED_OUT}) <= 1
+
+
+def test_every_row_of_a_large_family_leaks() -> None:
+    """A thousand variants in train of one row in test: all of them are found, though few pairs are looked at."""
+    words = [f"word{number}" for number in range(60)]
+    folded = [" ".join([*words[:59], f"end{number}"]) for number in range(1001)]
+    sketches = sketch(folded, shingles="words", size=2)
+    made = replace(index(list(range(1001)), [0] * 1001), sketch=sketches)
+    where = np.full(1001, TRAIN, dtype=np.uint8)
+    where[500] = TEST
+    leaks = find_leaks(made, where, find_pairs(sketches, np.arange(1001), threshold=0.8), threshold=0.8)
+    like = estimate(sketches, np.broadcast_to(sketches[500], sketches.shape)) >= 0.8
+    assert like.sum() > 990
+    assert set(leaks.rows["near"].tolist()) == set(np.flatnonzero(like).tolist()) - {500}
+
+
+def test_rows_that_are_alike_only_by_way_of_others_do_not_leak() -> None:
+    """a like b, b like c, a not like c: of a and b in train and c in test only b leaks."""
+    texts = [[f"w{number}" for number in range(start, start + 40)] for start in (0, 3, 6)]
+    sketches = sketch([" ".join(text) for text in texts], shingles="words", size=2)
+    made = replace(index([1, 2, 3], [0] * 3), sketch=sketches)
+    where = np.array([TRAIN, TRAIN, TEST], dtype=np.uint8)
+    leaks = find_leaks(made, where, np.array([[0, 1], [1, 2]]), threshold=0.8)
+    assert leaks.rows["near"].tolist() == [1]
+    assert leaks.others["near"].tolist() == [2]

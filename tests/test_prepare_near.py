@@ -157,6 +157,15 @@ def test_a_large_bucket_is_linear_and_whole() -> None:
     assert clusters.cluster.max() == 0
 
 
+def test_a_large_family_of_variants_is_linear_and_whole() -> None:
+    """Thousands of texts that differ in their last word: all in one cluster, with few pairs a row."""
+    opening = " ".join(WORDS[:50])
+    texts = [f"{opening} {number}" for number in range(4000)]
+    found = find_pairs(sketches(texts), np.arange(len(texts)), threshold=0.8)
+    assert len(found) <= 26 * 4000
+    assert np.bincount(find_clusters(found).cluster).max() == 4000
+
+
 def test_pairs_do_not_depend_on_the_order_of_the_rows_given() -> None:
     """The rows to look at may be any, in any order; pairs name them by their own numbers."""
     texts = [text for pair in planted(0.03, pairs=50, seed=6) for text in pair]

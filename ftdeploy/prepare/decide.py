@@ -83,7 +83,7 @@ def decide(index: Index, data: DataSettings, task: str, look_up: LookUp) -> Deci
     TASKS[task].check_labels(index.counts(kept))
     ties = chain_clusters(pairs, kept) if data.duplicates.near in ("group", "drop") else NO_PAIRS
     placed = _divide(index, kept, data.split, ties)
-    leaks = None if index.fixed is None else find_leaks(index, placed, pairs)
+    leaks = None if index.fixed is None else find_leaks(index, placed, pairs, threshold=data.duplicates.threshold)
     where = placed
     if leaks is not None and len(leaks.all):
         if data.split.leakage == "error":

@@ -10,6 +10,7 @@ import numpy as np
 
 from ftdeploy.dataset import SPLITS, SplitName
 from ftdeploy.errors import DataError
+from ftdeploy.prepare.near import pairs_across
 from ftdeploy.prepare.split import FREE, NO_PAIRS, TEST, TRAIN, VALIDATION, Index, Shares, find_units, shares_of
 from ftdeploy.recipe import Split
 
@@ -125,28 +126,27 @@ class Leaks:
         return rows
 
 
-def find_leaks(index: Index, where: NDArray[np.uint8], pairs: NDArray[np.int64] = NO_PAIRS) -> Leaks:
+def find_leaks(
+    index: Index, where: NDArray[np.uint8], pairs: NDArray[np.int64] = NO_PAIRS, *, threshold: float = 1
+) -> Leaks:
     """What stands in two splits.
 
     Args:
         index: the rows.
         where: the split of each, other rows do not count, uint8, shape (rows,).
         pairs: near duplicates, int64, shape (pairs, 2).
+        threshold: the least similarity of near duplicates.
     """
     placed = np.flatnonzero(where <= TEST)
     _, text = np.unique(index.key[placed], axis=0, return_inverse=True)
     grouped = placed[index.group[placed] != 0]
     _, group = np.unique(index.group[grouped], return_inverse=True)
     found = {"exact": _leaks_in(placed, text.ravel(), where), "group": _leaks_in(grouped, group.ravel(), where)}
-    both = pairs[(where[pairs] <= TEST).all(axis=1)]
-    both = both[where[both[:, 0]] != where[both[:, 1]]]
-    both = both[(index.key[both[:, 0]] != index.key[both[:, 1]]).any(axis=1)]  # those are exact
-    turned = where[both[:, 0]] > where[both[:, 1]]
-    both[turned] = both[turned][:, ::-1]
-    # Of several partners the one in the latest split.
-    both = both[np.lexsort((-where[both[:, 1]].astype(np.int64), both[:, 0]))]
-    rows, first = np.unique(both[:, 0], return_index=True)
-    found["near"] = (rows, both[first, 1])
+    if index.sketch is not None:
+        there = pairs[(where[pairs] <= TEST).all(axis=1)]
+        there = pairs_across(index.sketch, there, where, threshold=threshold)
+        there = there[(index.key[there[:, 0]] != index.key[there[:, 1]]).any(axis=1)]  # those are exact
+        found["near"] = (there[:, 0], there[:, 1])
     return Leaks(
         rows={kind: rows for kind, (rows, _) in found.items()},
         others={kind: others for kind, (_, others) in found.items()},

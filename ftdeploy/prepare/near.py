@@ -34,6 +34,8 @@ _CHANCE = 1 / 256  # that two bytes of different minima are equal
 _RECALL = 0.99  # of pairs that are just as alike as the threshold, by the bands
 _NEIGHBOURS = 8  # compared with each row of a bucket, beside the bucket's first; more is what makes buckets quadratic
 _BATCH_TEXTS, _BATCH_CHARS = 4096, 1_000_000  # sketched at a time
+_PARTNERS = 16  # of a row, from which on pairs with rows that have as many are not looked at: bounds the memory
+_LATER = 64  # rows of a cluster that each earlier row is compared with
 _CHUNK = 1 << 15  # pairs compared at a time: 8 MiB of sketches
 
 # Not of the recipe's seed: which rows are alike must not change from seed to seed.
@@ -143,7 +145,8 @@ def find_pairs(sketches: NDArray[np.uint8], rows: NDArray[np.int64], *, threshol
     """The near duplicates among rows, int64, shape (pairs, 2), the one earlier in ``rows`` first.
 
     A bucket of a band with many rows is not searched in full: each row is compared with its eight neighbours and with
-    the bucket's first, so the time is linear in the rows. Rows that are missed there are found over a third.
+    the bucket's first, and rows that have partners enough are not paired with each other any more, so that time and
+    memory are linear in the rows. Rows that are missed there hang together by way of others.
 
     Args:
         sketches: of all rows, uint8, shape (all, PERMUTATIONS).
@@ -151,19 +154,58 @@ def find_pairs(sketches: NDArray[np.uint8], rows: NDArray[np.int64], *, threshol
         threshold: the least estimated Jaccard similarity.
     """
     bands, width = choose_bands(threshold)
-    least = int(np.ceil(PERMUTATIONS * (threshold + (1 - threshold) * _CHANCE) - 1e-9))
+    least = _least_equal(threshold)
     found = np.empty(0, dtype=np.int64)  # pairs, as one number each
+    partners = np.zeros(len(rows), dtype=np.int64)
     for band in range(bands):
         key = np.zeros((len(rows), 8), dtype=np.uint8)
         key[:, :width] = sketches[rows, band * width : (band + 1) * width]
         fresh = [found]
         for one, other in _candidates(key.view(np.uint64).ravel()):
-            for start in range(0, len(one), _CHUNK):
-                left, right = one[start : start + _CHUNK], other[start : start + _CHUNK]
+            wanted = np.flatnonzero((partners[one] < _PARTNERS) | (partners[other] < _PARTNERS))
+            for start in range(0, len(wanted), _CHUNK):
+                left, right = one[wanted[start : start + _CHUNK]], other[wanted[start : start + _CHUNK]]
                 equal = (sketches[rows[left]] == sketches[rows[right]]).sum(axis=1)
                 fresh.append((left * len(rows) + right)[equal >= least])
         found = np.unique(np.concatenate(fresh))
+        partners = np.bincount(found // len(rows), minlength=len(rows))
+        partners += np.bincount(found % len(rows), minlength=len(rows))
     return np.stack([rows[found // len(rows)], rows[found % len(rows)]], axis=1)
+
+
+def _least_equal(threshold: float) -> int:
+    """Equal bytes of two sketches from which on their texts are taken for as alike as the threshold."""
+    return int(np.ceil(PERMUTATIONS * (threshold + (1 - threshold) * _CHANCE) - 1e-9))
+
+
+def pairs_across(sketches: NDArray[np.uint8], pairs: NDArray[np.int64], part: NDArray[np.uint8], *,
+                 threshold: float) -> NDArray[np.int64]:  # fmt: skip
+    """For each row that has a near duplicate in a later part, one such, in the latest, int64, shape (pairs, 2).
+
+    Of a large cluster `find_pairs` knows some pairs only, so here each row is compared with the rows of its cluster
+    that stand in later parts, up to 64 of each part.
+
+    Args:
+        sketches: of all rows, uint8, shape (rows, PERMUTATIONS).
+        pairs: the near duplicates, int64, shape (pairs, 2).
+        part: of each row, in order, uint8, shape (rows,).
+        threshold: the least estimated Jaccard similarity.
+    """
+    clusters, least = find_clusters(pairs), _least_equal(threshold)
+    order = np.lexsort((clusters.row, part[clusters.row], clusters.cluster))
+    row, cluster = clusters.row[order], clusters.cluster[order]
+    made = [np.empty((0, 2), dtype=np.int64)]
+    for rows in np.split(row, np.flatnonzero(np.diff(cluster)) + 1):
+        left = rows
+        for latest in np.unique(part[rows])[:0:-1].tolist():  # every part but the first, the latest first
+            later = rows[part[rows] == latest][:_LATER]
+            left = left[part[left] < latest]
+            other = np.full(len(left), -1, dtype=np.int64)
+            for one in later.tolist():
+                other[(sketches[left] == sketches[one]).sum(axis=1) >= least] = one
+            made.append(np.stack([left[other >= 0], other[other >= 0]], axis=1))
+            left = left[other < 0]
+    return np.concatenate(made)
 
 
 def _candidates(key: NDArray[np.uint64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
