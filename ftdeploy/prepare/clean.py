@@ -63,41 +63,32 @@ def make_rules(rules: Clean, found: Survey = NOTHING) -> tuple[Rule, ...]:
     Mojibake comes first because it needs the characters as they were decoded; HTML before Unicode because entities
     bring characters; boilerplate last but white space, because it looks at lines.
     """
-    made: list[tuple[bool, str, Callable[[], Callable[[str], str]]]] = [
-        (rules.fix_mojibake, "mojibake", characters.mojibake),
-        (rules.strip_html, "html", lambda: markup.strip),
-        (rules.normalize, f"unicode_{rules.unicode.lower()}", lambda: characters.unicode_form(rules.unicode)),
-        (rules.normalize, "control_characters", lambda: characters.control),
-        (rules.strip_invisible, "invisible_characters", lambda: characters.invisible),
-        (rules.straight_quotes, "quotes", lambda: characters.quotes),
-        (rules.urls != "keep", "urls", lambda: mentions.urls(_instead(rules.urls, rules.tokens.url))),
-        (rules.emails != "keep", "emails", lambda: mentions.emails(_instead(rules.emails, rules.tokens.email))),
-        (rules.handles != "keep", "handles", lambda: mentions.handles(_instead(rules.handles, rules.tokens.handle))),
-        (rules.hashtags == "word", "hashtags", lambda: mentions.hashtag_words),
-        (
-            rules.hashtags in ("replace", "remove"),
-            "hashtags",
-            lambda: mentions.hashtags(_instead(rules.hashtags, rules.tokens.hashtag)),
-        ),
-        (
-            rules.repeated_letters is not None,
-            "repeated_letters",
-            lambda: characters.repeated_letters(rules.repeated_letters or 2),
-        ),
-        (
-            rules.repeated_punctuation is not None,
-            "repeated_punctuation",
-            lambda: characters.repeated_punctuation(rules.repeated_punctuation or 1),
-        ),
-        (
-            rules.boilerplate is not None and bool(found.boilerplate),
-            "boilerplate",
-            lambda: boilerplate.remover(found.boilerplate),
-        ),
-        (rules.normalize, "white_space", lambda: characters.white_space),
-    ]
-    only = {"boilerplate"} if rules.boilerplate is not None and rules.boilerplate.action == "report" else ()
-    return tuple(Rule(name, make(), reports=name in only) for on, name, make in made if on)
+    tokens, recurs, letters, signs = rules.tokens, rules.boilerplate, rules.repeated_letters, rules.repeated_punctuation
+    made = (
+        Rule("mojibake", characters.mojibake()) if rules.fix_mojibake else None,
+        Rule("html", markup.strip) if rules.strip_html else None,
+        Rule(f"unicode_{rules.unicode.lower()}", characters.unicode_form(rules.unicode)) if rules.normalize else None,
+        Rule("control_characters", characters.control) if rules.normalize else None,
+        Rule("invisible_characters", characters.invisible) if rules.strip_invisible else None,
+        Rule("quotes", characters.quotes) if rules.straight_quotes else None,
+        _mention("urls", mentions.urls, rules.urls, tokens.url),
+        _mention("emails", mentions.emails, rules.emails, tokens.email),
+        _mention("handles", mentions.handles, rules.handles, tokens.handle),
+        Rule("hashtags", mentions.hashtag_words)
+        if rules.hashtags == "word"
+        else _mention("hashtags", mentions.hashtags, rules.hashtags, tokens.hashtag),
+        Rule("repeated_letters", characters.repeated_letters(letters)) if letters else None,
+        Rule("repeated_punctuation", characters.repeated_punctuation(signs)) if signs else None,
+        Rule("boilerplate", boilerplate.remover(found.boilerplate), reports=recurs.action == "report")
+        if recurs is not None and found.boilerplate
+        else None,
+        Rule("white_space", characters.white_space) if rules.normalize else None,
+    )
+    return tuple(rule for rule in made if rule is not None)
+
+
+def _mention(name: str, make: Callable[[str], Callable[[str], str]], policy: str, token: str) -> Rule | None:
+    return None if policy == "keep" else Rule(name, make(token if policy == "replace" else " "))
 
 
 def make_cleaner(rules: Clean, found: Survey = NOTHING) -> CleanText:
@@ -188,10 +179,6 @@ def clean_name(value: Any) -> str | None:
     if raw is None or isinstance(raw, Rejected):
         return None
     return " ".join(characters.CONTROL.sub("", unicodedata.normalize("NFC", raw)).split()) or None
-
-
-def _instead(policy: str, token: str) -> str:
-    return token if policy == "replace" else " "
 
 
 def _tidier(rules: Clean, found: Survey) -> Callable[[str, Counts], str | Rejected]:
