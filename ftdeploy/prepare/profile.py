@@ -13,7 +13,7 @@ those that stand mostly beside certain labels, with the texts of each label).
 
 Each only where there is something to say:
 
-- ``near_duplicates``: ``threshold``, ``action``, ``pairs`` (of large clusters some), ``clusters`` (texts tied by pairs),
+- ``near_duplicates``: ``threshold``, ``action``, ``pairs`` (some, of large clusters), ``clusters`` (texts so tied),
   ``rows`` in them, the ``largest``, those with ``mixed_labels``, rows ``dropped``, pairs that stand ``across_splits``,
   and up to three ``examples`` (``ids``, shortened ``texts``, ``similarity``).
 - ``leakage``, where the splits were given: ``rows`` of train or validation that stand in a later split too,
