@@ -352,11 +352,12 @@ def test_presidio_is_named_where_it_is_missing() -> None:
     assert "presidio-analyzer" in caught.value.fix
 
 
-#: Measured on the first set, 300 a type, seeds 1 and 5: at least 0.98 for each. The margin is for 60 a type.
-LEAST_FOUND, LEAST_PRECISE = 0.93, 0.93
-#: Measured on the held-out set before tuning: 0.75 (plate) to 1.00, phones with a precision of 0.64; after it at least
-#: 0.99. Names without title, list or words around them are not found at all, and nobody should think so.
-HELD_OUT_FOUND = 0.93
+#: Measured with 300 a type and seed 1 (`benchmarks/privacy_recall.py`). First set, on which the recognisers were tuned:
+#: found 0.997 and precision 0.997 at least, by type. Held-out set: before tuning 0.75 (plate), 0.76 (mrn), 0.80 (address),
+#: 0.87 (name), 0.88 (age), 0.90 (phone), 0.99 to 1 else; precision 0.64 (phone), 0.88 (url), 0.91 (name), 0.99 to 1 else
+#: (addresses that it had not labelled aside). Once looked at and tuned for, 0.99 at least. Names without a title, a list
+#: or words around them are not found at all.
+LEAST_FOUND, LEAST_PRECISE, HELD_OUT_FOUND = 0.95, 0.95, 0.95
 
 
 @pytest.mark.parametrize(

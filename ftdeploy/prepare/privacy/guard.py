@@ -295,7 +295,7 @@ def censored(guard: Guard | None) -> Iterator[None]:
         parts = (error.what, error.cause, error.fix)
         shown = [guard.show(part) for part in parts]
         if tuple(shown) == parts:
-            raise
+            raise error from None  # what it came from may quote a whole line
         raise type(error)(shown[0], cause=shown[1], fix=shown[2]) from None
 
 

@@ -79,7 +79,8 @@ _UNIT = (
 _ENGLISH = re.compile(
     rf"(?<![\w.,$€£#-])(?:(?:Flat|Unit|Apt\.?|Apartment|Suite)[ ][\w-]{{1,5}},?[ ])?\d{{1,5}}(?:-\d{{1,5}}|"
     rf"[ ]?[A-Za-z]|[ ]½)?,?[ ](?:(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West|Old|Upper|Lower)\.?[ ])?"
-    rf"(?:{_NAME}[ ]){{1,4}}(?:{_KIND}|{_KIND.upper()})\b(?:[ ](?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\b)?\.?{_UNIT}"
+    rf"(?:{_NAME}[ ]){{1,4}}(?:{_KIND}|{_KIND.upper()})\b"
+    rf"(?:[ ](?:N|S|E|W|NE|NW|SE|SW|North|South|East|West)\b)?\.?{_UNIT}"
 )
 _LOWER = re.compile(
     r"(?<![\w.,$€£#-])\d{1,5}[ ](?:(?:north|south|east|west|n|s|e|w)\.?[ ])?(?:[a-z]{3,20}[ ]){1,2}(?:street|avenue|"
