@@ -159,7 +159,7 @@ def test_a_sample_counts_each_row_once(tmp_path: Path) -> None:
     ("module", "rule"), [("ftfy", "data.clean.fix_mojibake=true"), ("py3langid", "data.clean.language={}")]
 )
 def test_a_rule_without_its_library_names_the_extra(tmp_path: Path, module: str, rule: str) -> None:
-    """Only where the rule is on; `run` without it does not ask for the library."""
+    """Only where the rule is on; without it neither `run` nor `preview` asks for the library."""
     write(tmp_path, many(40))
     (tmp_path / "recipe.yaml").write_text(
         "version: 1\nname: demo\ntask: text-classification\nmodel: {path: none}\ndata: {source: {path: rows.jsonl}}\n",
@@ -169,4 +169,5 @@ def test_a_rule_without_its_library_names_the_extra(tmp_path: Path, module: str,
     lacking = without(module, *command, "--set", rule, folder=tmp_path)
     assert lacking.returncode == DependencyError.exit_code, lacking.stderr
     assert "pip install 'ftdeploy[data]'" in lacking.stderr
-    assert without(module, *command, folder=tmp_path).returncode == 0
+    for works in (command, ("preview", "recipe.yaml")):
+        assert without(module, *works, folder=tmp_path).returncode == 0

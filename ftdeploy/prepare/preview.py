@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -135,15 +136,17 @@ def _short(value: Any) -> str:
 
 
 def _trial(rules: Clean) -> CleanText:
-    """A cleaner with the rules that look at one text alone and are off, on its own."""
+    """A cleaner of those rules that are off, look at one text alone, and have their library installed."""
     on: dict[str, Any] = {
         "fix_mojibake": True, "strip_html": True, "strip_invisible": True, "straight_quotes": True, "urls": "replace",
         "emails": "replace", "handles": "replace", "hashtags": "replace", "repeated_letters": 3,
         "repeated_punctuation": 3,
     }  # fmt: skip
     off = {key: value for key, value in on.items() if getattr(rules, key) == Clean.model_fields[key].default}
-    if rules.language is None:
+    if rules.language is None and find_spec("py3langid") is not None:
         off["language"] = {}
+    if find_spec("ftfy") is None:
+        off.pop("fix_mojibake", None)
     return make_cleaner(Clean.model_validate({"normalize": False, "max_chars": 10**9} | off))
 
 
