@@ -50,6 +50,7 @@ LAYOUT: dict[Kind, Layout] = {
     "checkpoint": Layout(
         required=("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "history.json"),
         optional=(
+            "history.jsonl",
             "special_tokens_map.json",
             "vocab.txt",
             "merges.txt",

@@ -62,14 +62,18 @@ def _refuse(recipe: Recipe) -> None:
        libraries=("torch", "transformers", "accelerate", "tokenizers"))  # fmt: skip
 def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task: str, seed: int, device: Device,
           out: Path, work: Path) -> Facts:  # fmt: skip
-    """Fine-tune on the train split; the best epoch by the task's first metric on the validation split is kept.
+    """Fine-tune on the train split; the best evaluation on the validation split is kept, by the metric of early
+    stopping or the task's first. ``history.json`` is a list of what was logged, by step: ``loss``, ``grad_norm``,
+    ``learning_rate`` (of the head), ``learning_rates`` by layer group where they differ, ``frozen`` groups where there
+    are any, and the metrics as ``eval_*``; ``history.jsonl`` has the same entries, one a line.
 
     Raises:
         ConfigError: class weights, adapters or layers are named that this data or checkpoint does not have.
         ModelError: the checkpoint or the teacher is refused, or has no head for this task.
         DependencyError: the extra `lora` is wanted and missing.
         DeviceError: a device is forced that is not there.
-        TrainingError: the loss is not a number.
+        TrainingError: the loss or a gradient is not a number, the training diverges, its warm-up is longer than it, or
+            more layers are to be frozen than there are.
     """
     chosen, where = TASKS[task], choose_device(device)
     progress.say(f"device: {where.name} ({where.reason})")
@@ -88,9 +92,9 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     tables["train"] = add_teacher(tables["train"], train.teacher, labels, task=task, device=device, work=work)
     rows = {
         split: encode_to_file(
-            table, tokenizer, chosen, labels, max_length=model.max_length, file=work / f"{split}.arrow"
+            tables.pop(split), tokenizer, chosen, labels, max_length=model.max_length, file=work / f"{split}.arrow"
         )
-        for split, table in tables.items()
+        for split in ("train", "validation")
     }
     network = _load_network(folder, chosen, labels, seed=seed)
     network.config.pad_token_id = tokenizer.pad_token_id
@@ -117,6 +121,8 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     _save(trainer.model, tokenizer, out)
     history = trainer.history()
     (out / "history.json").write_text(json.dumps(history, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    lines = "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in history)
+    (out / "history.jsonl").write_text(lines, encoding="utf-8")
     return _facts(history, chosen, train) | {
         "device": where.name,
         "precision": precision.name,
