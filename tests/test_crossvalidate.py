@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import write_tiny_recipe
+from checkpoints import LABELS, write_tiny_recipe
 from tiny_run import killed_when
 from typer.testing import CliRunner
 
-from ftdeploy.artifact import Artifact, open_artifact
+from ftdeploy.artifact import Artifact, open_artifact, seal
 from ftdeploy.cli import app
 from ftdeploy.crossvalidate import FOLDER, PAGE, PREDICTIONS, RESULT, cross_validate
-from ftdeploy.crossvalidate.fold import predict, read_rows
+from ftdeploy.crossvalidate.fold import fold_stage, predict, read_rows
 from ftdeploy.crossvalidate.summary import corrected_interval
 from ftdeploy.dataset import SPLITS, read_split
 from ftdeploy.errors import DataError
 from ftdeploy.folds import OutOfFold
 from ftdeploy.recipe import Recipe, load_recipe
-from ftdeploy.stage import stage_key
+from ftdeploy.stage import run_stage, stage_key
 from ftdeploy.train import train
 
 FOLDS = 2
@@ -109,8 +109,6 @@ def test_predictions_are_those_of_each_text(done: tuple[Path, dict[str, Any]], r
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from ftdeploy.stage import run_stage
-
     home, _ = done
     data = dataset(home, 1)
     checkpoint = run_stage(train, recipe, {"dataset": data}, tmp_path / "checkpoint").artifact
@@ -187,6 +185,32 @@ def test_all_rows_are_divided_only_when_asked_for(done: tuple[Path, dict[str, An
     whole = open_artifact(done[0].parent / "dataset", kind="dataset")
     every = sum(int(whole.facts[name]) for name in ("train", "validation", "test"))
     assert len(read_rows(whole, test=True)) == every > len(read_rows(whole, test=False))
+
+
+def test_a_rows_weight_goes_with_it_into_training_alone(recipe: Recipe, tmp_path: Path) -> None:
+    """A row of the validation split, which has none, trains with weight 1; held-out rows have no weight."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = tmp_path / "made"
+    made.mkdir()
+    for name in SPLITS:
+        rows = [
+            {"text": f"{name} {n}", "label": LABELS[n % 2], "group": None, "id": f"{name}-{n}"}
+            | ({"weight": 2.0} if name == "train" else {})
+            for n in range(24)
+        ]  # fmt: skip
+        pq.write_table(pa.Table.from_pylist(rows), made / f"{name}.parquet")
+    (made / "profile.json").write_text(json.dumps({"labels": LABELS}), encoding="utf-8")
+    data = seal(made, target=tmp_path / "data", kind="dataset", made_by="test@1", made_from=(), key="", settings={},
+                facts={})  # fmt: skip
+    fold = np.arange(48) // 2 % 2
+    divided = run_stage(fold_stage(fold, 0), recipe, {"dataset": data}, tmp_path / "fold").artifact
+    train_rows = read_split(divided, "train")
+    for name, weight in zip(train_rows["id"].to_pylist(), train_rows["weight"].to_pylist(), strict=True):
+        assert weight == (2.0 if name.startswith("train") else 1.0)
+    assert len({name.partition("-")[0] for name in train_rows["id"].to_pylist()}) == 2
+    assert all("weight" not in read_split(divided, name).column_names for name in SPLITS[1:])
 
 
 def test_more_folds_than_groups_of_a_label_are_refused(path: Path, done: tuple[Path, dict[str, Any]]) -> None:

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 from ftdeploy import progress
 from ftdeploy.artifact import open_artifact
 from ftdeploy.cli import app
-from ftdeploy.errors import ConfigError
+from ftdeploy.errors import ConfigError, StorageError
 from ftdeploy.pipeline import run_recipe
 from ftdeploy.recipe import Range, TuneSettings, load_recipe
 from ftdeploy.tune import FOLDER, PAGE, RESULT, best_path, tune
 from ftdeploy.tune.space import read_space, settings_of
-from ftdeploy.tune.study import Plan, begin, draw, opened
+from ftdeploy.tune.study import FILE, Plan, begin, draw, opened
 from ftdeploy.tune.summary import importance
 from ftdeploy.tune.trial import _dataset, _hushed, _judge, _Pruned, objective
 
@@ -246,6 +246,21 @@ def test_values_are_those_that_would_have_come(tmp_path: Path) -> None:
             found.append(draw(study, trial, plan))
             assert draw(study, begin(study, plan, trial.number), plan) == found[-1], "asked again, they are the same"
     assert found[0] == found[1]
+
+
+def test_a_damaged_study_is_told_in_words(tmp_path: Path) -> None:
+    """No trace of SQLite's: what, why, and what to do; the file stays as it is."""
+    plan = planned(Path("unused"), tmp_path, WIDE)
+    plan.home.mkdir()
+    (plan.home / FILE).write_bytes(b"no database" * 1000)
+
+    def read() -> None:
+        with opened(plan):
+            pass
+
+    with pytest.raises(StorageError, match=r"cannot be read or written: .*not a database"):
+        read()
+    assert (plan.home / FILE).read_bytes() == b"no database" * 1000
 
 
 def test_importance_is_that_of_the_key_that_matters(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def read_rows(dataset: Artifact, *, test: bool) -> pa.Table:
 
     tables = [read_split(dataset, name) for name in SPLITS if test or name != "test"]
     if "weight" in tables[0].column_names:  # only training rows have one; 1 is the weight of any other row
-        ones = [pa.array(np.ones(len(table), dtype=np.float32)) for table in tables[1:]]
+        kind = tables[0].schema.field("weight").type
+        ones = [pa.array(np.ones(len(table)), type=kind) for table in tables[1:]]
         tables[1:] = [table.append_column("weight", one) for table, one in zip(tables[1:], ones, strict=True)]
     return pa.concat_tables(tables, promote_options="default")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.errors import ConfigError
+from ftdeploy.errors import ConfigError, StorageError
 from ftdeploy.recipe import Recipe, TuneSettings
 from ftdeploy.tune.space import Dimension
 
@@ -65,13 +65,13 @@ def opened(plan: Plan) -> Iterator[optuna.Study]:
 
     Raises:
         ConfigError: the folder holds the study of something else.
+        StorageError: its file cannot be read or written.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # ftdeploy says itself what a trial came to
     plan.home.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{(plan.home / FILE).resolve()}")
-    try:
+    with _storage(plan.home / FILE) as storage:
         study = optuna.create_study(
             storage=storage, study_name=_NAME, load_if_exists=True,
             direction="maximize" if plan.maximise else "minimize", pruner=_pruner(plan),
@@ -88,9 +88,27 @@ def opened(plan: Plan) -> Iterator[optuna.Study]:
                 "pruner or a timeout go on with a study",
             )
         yield study
+
+
+@contextmanager
+def _storage(file: Path) -> Iterator[optuna.storages.RDBStorage]:
+    import optuna
+    from sqlalchemy.exc import DatabaseError
+
+    storage = None
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{file.resolve()}")
+        yield storage
+    except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
+        raise StorageError(
+            f"the study in {file} cannot be read or written: {str(error.__cause__ or error).splitlines()[0]}",
+            cause="the disk is full or read-only, or the file is damaged",
+            fix=f"free space and run again; if the file is damaged, remove {file.parent} to begin anew",
+        ) from error
     finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        if storage is not None:
+            storage.remove_session()
+            storage.engine.dispose()
 
 
 def sampler(plan: Plan, number: int, key: str) -> optuna.samplers.BaseSampler:
