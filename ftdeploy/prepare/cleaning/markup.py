@@ -1,8 +1,8 @@
 """HTML out of texts: entities become characters, elements go, what only looks like HTML stays.
 
-A scanner of our own and not ``html.parser``: that one takes ``<y>`` in ``x<y>z`` for an element, swallows all behind
-an unclosed ``<script>`` or ``<b and c``, and reads broken markup differently from one patch release of Python to the
-next, so that equal recipes would give unequal datasets. Names, attributes and raw-text elements are as in the HTML
+A scanner of our own and not ``html.parser``: that one takes ``<y>`` in ``x<y>z`` and ``<b and c>`` for elements, loses
+all behind an unclosed ``<script>``, and patch releases of Python changed how it reads broken markup, so that equal
+recipes would give unequal datasets. Names, attributes and raw-text elements are as in the HTML
 Standard, section 13.2; entities are the standard library's table.
 """
 
