@@ -107,3 +107,20 @@ def test_a_warmup_longer_than_the_training_is_refused() -> None:
     """A number of steps that was meant for a larger data set."""
     with pytest.raises(TrainingError, match="takes 500 steps"):
         plan_steps(10, TrainSettings(epochs=3, warmup=500))
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"warmup": 1.5}, "whole number of steps"),
+        ({"evaluate": 0}, "`epoch`, or a number of steps"),
+        ({"unfreeze": {"every": 0}}, "`epoch`, or a number of steps"),
+        ({"early_stopping": {"metric": "acuracy"}}, "did you mean 'accuracy'"),
+        ({"lora": {}, "freeze": {"layers": 1}}, "lora and freeze exclude each other"),
+        ({"schedule": "cosin"}, "cosine"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_recipe(section: dict[str, Any], told: str) -> None:
+    """Before anything is read or trained."""
+    with pytest.raises(ValueError, match=told):
+        TrainSettings(**section)
