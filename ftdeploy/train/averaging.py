@@ -56,6 +56,7 @@ class ExponentialAverage:
         self._mean: Weights = {}
 
     def after_step(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Another step is in the mean."""
         self._steps += 1
         if not self._mean:
             self._mean = {name: weight.detach().clone() for name, weight in weights.items()}
@@ -68,12 +69,15 @@ class ExponentialAverage:
         """Nothing: it goes by steps."""
 
     def value(self) -> Weights:
+        """The bias-corrected average; empty before the first step."""
         return self._mean
 
     def state(self) -> Weights:
+        """The average, and ``steps``."""
         return self._mean | {"steps": torch.tensor(self._steps)}
 
     def restore(self, state: Weights) -> None:
+        """Go on from there."""
         self._steps = int(state["steps"])
         self._mean = {name: weight for name, weight in state.items() if name != "steps"}
 
@@ -89,18 +93,22 @@ class LastAverage:
         """Nothing: it goes by evaluations."""
 
     def before_evaluation(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """These weights push the oldest out."""
         self._kept.append({name: weight.detach().clone() for name, weight in weights.items()})
         self._kept = self._kept[-self._count :]
 
     def value(self) -> Weights:
+        """The mean; empty before the first evaluation."""
         if not self._kept:
             return {}
         return {name: torch.stack([kept[name] for kept in self._kept]).mean(dim=0) for name in self._kept[0]}
 
     def state(self) -> Weights:
+        """``0/name`` is the oldest."""
         return {f"{age}/{name}": weight for age, kept in enumerate(self._kept) for name, weight in kept.items()}
 
     def restore(self, state: Weights) -> None:
+        """Go on from there."""
         self._kept = []
         for age in sorted({int(name.partition("/")[0]) for name in state}):
             prefix = f"{age}/"
