@@ -227,12 +227,14 @@ def main() -> None:
         say(f"seed {seed}: {len(planted.ids):,} of {planted.rows:,} training labels flipped")
         for name, ids in one_seed(planted, options, differences).items():
             top = ids[: options.top]
-            hits.setdefault(name, []).append((len(planted.ids.intersection(top)), len(top)))
+            found = len(planted.ids.intersection(top))
+            hits.setdefault(name, []).append((found, len(top)))
+            say(f"  planted among the first {len(top)} suspects by {name}: {found / len(top):.3f}")
     say(f"planted rows among the first {options.top} suspects (base rate {options.share:.1%}):")
     for name, counts in hits.items():
         total, of = (sum(pair[part] for pair in counts) for part in (0, 1))
         low, high = wilson(total, of)
-        each = ", ".join(f"{found / number:.3f}" for found, number in counts)
+        each = ", ".join(f"{right / number:.3f}" for right, number in counts)
         say(f"  {name:<18} {total / of:.3f} [{low:.3f}, {high:.3f}]  by seed: {each}")
     say("accuracy against training on all rows, mean over the seeds (and each):")
     for name, values in differences.items():
