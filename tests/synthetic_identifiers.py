@@ -19,7 +19,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _PERSONAL = re.compile(
     r"\b(?:Dr|Doctor|Mr|Mrs|Ms|Miss|Sir|Prof|President|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\b|@|www|http|"
     r"january|february|march|april|june|july|august|september|october|november|december|name|CEO|said|\b\d+[/.-]\d+[/.-]\d+|"
-    r"\.com|\d+/\d+|\+\d|katu|husband|wife|Avenue|Street|\b\d\d?-(?:19|20)\d\d|\b20\d\d-\d\d\b|nine[t-]|hundred|\b9\d\b|\b1[012]\d\b",
+    r"\.com|\d+/\d+|\+\d|katu|husband|wife|officer|Avenue|Street|\b\d\d?-(?:19|20)\d\d|\b20\d\d-\d\d\b|nine[t-]|hundred|\b9\d\b|\b1[012]\d\b",
     re.IGNORECASE,
 )
 

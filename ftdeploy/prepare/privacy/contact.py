@@ -75,7 +75,7 @@ _SAYS_AFTER = re.compile(
     r"\b",
     re.IGNORECASE,
 )
-_SAYS_FAX = re.compile(r"\b(?:fax|facsimile|telefax)\b[^\d\n]{0,25}\Z", re.IGNORECASE)
+_SAYS_FAX = re.compile(r"\b(?:fax|facsimile|telefax)\b[^\d\n]{0,25}\Z|\bF[ ]?:[ ]?\Z", re.IGNORECASE)
 _NOT_PHONE = re.compile(
     r"(?:\border|\binvoice|\bisbn(?:-1[03])?|\bissn|\bpo|\bticket|\btracking|\bref(?:erence)?|\bserial|\bmrn|"
     r"\baccount|\bcase|\bpart|\bsku|\bmodel|\bticker|\bdoi|\bversion|\barticle|\bconfirmation|\bbatch|\blot|\bcas|"

@@ -124,6 +124,8 @@ def _numeric(text: str) -> Iterator[Span]:
                 continue
             said = bool(_SAYS_DATE.search(before))
             found = _doubt(match, confidence) if pattern is _NUMERIC else confidence
+            if pattern is _YEAR_DASH_MONTH and int(match["m"]) == int(match["year"]) % 100 + 1:
+                found = 0.4  # "2008-09" is a season, or two years
             if pattern is _COMPACT and match["time"]:
                 found = 0.9
             yield Span(*match.span(), "date", max(found, 0.75) if said else found)

@@ -12,7 +12,8 @@ _MRN = announced(
     r"(?:hospital[ ]|clinic[ ]|pt\.?[ ])?U?M\.?R\.?(?:N|\#)s?|MR(?=[ ]?(?:\#|no|num))|"
     r"med(?:ical)?\.?[ ]rec(?:ord)?s?\.?|(?:health|patient)[ ]records?|(?:medical[ ]|patient[ ]|hospital[ ]|"
     r"clinical[ ])?charts?(?=[ ]?(?:\#|:|no|num|id))|patient(?=[ ]?(?:\#|id|no\b|num|ident|ref))|pt(?=[ ](?:id|no|\#)"
-    r")|(?:hospital|unit|episode|encounter|visit|admission|accession|specimen|case|file|record)(?=[ ]?(?:\#|id|no\b|"
+    r")|(?:hospital|hosp\.?|unit|episode|encounter|visit|admission|accession|specimen|case|file|"
+    r"record)(?=[ ]?(?:\#|id|no\b|"
     r"num))|CSN|FIN|UHID|URN|NHS|CHI|Patientennummer|Fallnummer|patient[ ]identifier|EHR|EMR|HRN|PID"
 )
 _MRN_AFTER = re.compile(

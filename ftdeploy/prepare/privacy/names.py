@@ -21,11 +21,13 @@ _TITLE = (
     r"Señora?|Sra?|Don|Doña|Signora?|Sig|Dott|Hon|Senator|Governor|Mayor|Ambassador|President|Chancellor|DR|MR|MRS|"
     r"MS|PROF|Sr"
 )
-_TITLED = re.compile(rf"(?<![\w'-])(?:{_TITLE})\.?[ ](?:(?:{_TITLE})\.?[ ]|med\.[ ]){{0,2}}(?P<name>{_FULL})")
-_WEAK_TITLES = frozenset({
-    "Father",
-    "Sister", "Sir", "Lady", "Lord", "Don", "Major", "Gen", "Miss", "President", "Nurse", "Justice",
-                          "General", "Col", "Hon", "Sig", "Mayor"})  # fmt: skip
+_TITLED = re.compile(
+    rf"(?<![\w'-])(?:(?:{_TITLE})\.?|doctor|nurse|professor|officer)[ ](?:(?:{_TITLE})\.?[ ]|med\.[ ]){{0,2}}"
+    rf"(?P<name>{_FULL})"
+)
+_WEAK_TITLES = word_set(
+    "Father Sister Sir Lady Lord Don Major Gen Miss President Nurse Justice Col Hon Sig Mayor nurse officer"
+)
 _INTRODUCED = re.compile(
     rf"(?:\b(?:[Mm]y|[Hh]is|[Hh]er|[Tt]heir|[Yy]our|[Pp]atient(?:'s)?|[Pp]t\.?(?:'s)?|[Ff]ull|[Ll]ast|[Ff]irst|"
     rf"[Mm]aiden|[Ll]egal|[Ss]ur)[ ]?(?:full[ ]|first[ ]|last[ ]|legal[ ])?[Nn]ame(?:'s|[ ]is|[ ]was)?[ ]?:?[ ]|"
@@ -37,7 +39,7 @@ _INTRODUCED = re.compile(
 )
 _RELATIVE = re.compile(
     rf"\b(?:wife|husband|son|daughter|mother|father|brother|sister|fiancée?|colleague|friend|mom|dad|aunt|uncle|"
-    rf"cousin|roommate|caregiver|guardian|girlfriend|boyfriend|patient|employee|plaintiff|defendant)"
+    rf"cousin|roommate|caregiver|guardian|girlfriend|boyfriend|employee|plaintiff|defendant)"
     rf",?[ ](?P<name>{_PART}(?:[ ]{_PART}){{0,2}})(?=[ ,.;:']|$)"
     rf"|\b(?:[Pp]atient|[Cc]lient|[Rr]esident|[Tt]his[ ]is|[Ii]t's)[ ](?P<greeted>{_PART}[ ]{_PART}(?:[ ]{_PART})?)"
     rf"(?=[ ](?:was|is|has|had|speaking|calling|here|from|came|reports|presents|presented|complains|denies|states|"

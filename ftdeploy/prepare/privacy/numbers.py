@@ -44,7 +44,8 @@ _SAID_SSN = re.compile(
 )
 _MASKED_SSN = re.compile(r"(?<!\w)(?:[xX*#•]{3}[- ][xX*#•]{2}[- ]\d{4})(?!\w)")
 _LAST_FOUR = re.compile(
-    rf"\blast[ ](?:four|4)(?:[ ]digits)?[ ](?:of[ ](?:(?:my|his|her|your|the)"
+    rf"\b(?:{_SAYS_SSN})[ ](?:end(?:s|ing|ed)[ ]in|last[ ](?:four|4)):?[ ](?P<ending>\d{{4}})(?!\w)"
+    rf"|\blast[ ](?:four|4)(?:[ ]digits)?[ ](?:of[ ](?:(?:my|his|her|your|the)"
     rf"[ ])?)?(?:{_SAYS_SSN}){LINK}(?P<token>\d{{4}})(?!\w)",
     re.IGNORECASE,
 )
@@ -133,7 +134,8 @@ def ssn(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the sam
         yield Span(*match.span(), "ssn", 0.9 if match["gap"] == "-" else 0.7)
     yield from matches(_SAID_SSN, text, "ssn", 0.92, "token")
     yield from matches(_MASKED_SSN, text, "ssn", 0.8)
-    yield from matches(_LAST_FOUR, text, "ssn", 0.8, "token")
+    for match in _LAST_FOUR.finditer(text):
+        yield Span(*match.span("token" if match["token"] else "ending"), "ssn", 0.8)
 
 
 def national_id(text: str, locale: Locale) -> Iterator[Span]:  # noqa: ARG001  # the same everywhere
