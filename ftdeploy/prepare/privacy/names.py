@@ -25,6 +25,8 @@ _TITLED = re.compile(
     rf"(?<![\w'-])(?:(?:{_TITLE})\.?|doctor|nurse|professor|officer)[ ](?:(?:{_TITLE})\.?[ ]|med\.[ ]){{0,2}}"
     rf"(?P<name>{_FULL})"
 )
+#: Words of other meanings too ("Major Order"): with them one word is no name.
+_DOUBTFUL_TITLES = word_set("Major Lord Lady Don Gen Sig Hon Justice")
 _WEAK_TITLES = word_set(
     "Father Sister Sir Lady Lord Don Major Gen Miss President Nurse Justice Col Hon Sig Mayor nurse officer"
 )
@@ -117,8 +119,10 @@ def name(text: str, locale: Locale) -> Iterator[Span]:
             group = "name" if match["name"] else "greeted"  # of patterns with two places for one
             end = _name_end(match, group)
             if end and (pattern is not _LABELLED or " " in text[match.start(group) : end]):
-                weak = pattern is _TITLED and match[0].split()[0].rstrip(".") in _WEAK_TITLES
-                yield Span(match.start(group), end, "name", 0.6 if weak else confidence)
+                title = match[0].split()[0].rstrip(".") if pattern is _TITLED else ""
+                doubtful = title in _DOUBTFUL_TITLES and " " not in text[match.start(group) : end]
+                sure = 0.4 if doubtful else 0.6 if title in _WEAK_TITLES else confidence
+                yield Span(match.start(group), end, "name", sure)
     if locale.names:
         yield from listed(text, locale.names)
 
