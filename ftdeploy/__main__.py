@@ -14,10 +14,12 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 #: Extra -> the modules that come with it and that ftdeploy imports where it needs them.
 EXTRAS = {
-    "train": ("accelerate", "datasets", "evaluate", "huggingface_hub", "optimum", "pyarrow", "safetensors", "torch",
-              "transformers"),
-    "data": ("cleanlab", "datasketch", "fairlearn", "ftfy", "phonenumbers", "py3langid", "sklearn"),
-    "tune": ("optuna",),
+    "train": ("accelerate", "charset_normalizer", "datasets", "evaluate", "huggingface_hub", "optimum", "pyarrow",
+              "safetensors", "torch", "transformers"),
+    "data": ("cleanlab", "ftfy", "phonenumbers", "py3langid", "sklearn"),
+    "tune": ("optuna", "sklearn"),
+    "lora": ("peft",),
+    "presidio": ("presidio_analyzer",),
     "compress": ("neural_compressor", "pkg_resources", "six"),
     "serve": ("bentoml", "httptools", "orjson", "starlette", "uvicorn", "uvloop"),
 }  # fmt: skip

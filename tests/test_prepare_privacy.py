@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -21,6 +22,7 @@ from ftdeploy.prepare import prepare
 from ftdeploy.prepare.cleaning.counts import Rejected
 from ftdeploy.prepare.privacy import dates, names
 from ftdeploy.prepare.privacy.guard import Cells, Guard, make_guard
+from ftdeploy.prepare.privacy.presidio import load_presidio
 from ftdeploy.prepare.privacy.recognise import RECOGNISERS, find
 from ftdeploy.prepare.privacy.span import Locale
 from ftdeploy.recipe import Recipe
@@ -345,11 +347,24 @@ def test_a_key_must_be_named_and_files_must_be_there(tmp_path: Path) -> None:
         make_guard(Privacy(names_file=tmp_path / "names.txt"))
 
 
-def test_presidio_is_named_where_it_is_missing() -> None:
+def test_presidio_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for and not installed: the error says what to install."""
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
     with pytest.raises(DependencyError, match="Presidio") as caught:
         make_guard(Privacy(presidio={"IN_AADHAAR": "national_id"}))
-    assert "presidio-analyzer" in caught.value.fix
+    assert "ftdeploy[presidio]" in caught.value.fix
+
+
+def test_presidio_finds_what_it_is_asked_for() -> None:
+    """The real Presidio, beside our own recognisers: an Aadhaar number with its check digit is found where it is asked
+    for and not where its digits are wrong; an entity that Presidio does not have is an error."""
+    find = load_presidio({"IN_AADHAAR": "national_id"})
+    text = "Her Aadhaar number is 2341 2341 2346."
+    assert [(text[one.start : one.end], one.kind) for one in find(text)] == [("2341 2341 2346", "national_id")]
+    assert find("Her Aadhaar number is 2341 2341 2347.") == []
+    with pytest.raises(ConfigError, match="IN_AADHAR") as caught:
+        load_presidio({"IN_AADHAR": "national_id"})
+    assert "IN_AADHAAR" in caught.value.fix
 
 
 #: Measured with 300 a type and seed 1 (`benchmarks/privacy_recall.py`). On the first set, for which the recognisers

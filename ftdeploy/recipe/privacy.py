@@ -63,8 +63,8 @@ class Privacy(Section):
     ner: NameModel | None = None
     """A model that finds names (and whatever else its labels mean) in running text."""
     presidio: Mapping[str, IdentifierType] = {}
-    """Entities of Microsoft Presidio's pattern recognisers (`pip install presidio-analyzer`) by the type that they
-    mean, as `IN_AADHAAR: national_id`; run beside our own."""
+    """Entities of Microsoft Presidio's pattern recognisers by the type that they mean, as `IN_AADHAAR: national_id`;
+    run beside our own. Wants the extra `presidio`."""
 
     @field_validator("names")
     @classmethod

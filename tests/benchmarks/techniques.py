@@ -11,8 +11,8 @@ Finished results are kept in a JSON lines file: stop it whenever you like, and s
 was interrupted begins anew, so that its time is its own.
 
 Usage: ``python tests/benchmarks/techniques.py [--limit 2000] [--seeds 13 14 15] [--only plain focal ...] [--epochs 3]
-[--recipe recipes/sentiment.yaml] [--combine ema smoothing] [--out runs/techniques] [--list]``; ``--limit 0`` takes all
-rows.
+[--set data.split.test=0.6] [--recipe recipes/sentiment.yaml] [--combine ema smoothing] [--out runs/techniques]
+[--list]``; ``--limit 0`` takes all rows, ``--set`` is laid over the recipe for every training.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ PLAIN = "plain"
 #: same seed.
 TECHNIQUES: dict[str, tuple[str, ...]] = {
     PLAIN: (),
+    "rate-doubled": ("train.learning_rate=1.0e-4",),
     "schedule-cosine": ("train.schedule=cosine",),
     "schedule-cosine-with-restarts": ("train.schedule=cosine_with_restarts", "train.schedule_options={cycles: 2}"),
     "schedule-polynomial": ("train.schedule=polynomial", "train.schedule_options={power: 2}"),
@@ -92,6 +93,7 @@ def overrides_of(name: str, seed: int, options: argparse.Namespace) -> tuple[str
     common = [f"seed={seed}"]
     common += [f"data.limit={options.limit}"] if options.limit else []
     common += [f"train.epochs={options.epochs}"] if options.epochs else []
+    common += options.set
     return (*common, *options.techniques[name])
 
 
@@ -225,6 +227,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=2000, help="rows of all splits; 0 takes all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[13, 14, 15])
     parser.add_argument("--epochs", type=int, default=0, help="0 takes the recipe's")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--only", nargs="+", default=[], metavar="TECHNIQUE")
     parser.add_argument("--combine", nargs="+", action="append", default=[], metavar="TECHNIQUE")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "techniques")

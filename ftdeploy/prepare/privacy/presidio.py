@@ -27,18 +27,15 @@ def load_presidio(entities: Mapping[str, IdentifierType]) -> Callable[[str], Ite
         ConfigError: none of its pattern recognisers finds an entity that is asked for.
     """
     try:
-        from presidio_analyzer import (  # type: ignore[import-not-found]  # no dependency of ours
-            PatternRecognizer,
-            predefined_recognizers,
-        )
+        from presidio_analyzer import PatternRecognizer, predefined_recognizers
     except ImportError as error:
         raise DependencyError(
             "`data.privacy.presidio` needs Presidio",
             cause="presidio-analyzer is not installed; ftdeploy brings recognisers of its own",
-            fix="pip install presidio-analyzer",
+            fix="pip install 'ftdeploy[presidio]'",
         ) from error
     classes = [getattr(predefined_recognizers, name) for name in sorted(dir(predefined_recognizers))]
-    patterns = [
+    patterns: list[Any] = [
         one
         for one in classes
         if isinstance(one, type) and issubclass(one, PatternRecognizer) and one is not PatternRecognizer
