@@ -9,10 +9,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from workspace import ROOT, Workspace, free_port, make, serving
+
+from ftdeploy.recipe import load_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +88,11 @@ def test_own_data_from_a_csv_to_a_bundle(sentiment: Workspace) -> None:
     output = _run(block, sentiment)
     assert "bundle" in output
     assert "serve it:" in output
+    (block,) = _blocks("ftdeploy cross-validate")
+    output = _run(block, sentiment)
+    assert "accuracy" in output
+    best = sentiment.folder / "my-recipe.tuned.yaml"
+    assert load_recipe(best).train.learning_rate in {3e-5, 1e-4}
 
 
 def _sample(workspace: Workspace) -> list[tuple[str, str]]:
@@ -103,6 +112,24 @@ def test_looking_at_results(sentiment: Workspace) -> None:
     assert "train" in schema["properties"]
 
 
+def test_a_preview_says_what_cleaning_would_do(sentiment: Workspace) -> None:
+    """The dry run shows rules with examples."""
+    (block,) = _blocks("ftdeploy preview")
+    assert "rules that are off would change or report" in _run(block, sentiment)
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL))
+def test_excerpts_of_recipes_are_taken(block: str, tmp_path: Path) -> None:
+    """Each YAML block of the README can be laid over a recipe."""
+    file = ROOT / "recipes" / "finance-sentiment.yaml"
+    whole = yaml.safe_load(file.read_text(encoding="utf-8"))
+    whole["validate"]["suite"] = str((file.parent / whole["validate"]["suite"]).resolve())
+    for key, section in yaml.safe_load(block).items():
+        whole[key] = whole.get(key, {}) | section
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+    assert load_recipe(tmp_path / "recipe.yaml")
+
+
 def test_the_install_command_resolves() -> None:
     """The install line is accepted by pip with the pins, in a checkout."""
     (block,) = _blocks("pip install")
@@ -113,6 +140,7 @@ def test_the_install_command_resolves() -> None:
 
 def test_no_block_is_left_out() -> None:
     """Every shell block of the README is one that a test above runs."""
-    known = ("make run", "make test", SERVE, CALLS, "ftdeploy init", "ftdeploy show", "pip install")
+    known = ("make run", "make test", SERVE, CALLS, "ftdeploy init", "ftdeploy show", "ftdeploy preview",
+             "ftdeploy cross-validate", "pip install")  # fmt: skip
     run = [block for start in known for block in _blocks(start)]
     assert sorted(run) == sorted(BLOCKS)
