@@ -34,7 +34,8 @@ STYLE = """
 _COLOURS = 6
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
 _WIDTH, _HEIGHT = 640, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 16, 12, 44
+_HEADING = 26  # pixels above everything, for the title
 _BAR = 28
 _NAMES = 200  # pixels for the names of bars
 
@@ -78,7 +79,7 @@ def xy_chart(series: Sequence[Series], *, title: str, x: str, y: str, log_x: boo
 
     Args:
         series: at least one point in all.
-        title: what the chart shows, for people who hear it.
+        title: what the chart shows.
         x, y: what the axes are, with units.
         log_x, log_y: logarithmic axes.
         names: what x = 1, 2 and so on stand for, where x is no number.
@@ -104,7 +105,7 @@ def xy_chart(series: Sequence[Series], *, title: str, x: str, y: str, log_x: boo
     _add(root, "line", "axis", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=_HEIGHT - _BOTTOM, y2=_HEIGHT - _BOTTOM)
     _text(root, (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, x)
     name = _text(root, 0, 0, y)
-    name.set("transform", f"translate(14 {(_TOP + _HEIGHT - _BOTTOM) / 2}) rotate(-90)")
+    name.set("transform", f"translate(12 {(_TOP + _HEIGHT - _BOTTOM) / 2}) rotate(-90)")
     for number, one in enumerate(series):
         _draw(root, one, number, across, up)
     for row, line in enumerate(legend):
@@ -236,8 +237,11 @@ def _short(value: float) -> str:
 
 
 def _root(title: str, description: str, height: float) -> ET.Element:
-    root = ET.Element("svg", {"class": "chart", "viewBox": f"0 0 {_WIDTH} {height:g}", "role": "img"})
+    root = ET.Element(
+        "svg", {"class": "chart", "viewBox": f"0 {-_HEADING} {_WIDTH} {height + _HEADING:g}", "role": "img"}
+    )
     root.set("aria-label", f"{title}. {description}")
+    _text(root, 4, -10, title, anchor="start").set("class", "name")
     return root
 
 

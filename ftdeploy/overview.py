@@ -9,8 +9,8 @@ from typing import Any
 
 from ftdeploy.artifact import Artifact, Kind
 from ftdeploy.charts import Series, bar_chart, xy_chart
-from ftdeploy.dataset import SPLITS, read_profile
 from ftdeploy.files import write_text
+from ftdeploy.overview_data import data_parts, shown
 from ftdeploy.page import Page, Part, Table, render_page
 from ftdeploy.verdict import read_report
 
@@ -18,17 +18,6 @@ _VERDICTS = {
     "pass": "Every gate passed.",
     "fail": "A gate failed: there is a report, and no bundle.",
     "inconclusive": "A gate could not decide: there is a report, and no bundle.",
-}
-#: Keys of a profile that have a part of their own, in words.
-_RULES = {
-    "near_duplicates": "Near duplicates",
-    "leakage": "Leakage across given splits",
-    "balance": "Balance of the labels",
-    "quality": "Suspicious rows",
-    "privacy": "Identifiers of people",
-    "bias": "Groups and terms",
-    "split_method": "How the rows were divided",
-    "boilerplate": "What recurs in many texts",
 }
 _LOSSES = ("loss", "eval_loss")
 
@@ -80,63 +69,8 @@ def _tiles(artifacts: Mapping[Kind, Artifact]) -> list[tuple[str, str]]:
 
 
 def _data(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:
-    if "dataset" not in artifacts:
-        return
-    profile = read_profile(artifacts["dataset"])
-    sources = profile.get("sources") or [profile]
-    told = "; ".join(
-        ", ".join(str(one[key]) for key in ("source", "licence", "citation", "encoding") if one.get(key))
-        for one in sources
-    )
-    labels = profile["labels"]
-    rows = [
-        [split, f"{found['rows']:,}", *(f"{found['labels'].get(label, 0):,}" for label in labels)]
-        for split, found in ((split, profile["splits"][split]) for split in SPLITS)
-    ]
-    yield Part(
-        heading="Data",
-        text=f"{told}. {profile['read']:,} rows were read, {profile['kept']:,} are used; "
-        f"{profile['duplicates']:,} duplicates and {profile['conflicts']:,} contradicting rows were dropped.",
-        table=Table(columns=("split", "#rows", *(f"#{label}" for label in labels)), rows=rows),
-    )
-    rules = list(_cleaning(profile))
-    if rules:
-        columns = ("rule", "what it did", "#rows", "examples")
-        yield Part(heading="Cleaning", table=Table(columns=columns, rows=rules))
-    for key, heading in _RULES.items():
-        if profile.get(key):
-            table = Table(columns=("what", "found"), rows=list(_flat(profile[key])))
-            yield Part(heading=heading, table=table)
-
-
-def _cleaning(profile: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    for key, done in (("changed", "changed"), ("rejected", "set aside"), ("reported", "reported")):
-        for rule, tally in profile.get(key, {}).items():
-            before, after = tally.get("examples", []), tally.get("after", [])
-            shown = [f"{a} → {b}" for a, b in zip(before, after, strict=False)] if after else before
-            yield rule.replace("_", " "), done, f"{tally['rows']:,}", " | ".join(shown)
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """A tree of plain data as rows: (where, what)."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}, {key}" if path else str(key))
-    elif isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):
-        for number, item in enumerate(value, start=1):
-            yield from _flat(item, f"{path} {number}")
-    elif isinstance(value, list):
-        yield path.replace("_", " "), " | ".join(_shown(item) for item in value)
-    else:
-        yield path.replace("_", " "), _shown(value)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "-"}[value]
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if "dataset" in artifacts:
+        yield from data_parts(artifacts["dataset"])
 
 
 def _training(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:
@@ -144,7 +78,7 @@ def _training(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:
         return
     checkpoint = artifacts["checkpoint"]
     history = json.loads(checkpoint.file("history.json").read_text(encoding="utf-8"))
-    facts = [(name.replace("_", " "), _shown(value)) for name, value in checkpoint.facts.items()]
+    facts = [(name.replace("_", " "), shown(value)) for name, value in checkpoint.facts.items()]
     yield Part(
         heading="Training",
         text="The weights of the best evaluation are kept, where early stopping is on.",
@@ -204,7 +138,7 @@ def _trained(history: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
 def _export(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:
     if "onnx" not in artifacts:
         return
-    facts = [(name.replace("_", " "), _shown(value)) for name, value in artifacts["onnx"].facts.items()]
+    facts = [(name.replace("_", " "), shown(value)) for name, value in artifacts["onnx"].facts.items()]
     text = "The ONNX model answers as the torch model does, within these differences."
     yield Part(heading="Export", text=text, table=Table(columns=("what", "found"), rows=facts))
 

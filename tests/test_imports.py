@@ -29,6 +29,7 @@ LAYERS = (
     {"stage", "sources", "predictor"},
     {"measure", "drift", "serve"},
     {"bench", "doctor", "prepare", "train", "export", "compress", "validate", "package"},
+    {"overview_data"},
     {"overview"},
     {"check", "pipeline", "starter"},
     {"crossvalidate", "tune"},

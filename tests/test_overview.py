@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import json
 import re
@@ -64,7 +65,7 @@ def test_what_the_data_holds_is_text_and_never_markup(tiny: TinyRun, tmp_path: P
     dataset = artifact(run, "dataset")
     profile = json.loads((run / "dataset" / "profile.json").read_text(encoding="utf-8"))
     profile["changed"]["some_rule"] = {"rows": 1, "examples": ["<script>alert(1)</script>"]}
-    profile["quality"] = {"suspects": 3, "worst": [{"id": "<b>", "share": 0.25}], "methods": ["a", "b"]}
+    profile["balance"] = {"suspects": 3, "worst": [{"id": "<b>", "share": 0.25}], "methods": ["a", "b"]}
     (run / "dataset" / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
     write_overview("tiny", {"dataset": dataset}, tmp_path / PAGE)
     page = (tmp_path / PAGE).read_text(encoding="utf-8")
@@ -72,6 +73,28 @@ def test_what_the_data_holds_is_text_and_never_markup(tiny: TinyRun, tmp_path: P
     text = _text(page)
     assert "<script>alert(1)</script>" in text
     assert re.search(r"worst 1, share\s+0\.25", text)
+
+
+def test_rules_that_were_asked_for_are_tables(tiny: TinyRun, tmp_path: Path) -> None:
+    """Suspects are shown with their texts, groups with their shares and weights, identifiers by type and split; what
+    the rows are is the dataset's own."""
+    rules = {
+        "quality": {}, "privacy": {"policy": "keep"}, "duplicates": {"threshold": 0.5},
+        "bias": {"terms": {"films": ["film", "movie"]}, "reweigh": "terms:films"},
+    }  # fmt: skip
+    overrides = [part for key, value in rules.items() for part in ("--set", f"data.{key}={json.dumps(value)}")]
+    found = ftdeploy("run", tiny.recipe, "--until", "prepare", "--out", tmp_path / "run", *overrides)
+    assert found.returncode == 0, found.stderr
+    page = html.unescape((tmp_path / "run" / PAGE).read_text(encoding="utf-8"))
+    profile = json.loads((tmp_path / "run" / "dataset" / "profile.json").read_text(encoding="utf-8"))
+    assert f"right in {profile['quality']['accuracy']:.1%} of the rows" in page
+    with (tmp_path / "run" / "dataset" / "suspects.csv").open(encoding="utf-8", newline="") as handle:
+        first = next(row for row in csv.DictReader(handle) if row["issue"] == "label")
+    assert first["text"] in page
+    for group, one in profile["bias"]["columns"]["terms:films"].items():
+        assert re.search(rf"<td>{re.escape(group or '(none)')}</td><td class=\"number\">{one['rows']:,}</td>", page)
+    for heading in ("Suspicious rows", "Identifiers of people", "Groups and terms"):
+        assert f">{heading}<" in page
 
 
 def test_curves_show_what_was_frozen_and_each_group_s_rate() -> None:

@@ -107,8 +107,9 @@ def assess(folder: Path, settings: Quality | None, labels: Sequence[str], splits
     splits["train"] = _act(rows["train"], acted, settings, splits["train"])
     described = _describe(rows, predicted, found, labels, settings) | {"acted_on": len(acted)}
     suspects, judged = (sum(part[key] for part in described["splits"].values()) for key in ("suspects", "judged"))
-    progress.say(f"{suspects:,} of {judged:,} labels are suspect; {len(acted):,} rows {_DONE[settings.action]}".rstrip()
-                 if len(acted) else f"{suspects:,} of {judged:,} labels are suspect, see suspects.csv")  # fmt: skip
+    done = f"{len(acted):,} rows {_DONE[settings.action]}" if len(acted) else "see suspects.csv"
+    progress.say(f"{suspects:,} of {judged:,} labels are suspect to models that are right in "
+                 f"{described['accuracy']:.0%} of the rows they had not learned from; {done}")  # fmt: skip
     return {"quality": described}
 
 
