@@ -47,7 +47,8 @@ PLAIN = "plain"
 #: same seed.
 TECHNIQUES: dict[str, tuple[str, ...]] = {
     PLAIN: (),
-    "rate-doubled": ("train.learning_rate=1.0e-4",),
+    "rate-halved": ("train.learning_rate=5.0e-5",),
+    "rate-doubled": ("train.learning_rate=2.0e-4",),
     "schedule-cosine": ("train.schedule=cosine",),
     "schedule-cosine-with-restarts": ("train.schedule=cosine_with_restarts", "train.schedule_options={cycles: 2}"),
     "schedule-polynomial": ("train.schedule=polynomial", "train.schedule_options={power: 2}"),
@@ -66,7 +67,7 @@ TECHNIQUES: dict[str, tuple[str, ...]] = {
     "r-drop": ("train.r_drop=1",),
     "mixout": ("train.mixout=0.5",),
     "reinitialize": ("train.reinitialize_layers=1",),
-    "lora": ("train.lora={rank: 8, alpha: 16}", "train.learning_rate=5.0e-4"),
+    "lora": ("train.lora={rank: 8, alpha: 16}", "train.learning_rate=1.0e-3"),
     "ema": ("train.ema={decay: 0.99}",),
     "average-last": ("train.average_last=3",),
     "token-budget": ("train.batch_tokens=1000",),
