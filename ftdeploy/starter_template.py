@@ -37,7 +37,7 @@ model:
 
 train:
   epochs: {epochs}                     # passes over the training rows; early stopping keeps the best
-  learning_rate: 5.0e-5         # peak of AdamW's learning rate
+  learning_rate: 1.0e-4         # peak of AdamW's learning rate; less for larger checkpoints (5.0e-5, 2.0e-5)
   batch_size: 32                # rows in a step
 
 export:
