@@ -103,6 +103,19 @@ def test_steps_are_counted_after_accumulation() -> None:
     assert (plan.epoch, plan.total, plan.warmup) == (3, 9, 4)
 
 
+@pytest.mark.parametrize("name", get_args(Schedule))
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_share_leaves_a_step_after_the_warmup(name: str, steps: int) -> None:
+    """Also where it rounds to all steps of a short training: the last step is made at a rate above zero, and no
+    schedule divides by the steps that are left."""
+    settings = TrainSettings(schedule=name, epochs=1, warmup=0.9)
+    plan = plan_steps(steps, settings)
+    assert plan.warmup == steps - 1
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], lr=settings.learning_rate)
+    schedule = build_schedule(optimizer, settings, plan, higher_is_better=True)
+    assert [step(name, optimizer, schedule, at)[0] for at in range(steps)][-1] > 0
+
+
 def test_a_warmup_longer_than_the_training_is_refused() -> None:
     """A number of steps that was meant for a larger data set."""
     with pytest.raises(TrainingError, match="takes 500 steps"):

@@ -47,8 +47,9 @@ def plan_steps(batches: int, settings: TrainSettings) -> Plan:
     """
     epoch = math.ceil(batches / settings.gradient_accumulation)
     total = epoch * settings.epochs
-    warmup = round(settings.warmup * total) if settings.warmup < 1 else int(settings.warmup)
-    if warmup >= total and settings.warmup >= 1:
+    # A share rounds to the whole of a short training; then there would be no step at the peak, nor any way to fall.
+    warmup = min(round(settings.warmup * total), total - 1) if settings.warmup < 1 else int(settings.warmup)
+    if warmup >= total:
         raise TrainingError(
             f"the warm-up takes {warmup} steps, and the whole training has {total}",
             cause="train.warmup from 1 on is a number of steps, below 1 a share",
