@@ -17,10 +17,10 @@ def log_of(losses: list[float], norms: list[float] | None = None) -> list[dict[s
     return [{"step": 10 * n, "loss": a, "grad_norm": b} for n, (a, b) in enumerate(zip(losses, norms, strict=True), 1)]
 
 
-def check(log: list[dict[str, Any]]) -> None:
+def check(log: list[dict[str, Any]], *, weight: float = 1.0) -> None:
     """At every entry, as the training does."""
     for end in range(len(log) + 1):
-        check_log(log[:end], classes=2, max_grad_norm=1.0, rate=1e-2)
+        check_log(log[:end], classes=2, weight=weight, max_grad_norm=1.0, rate=1e-2)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -64,3 +64,14 @@ def test_single_outliers_are_no_divergence() -> None:
 def test_a_start_with_a_tiny_loss_may_rise_to_that_of_guessing() -> None:
     """A champion that is trained further on new data begins near nothing."""
     check(log_of([0.001] * 10 + [0.6] * 20))
+
+
+def test_rows_that_weigh_much_are_no_divergence() -> None:
+    """A label of weight 30 whose rows are missing in the first batches: each entry after that is far above them, and
+    not above what guessing gives on rows of that mean weight. What is above that still is told."""
+    losses = [0.7] * 5 + [4.0] * 20
+    check(log_of(losses), weight=3.3)
+    with pytest.raises(TrainingError, match="diverges"):
+        check(log_of(losses))
+    with pytest.raises(TrainingError, match="diverges"):
+        check(log_of([0.7] * 5 + [9.0] * 20), weight=3.3)

@@ -12,7 +12,7 @@ from checkpoints import sentences, write_tiny_checkpoint
 from ftdeploy.errors import TrainingError
 from ftdeploy.recipe import TrainSettings
 from ftdeploy.tasks import TASKS
-from ftdeploy.train.tokens import ArrowRows, Row, encode_rows, encode_to_file
+from ftdeploy.train.tokens import ArrowRows, Row, encode_rows, encode_to_file, mean_weight
 from ftdeploy.train.trainer import FineTuner, build_trainer, validation_metrics
 
 TASK = TASKS["text-classification"]
@@ -183,6 +183,7 @@ def test_rows_in_a_file_are_those_in_memory(tokenizer: Any, tmp_path: Path, monk
             name: other[name] for name in ("input_ids", "labels", "teacher")
         }
     assert found.lengths == [len(row["input_ids"]) for row in expected]
+    assert mean_weight(found) == pytest.approx(mean_weight(expected)) == pytest.approx(0.99)
     made = file.stat()
     again = encode_to_file(table, tokenizer, TASK, LABELS, max_length=20, file=file)
     assert (file.stat().st_mtime_ns, file.stat().st_ino) == (made.st_mtime_ns, made.st_ino)

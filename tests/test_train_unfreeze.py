@@ -98,14 +98,25 @@ def test_rates_by_group(network: Any) -> None:
     settings = TrainSettings(learning_rate=1e-3, layerwise_decay=0.5, head_learning_rate=1e-2,
                              embeddings_learning_rate=1e-6)  # fmt: skip
     optimizer = build_optimizer(network, settings)
-    found = rates(optimizer, None, 0, shown=1e-2)
+    found = rates(optimizer, None, 0, shown=1e-2, layers=LAYERS)
     assert found == pytest.approx({
         "head": 1e-2, "layer 3": 5e-4, "layer 2": 2.5e-4, "layer 1": 1.25e-4, "layer 0": 6.25e-5, "embeddings": 1e-6,
     })  # fmt: skip
-    assert rates(optimizer, None, 0, shown=5e-3) == pytest.approx({name: rate / 2 for name, rate in found.items()})
+    assert rates(optimizer, None, 0, shown=5e-3, layers=LAYERS) == pytest.approx(
+        {name: rate / 2 for name, rate in found.items()}
+    )
     plan = planned(network, unfreeze={"every": 10})
-    assert rates(optimizer, plan, 10, shown=1e-2) == pytest.approx({"head": 1e-2, "layer 3": 5e-4})
-    assert rates(build_optimizer(network, TrainSettings()), None, 0, shown=1e-3) == {}
+    assert rates(optimizer, plan, 10, shown=1e-2, layers=LAYERS) == pytest.approx({"head": 1e-2, "layer 3": 5e-4})
+    assert rates(build_optimizer(network, TrainSettings()), None, 0, shown=1e-3, layers=LAYERS) == {}
+
+
+def test_rates_are_named_by_the_layers_of_the_network(network: Any) -> None:
+    """Also where the optimizer holds no embeddings, as with LoRA: the lowest layer is not taken for them."""
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_("embeddings" not in name)
+    optimizer = build_optimizer(network, TrainSettings(learning_rate=1e-3, layerwise_decay=0.5))
+    found = rates(optimizer, None, 0, shown=1e-3, layers=LAYERS)
+    assert list(found) == ["head", "layer 3", "layer 2", "layer 1", "layer 0"]
 
 
 def test_outputs_are_kept_where_that_pays(network: Any) -> None:

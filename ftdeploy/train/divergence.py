@@ -45,12 +45,14 @@ def check_finite(value: float, what: str, *, step: int, steps: int, rate: float)
         )
 
 
-def check_log(log: Sequence[Mapping[str, Any]], *, classes: int, max_grad_norm: float, rate: float) -> None:
+def check_log(log: Sequence[Mapping[str, Any]], *, classes: int, weight: float, max_grad_norm: float,
+              rate: float) -> None:  # fmt: skip
     """Refuse to go on when the loss, or the gradient, has been far above its start for several entries in a row.
 
     Args:
         log: entries with ``step``, ``loss`` and ``grad_norm``; others do not count.
         classes: labels there are; guessing has a cross-entropy of ``log(classes)``.
+        weight: mean of the rows' weights, which a loss is multiplied with.
         max_grad_norm: to which gradients are clipped.
         rate: peak learning rate.
 
@@ -63,7 +65,9 @@ def check_log(log: Sequence[Mapping[str, Any]], *, classes: int, max_grad_norm: 
     latest = entries[-1]
     losses = [float(entry["loss"]) for entry in entries]
     start = min(losses[:START])  # a training that is wrecked by its first steps has high ones among them
-    limit = LOSS * max(start, math.log(classes))
+    # The first batches may lack the rows that weigh most. Where most rows weigh next to nothing, a batch may still hold
+    # those that do not.
+    limit = LOSS * max(start, math.log(classes) * max(1.0, weight))
     if min(losses[-ROW:]) > limit:
         raise TrainingError(
             f"training diverges: the loss is {losses[-1]:.4g} at step {latest['step']}, after {start:.4g} at the start",

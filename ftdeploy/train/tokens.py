@@ -77,6 +77,8 @@ class ArrowRows(Sequence[Row]):
         self._chunks = table.to_batches()
         #: Tokens of each row.
         self.lengths: list[int] = pc.list_value_length(table["input_ids"]).to_pylist()
+        #: Of the rows that there are; 1 where they have none.
+        self.mean_weight = float(pc.mean(table["weight"]).as_py() or 1) if "weight" in table.column_names else 1.0
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -138,6 +140,13 @@ def encode_to_file(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Ta
 def row_lengths(rows: Sequence[Row]) -> list[int]:
     """Tokens of each row."""
     return rows.lengths if isinstance(rows, ArrowRows) else [len(row["input_ids"]) for row in rows]
+
+
+def mean_weight(rows: Sequence[Row]) -> float:
+    """The mean of the rows' weights; 1 where they have none."""
+    if isinstance(rows, ArrowRows):
+        return rows.mean_weight
+    return sum(float(row.get("weight", 1.0)) for row in rows) / max(1, len(rows)) or 1.0
 
 
 def _schema(rows: Sequence[Row], pa: Any) -> pa.Schema:

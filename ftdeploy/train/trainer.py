@@ -19,11 +19,11 @@ from ftdeploy.train.cache import ActivationCache, choose_boundaries
 from ftdeploy.train.callbacks import Stop, Watch, stalled
 from ftdeploy.train.divergence import check_finite, check_log
 from ftdeploy.train.objective import batch_loss
-from ftdeploy.train.optimizer import build_optimizer
+from ftdeploy.train.optimizer import build_optimizer, layer_count
 from ftdeploy.train.regularize import layer_matrices, mix_out
 from ftdeploy.train.sampler import LengthGroupedBatches, TokenBudgetBatches
 from ftdeploy.train.schedule import Plan, build_schedule, plan_steps
-from ftdeploy.train.tokens import Row, collate, row_lengths
+from ftdeploy.train.tokens import Row, collate, mean_weight, row_lengths
 from ftdeploy.train.unfreeze import Stages, plan_unfreezing, rates
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
         self._plan = plan
         self._stages = stages
         self._average = average
+        self._weight = mean_weight(rows["train"])
         self.rows_seen = 0
         super().__init__(
             train_dataset=rows["train"],
@@ -179,12 +180,12 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
         if "learning_rate" in logs:
             plan, step = (self._stages.plan if self._stages else None), self.state.global_step - 1
             frozen = list(plan.frozen(step)) if plan else []
-            found = rates(self.optimizer, plan, step, shown=logs["learning_rate"])
+            found = rates(self.optimizer, plan, step, shown=logs["learning_rate"], layers=layer_count(self.model))
             logs |= ({"frozen": frozen} if frozen else {}) | ({"learning_rates": found} if found else {})
         super().log(logs, start_time)
         check_log(
-            self.state.log_history, classes=self.model.config.num_labels, max_grad_norm=self._settings.max_grad_norm,
-            rate=self._settings.learning_rate,
+            self.state.log_history, classes=self.model.config.num_labels, weight=self._weight,
+            max_grad_norm=self._settings.max_grad_norm, rate=self._settings.learning_rate,
         )  # fmt: skip
 
     def _fill_cache(self) -> None:

@@ -147,7 +147,7 @@ def layers_of(network: PreTrainedModel) -> list[nn.Module]:
     return []
 
 
-def rates(optimizer: Any, plan: Unfreezing | None, step: int, *, shown: float) -> dict[str, float]:
+def rates(optimizer: Any, plan: Unfreezing | None, step: int, *, shown: float, layers: int) -> dict[str, float]:
     """The learning rate of each layer group that is trained at a step, by its name; empty when they do not differ.
 
     Args:
@@ -155,9 +155,9 @@ def rates(optimizer: Any, plan: Unfreezing | None, step: int, *, shown: float) -
         plan: None when all is trained.
         step: from 0.
         shown: the rate of the first group; all follow one schedule, each from its own peak.
+        layers: how many the network has; the optimizer need not hold the lowest (LoRA leaves the embeddings out).
     """
     groups = {group["depth"]: float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups}
-    layers = max(groups) - 1 if plan is None else plan.layers
     first = next(iter(groups.values()))
     found = {
         group_name(depth, layers=layers): shown * peak / first
