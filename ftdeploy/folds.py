@@ -93,7 +93,8 @@ def hold_out(labels: Sequence[Hashable], groups: Sequence[Hashable] | None, *, s
     """Which rows to hold out for validation, bool, shape (rows,): about ``share`` of each label, groups undivided.
 
     Units are taken in the order of a hash while their labels are still wanted. Of every label at least one unit stays;
-    one that stands in a single unit is not held out.
+    one that stands in a single unit is not held out. Where every unit is larger than what is wanted, the smallest that
+    may go is held out; where none may, nothing is.
 
     Args:
         labels: of the rows.
@@ -112,15 +113,21 @@ def hold_out(labels: Sequence[Hashable], groups: Sequence[Hashable] | None, *, s
     for place, unit in enumerate(units.tolist()):
         members[unit].append(place)
     chosen = np.zeros(len(labels), dtype=bool)
+    spare: list[list[int]] = []
     for places in members:
         content = Counter(names[places].tolist())
         useful = sum(min(count, max(0, wanted[name])) for name, count in content.items())
-        if 2 * useful <= len(places) or any(left[name] <= count for name, count in content.items()):
+        if any(left[name] <= count for name, count in content.items()):
+            continue
+        if 2 * useful <= len(places):
+            spare.append(places)
             continue
         chosen[order[places]] = True
         for name, count in content.items():
             wanted[name] -= count
             left[name] -= count
+    if spare and not chosen.any():
+        chosen[order[min(spare, key=len)]] = True
     return chosen
 
 

@@ -219,6 +219,24 @@ def test_more_folds_than_groups_of_a_label_are_refused(path: Path, done: tuple[P
         cross_validate(load_recipe(path, overrides=["cross_validation.folds=100"]), done[0].parent)
 
 
+def test_a_fold_that_can_hold_nothing_out_is_told(path: Path, tmp_path: Path) -> None:
+    """Two groups in two folds leave one group to train on, and no row to stop early by."""
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    with path.with_name("rows.csv").open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["data"]["source"]["path"] = "rows.csv"
+    document["data"]["split"] = {"test": 0.25, "validation": 0.25}
+    (folder / "recipe.yaml").write_text(json.dumps(document), encoding="utf-8")
+    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(("text", "label", "document"))
+        writer.writerows((row["text"], row["label"], "abc"[n // 2 % 3]) for n, row in enumerate(rows))
+    with pytest.raises(DataError, match="none can be held out for validation"):
+        cross_validate(load_recipe(folder / "recipe.yaml", overrides=SETTINGS), tmp_path / "run")
+
+
 def test_the_corrected_interval() -> None:
     """Student's t over the folds, with the variance that Nadeau & Bengio (2003) give: 1/k + held out / trained on."""
     from scipy import stats

@@ -87,6 +87,16 @@ def test_groups_are_held_out_whole_and_every_label_stays() -> None:
     assert 0.17 < held.mean() < 0.23
 
 
+def test_of_groups_that_are_all_too_large_the_smallest_is_held_out() -> None:
+    """A validation split without rows could not be measured; but no label is given up for it."""
+    labels = ["a", "b"] * 30
+    groups = ["x"] * 24 + ["y"] * 20 + ["z"] * 16
+    ids = [str(row) for row in range(60)]
+    held = hold_out(labels, groups, share=0.05, seed=3, ids=ids)
+    assert {group for group, out in zip(groups, held, strict=True) if out} == {"z"}
+    assert not hold_out(labels, ["x"] * 60, share=0.05, seed=3, ids=ids).any()
+
+
 def test_rows_with_one_text_or_one_group_are_tied() -> None:
     """Transitively: a group holds a text that another group repeats."""
     texts = ["A film", "a  FILM", "other", "third", "third", "fourth"]

@@ -11,6 +11,7 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SPLITS, label_names, read_split
+from ftdeploy.errors import DataError
 from ftdeploy.files import write_json
 from ftdeploy.folds import hold_out, tie_rows
 from ftdeploy.hardware import choose_device
@@ -73,6 +74,12 @@ def _write_fold(rows: pa.Table, held_out: NDArray[np.bool_], data: DataSettings,
     units = tie_rows(texts, part["group"].to_pylist(), pairs_in(texts, data.duplicates)).tolist()
     share = data.split.validation / (1 - data.split.test)
     validation = hold_out(part["label"].to_pylist(), units, share=share, seed=seed, ids=row_names(part))
+    if not validation.any():
+        raise DataError(
+            f"of the {len(part):,} rows that a fold is trained on none can be held out for validation",
+            cause="they belong to so few groups, which are never divided, that a label would be missing in training",
+            fix="ask for more folds, use a finer `data.columns.group`, or add rows",
+        )
     splits = {
         "train": part.filter(pa.array(~validation)),
         "validation": part.filter(pa.array(validation)),
