@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from ftdeploy import progress
 from ftdeploy.artifact import open_artifact
 from ftdeploy.cli import app
-from ftdeploy.errors import ConfigError, StorageError
+from ftdeploy.errors import ConfigError, ModelError, StorageError
 from ftdeploy.pipeline import run_recipe
 from ftdeploy.recipe import Range, TuneSettings, load_recipe
 from ftdeploy.tune import FOLDER, PAGE, RESULT, best_path, tune
@@ -142,6 +142,21 @@ def test_a_wrong_space_is_a_configuration_error(path: Path, tmp_path: Path) -> N
     found = ftdeploy("tune", path, "--out", tmp_path / "run", "--set", "tune.space={train.schedule: [linear, cosin]}")
     assert "did you mean 'cosine'?" in refusal(found, 3)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_that_a_value_does_not_fit_is_a_failed_trial(tmp_path: Path) -> None:
+    """More tokens than it has positions for: the trial says so, and the study goes on. Where the space leaves the
+    checkpoint alone, the same error ends the command."""
+    tuned = {"sampler": "grid", "trials": 2, "pruner": "none", "space": {"model.max_length": [32, 4096]}}
+    recipe = write_tiny_recipe(tmp_path, rows=80, sections={"train": {"epochs": 1}, "tune": tuned})
+    found = tune(recipe, tmp_path / "run")
+    states = {one["settings"]["model.max_length"]: (one["state"], one["error"]) for one in found["trials"]}
+    assert states[32] == ("finished", None)
+    assert states[4096][0] == "failed"
+    assert "positions for" in states[4096][1]["what"]
+    elsewhere = ["tune.space={train.batch_size: [8, 16]}", "model.max_length=4096"]
+    with pytest.raises(ModelError, match="positions for"):
+        tune(recipe, tmp_path / "other", overrides=elsewhere)
 
 
 def test_a_trial_below_the_median_is_ended_in_the_middle_of_its_training(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact, open_artifact
-from ftdeploy.errors import ConfigError, DataError, FtdeployError, TrainingError
+from ftdeploy.errors import ConfigError, DataError, FtdeployError, ModelError, TrainingError
 from ftdeploy.prepare import prepare
 from ftdeploy.recipe import Recipe, load_recipe
 from ftdeploy.stage import run_stage, stage_key
@@ -121,8 +121,10 @@ def _train(plan: Plan, study: optuna.Study, trial: optuna.Trial, values: Mapping
             return run_stage(train, recipe, {"dataset": dataset}, folder / train.writes).artifact
     except (TrainingError, ConfigError) as error:
         raise _Unfit(error) from error
-    except DataError as error:
-        if not any(key.startswith("data.") for key in values):
+    except (DataError, ModelError) as error:
+        # A checkpoint has too few positions for a length, say, or a teacher other labels.
+        blamed = ("data.",) if isinstance(error, DataError) else ("model.", "train.teacher")
+        if not any(key.startswith(blamed) for key in values):
             raise
         raise _Unfit(error) from error
 
