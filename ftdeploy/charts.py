@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Colours of Okabe and Ito (2008), told apart by colour-blind people, dark enough on white; lighter ones in the dark.
 STYLE = """
 .chart { --c0: #0072b2; --c1: #b85000; --c2: #007a5a; --c3: #a3457f; --c4: #6b6b00; --c5: #444c56;
-  width: 100%; max-width: 720px; height: auto; display: block; font: 12px system-ui, sans-serif; }
+  width: 100%; max-width: 720px; height: auto; display: block; overflow: visible; font: 12px system-ui, sans-serif; }
 .chart text { fill: var(--soft, #5a6675); } .chart .name { fill: var(--ink, #16202c); }
 .chart .grid { stroke: var(--line, #dfe4ea); } .chart .axis { stroke: var(--soft, #5a6675); }
 .chart .line { fill: none; stroke-width: 2; } .chart .range { stroke-width: 3; stroke-linecap: round; }
