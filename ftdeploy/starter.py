@@ -90,12 +90,18 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
     """
     if out.exists():
         raise _exists(out)
+    if data_file.is_dir():
+        raise SourceError(
+            f"{data_file} is a folder, and a file with rows is wanted",
+            cause="`ftdeploy init` looks at the columns of one file",
+            fix="name a file in it; for a text in each file, write a recipe by hand with `format: folder`",
+        )
     if not data_file.is_file():
         siblings = [item.name for item in data_file.parent.iterdir()] if data_file.parent.is_dir() else []
         hint = did_you_mean(data_file.name, siblings)
         raise SourceError(
             f"{data_file} does not exist",
-            cause="the path is wrong, or it names a folder",
+            cause="the path is wrong",
             fix=hint if hint.startswith("did you mean") else "name a CSV, TSV, JSON Lines or Parquet file",
         )
     source = _describe_file(data_file)

@@ -40,6 +40,15 @@ def test_text_reads_as_it_was_written(tmp_path: Path, language: str, encoding: s
     assert found.reason
 
 
+def test_what_would_be_control_characters_is_no_text(tmp_path: Path) -> None:
+    """ISO 8859 has control characters where Windows has quotes and the euro; no text holds those, however few and odd
+    its accents are."""
+    path = tmp_path / "a.csv"
+    text = "Ich möchte mein Geld zurück\ncafÃ© machine arrived broken, itâ€™s useless\n"
+    path.write_bytes(text.encode("cp1252"))
+    assert path.read_bytes().decode(find_encoding(path).encoding) == text
+
+
 def test_one_late_byte_decides_against_utf8(tmp_path: Path) -> None:
     """All of the file is looked at, not its beginning; a character cut in two by a piece's edge is no fault."""
     path = tmp_path / "a.txt"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -39,6 +39,7 @@ def test_every_line_of_the_financial_phrasebank(mirror: Path) -> None:
     assert set(Counter(label for _, label in found)) == {"positive", "neutral", "negative"}
 
 
+@settings(deadline=None)
 @given(left=st.text(st.sampled_from("ab@ "), min_size=1), right=st.text("ab", min_size=1))
 def test_the_last_delimiter_divides_a_line_or_the_first(
     tmp_path_factory: pytest.TempPathFactory, left: str, right: str
@@ -183,3 +184,16 @@ def test_a_zip_with_several_files_names_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds 2 files, and one is wanted: inside/rows\.csv, other\.csv") as caught:
         rows(path)
     assert "member" in caught.value.fix
+
+
+def test_a_zip_may_be_named_anyhow_and_be_made_on_a_mac(tmp_path: Path) -> None:
+    """The format is that of the file inside; macOS's notes beside it are none."""
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rows.csv", CONTENT)
+        archive.writestr("__MACOSX/._rows.csv", b"\x00\x05\x16\x07")
+    assert len(rows(path)) == 5000
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("more.csv", CONTENT)
+    with pytest.raises(DataError, match=r"holds 2 files, and one is wanted: rows\.csv, more\.csv"):
+        rows(path)

@@ -45,7 +45,7 @@ def guard(monkeypatch: pytest.MonkeyPatch, secret: str = SECRET, **rules: Any) -
 
 
 def text_of(made: Guard, text: str, *, group: str | None = None) -> str:
-    cells = made.protect(Cells(text, "a", group, None, {}), {}, 1)
+    cells = made.protect(Cells(text, "a", group, None, {}), {}, "1")
     assert not isinstance(cells, Rejected)
     return cells.text
 
@@ -267,7 +267,7 @@ def test_a_column_name_announces_what_is_in_it(monkeypatch: pytest.MonkeyPatch) 
         Cells("x", "a", group, name, {})
         for group, name in [("8374652", "jo@example.org"), ("8374653", "r7"), ("8374652", "r8")]
     ]
-    done = [made.protect(row, named, place) for place, row in enumerate(rows)]
+    done = [made.protect(row, named, str(place)) for place, row in enumerate(rows)]
     assert [(one.group, one.id) for one in done if isinstance(one, Cells)] == [
         ("group-1", None),
         ("group-2", "r7"),

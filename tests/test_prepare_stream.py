@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from ftdeploy import progress
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SPLITS, read_profile, read_split
 from ftdeploy.errors import DataError, SourceError
@@ -107,7 +108,7 @@ def test_columns_and_labels_are_brought_under_one_name(tmp_path: Path) -> None:
         ("one", "yes"): 20, ("one", "no"): 20, ("second", "yes"): 20,
     }  # fmt: skip
     aside = pq.read_table(made.file("rejected.parquet")).to_pylist()
-    assert Counter((row["source"], row["reason"]) for row in aside) == {("second", "label is missing"): 20}
+    assert Counter((row["source"], row["reason"]) for row in aside) == {("second", "label is null in label_map"): 20}
 
 
 def test_a_cap_takes_a_seeded_sample_that_does_not_depend_on_order(tmp_path: Path) -> None:
@@ -145,6 +146,60 @@ def test_what_one_source_lacks_is_told_of_that_one(tmp_path: Path, settings: dic
     made = recipe(one, two)
     with pytest.raises(DataError, match=words):
         peek(made.data, open_sources(made.data), task=made.task, seed=1)
+
+
+def test_a_misspelt_label_of_a_map_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    """Only labels that the map does not have yet can be meant."""
+    one = written(tmp_path / "one.csv", "cats", 40)
+    two = tmp_path / "two.csv"
+    two.write_text("text,label\n" + "".join(f"dog {n},{('invoice', 'parcel')[n % 2]}\n" for n in range(9)))
+    with pytest.raises(DataError, match="'invocie' of its label_map") as caught:
+        dataset(tmp_path, one, {"path": str(two), "label_map": {"invocie": "a", "parcel": "b"}})
+    assert "did you mean 'invoice'" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"split": {"column": "part"}}, "the row at two:4 has 'held-out' in the column 'part'"),
+        (
+            {"split": {"by": "time"}, "columns": {"time": "day"}},
+            r"'1\.5\.' at two:4 is not a time .*neither ISO 8601 nor a number",
+        ),
+        ({"labels": ["a", "b"]}, r"'c' \(1 rows, first at two:4"),
+        ({"privacy": {"policy": "fail"}}, "the row at two:4 holds an identifier of type 'email'"),
+    ],
+)
+def test_a_row_of_several_sources_is_told_with_its_source(tmp_path: Path, data: dict[str, Any], words: str) -> None:
+    """Line 4 alone could be line 4 of any of them; a preview's examples say it, too."""
+    files = {"one": ("a", "train", "2024-05-01", "cat"), "two": ("c", "held-out", "1.5.", "jo@example.org")}
+    for name, last in files.items():
+        good = "".join(f"{name} {place},{'ab'[place]},{'train'},2024-05-0{place + 1}\n" for place in range(2))
+        label, part, day, text = last
+        (tmp_path / f"{name}.csv").write_text(
+            f"text,label,part,day\n{good}{text},{label},{part},{day}\n,a,train,2024\n"
+        )
+    made = recipe(*({"path": str(tmp_path / f"{name}.csv")} for name in files), **data)
+    with pytest.raises(DataError, match=words):
+        run_stage(prepare, made, {}, tmp_path / "out" / "dataset")
+    plain = recipe(*({"path": str(tmp_path / f"{name}.csv")} for name in files))
+    found = peek(plain.data, open_sources(plain.data), task=plain.task, seed=1)
+    assert found.counts.rejected["text is empty"].examples == ["one:5: ", "two:5: "]
+
+
+def test_the_last_line_accounts_for_every_row(tmp_path: Path) -> None:
+    """What a cap on a source leaves out is said beside what was set aside."""
+    one, two = written(tmp_path / "one.csv", "cats", 40), written(tmp_path / "two.csv", "dogs", 40)
+    said: list[str] = []
+
+    class Listening(progress._Silent):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    with progress.reporting(Listening()):
+        dataset(tmp_path, one, two | {"rows": 15})
+    assert said[-1].startswith("55 of 80 rows: ")
+    assert said[-1].endswith("0 set aside, 0 duplicates dropped, 25 not in the sample")
 
 
 def test_check_looks_at_the_beginning_of_each_source(tmp_path: Path) -> None:

@@ -142,6 +142,23 @@ def test_what_stands_beside_labels_by_chance_seldom_seems_to_tell_them() -> None
     assert kept <= 6
 
 
+def test_what_people_write_before_a_signature_is_not_cut_with_it() -> None:
+    """Frequent closing words of the texts themselves stand before one signature; all of the signature goes, and they
+    stay. A longer signature of many of the rows is one of its own."""
+    signature = "Sent from my phone, please excuse typos."
+    closings = ["since Monday", "for two weeks", "at home", "in the office"]
+    texts = [f"{body}{closings[n % 4]} {signature}" for n, body in enumerate(f"case {n} is open " for n in range(120))]
+    rules = Clean.model_validate({"boilerplate": {"action": "remove"}})
+    found = look_at_all(rules, lambda: unlabelled(texts))
+    assert list(found.boilerplate.ends) == [signature.casefold()]
+    run = make_cleaner(rules, found)
+    assert [run(text, Counts()) for text in texts] == [text.removesuffix(f" {signature}") for text in texts]
+    longer = [f"case {n} is open {'Kind regards, ' if n % 3 else ''}{signature}" for n in range(120)]
+    assert set(look_at_all(rules, lambda: unlabelled(longer)).boilerplate.ends) == {
+        signature.casefold(), f"kind regards, {signature.casefold()}",
+    }  # fmt: skip
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     parts=st.lists(

@@ -54,7 +54,7 @@ def timed(times: list[int], groups: list[int] | None = None) -> Index:
 )
 def test_times_are_read(form: str, value: Any, expected: int) -> None:
     """ISO 8601, numbers, what parquet hands out, and any format that is named; UTC where there is no zone."""
-    assert clock(form).read(value, 1) == expected
+    assert clock(form).read(value, "1") == expected
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,15 @@ def test_times_are_read(form: str, value: Any, expected: int) -> None:
 def test_what_is_no_time_is_an_error_with_its_place(form: str, value: Any) -> None:
     """The cell, the line and the format in force; never a row in the wrong place."""
     with pytest.raises(DataError, match=f"at 1,234 is not a time as `data.split.time_format: {form}`"):
-        clock(form).read(value, 1234)
+        clock(form).read(value, "1,234")
 
 
 def test_dates_and_numbers_in_one_column_are_an_error() -> None:
     """`2021` beside `2021-05-01` would be sorted as 2021 seconds after 1970."""
     one = clock()
-    one.read("2021-05-01", 2)
+    one.read("2021-05-01", "2")
     with pytest.raises(DataError, match="a date at 2, a number at 3"):
-        one.read("2021", 3)
+        one.read("2021", "3")
 
 
 @settings(max_examples=60, deadline=None)

@@ -151,6 +151,14 @@ def test_flags_that_name_no_column_and_files_that_are_not_there(tmp_path: Path) 
     assert "'rows.csv'" in missing.value.fix
 
 
+def test_a_folder_is_told_to_be_one(tmp_path: Path) -> None:
+    """It exists, so nothing else can have been meant."""
+    (tmp_path / "reviews").mkdir()
+    with pytest.raises(SourceError, match="reviews is a folder, and a file with rows is wanted") as caught:
+        write_starter(tmp_path / "reviews", tmp_path / "r.yaml")
+    assert "format: folder" in caught.value.fix
+
+
 def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     """Whatever stands there stays as it is."""
     (tmp_path / "rows.csv").write_text(_csv([["text", "label"], *(list(row) for row in _lines())]))

@@ -59,6 +59,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     found |= bias.assess(out, data.bias, labels, splits, columns=spool.slices)
 
     duplicates, conflicts = int((where == DUPLICATE).sum()), int((where == CONFLICT).sum())
+    sampled_out = int((where == SAMPLED_OUT).sum())
     facts: dict[str, int] = {name: splits[name].rows for name in SPLITS}
     facts |= {
         "rows": sum(facts.values()),
@@ -77,7 +78,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "rejected": tallies(spool.counts.rejected),
         "duplicates": duplicates,
         "conflicts": conflicts,
-        "sampled_out": int((where == SAMPLED_OUT).sum()),
+        "sampled_out": sampled_out,
         "labels": list(spool.index.labels),
         "splits": {name: splits[name].as_dict() for name in SPLITS},
     }
@@ -96,5 +97,6 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     progress.say(
         f"{facts['rows']:,} of {spool.read:,} rows: {facts['train']:,} train, {facts['validation']:,} validation, "
         f"{facts['test']:,} test; {facts['rejected']:,} set aside, {facts['duplicates']:,} duplicates dropped"
+        + (f", {sampled_out:,} not in the sample" if sampled_out else "")
     )
     return facts

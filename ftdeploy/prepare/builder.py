@@ -59,7 +59,7 @@ class Builder:
     columns: dict[str, None] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
-    first_unknown: dict[str, int] = field(default_factory=dict)
+    first_unknown: dict[str, str] = field(default_factory=dict)
     keys: array[int] = field(default_factory=lambda: array("Q"))
     labels: array[int] = field(default_factory=lambda: array("i"))
     groups: array[int] = field(default_factory=lambda: array("Q"))
@@ -98,7 +98,7 @@ class Builder:
         text, most = row.values.get(self.data.columns.text), max(_ABSURD, self.data.clean.max_chars)
         if isinstance(text, str) and len(text) > most:
             raise DataError(
-                f"the text of the row at {row.place:,} has {len(text):,} characters",
+                f"the text of the row at {row.where} has {len(text):,} characters",
                 cause="a quote that is never closed makes one cell of the rest of the file; or the delimiter is wrong",
                 fix=f"look at that place; if the text is real, raise data.clean.max_chars (now {most:,} at most)",
             )
@@ -119,14 +119,14 @@ class Builder:
             return label
         if self.known and label not in self.known:
             self.unknown[label] += 1
-            self.first_unknown.setdefault(label, row.place)
+            self.first_unknown.setdefault(label, row.where)
             return Rejected(reason="label is not in data.labels")
         group = clean_name(row.values.get(columns.group)) if columns.group else None
         name = (clean_name(row.values.get(columns.id)) if columns.id else None) or row.name or None
         others = [column for column in self.data.slices if column not in RESERVED_COLUMNS]
         slices = {column: clean_name(row.values.get(column)) or "" for column in others}
         if self.guard is not None:
-            safe = self.guard.protect(Cells(text, label, group, name, slices), self.called, row.place)
+            safe = self.guard.protect(Cells(text, label, group, name, slices), self.called, row.where)
             if isinstance(safe, Rejected):
                 return safe
             text, label, group, name, slices = safe
@@ -143,9 +143,9 @@ class Builder:
         split = self.data.split
         fixed = FREE if row.role is None else FIXED[row.role]
         if split.column is not None and row.role is None:
-            fixed = read_part(clean_name(self._wanted_value(row, split.column)), split, row.place)
+            fixed = read_part(clean_name(self._wanted_value(row, split.column)), split, row.where)
         if self.clock is not None:
-            self.times.append(self.clock.read(self._wanted_value(row, self.clock.column), row.place))
+            self.times.append(self.clock.read(self._wanted_value(row, self.clock.column), row.where))
         self.fixed.append(fixed)
         self.keys.extend(text_key(folded, self.seed))
         if self.sketches is not None:

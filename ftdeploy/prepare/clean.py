@@ -46,7 +46,7 @@ def as_text(value: Any) -> str | Rejected | None:
     """A cell as text: None for a missing one. ``1.0`` is ``1`` (a table with gaps turns integers into floats), true is
     ``true``.
     """
-    if isinstance(value, str) or value is None:
+    if isinstance(value, (str, Rejected)) or value is None:
         return value
     if isinstance(value, (Mapping, list, tuple, set, bytes)):
         return Rejected(reason=f"is a {type(value).__name__}, not text")

@@ -74,11 +74,17 @@ def _likely(sample: bytes) -> list[str]:
             fix="pip install charset-normalizer, or name the encoding",
         ) from error
     matches = list(from_bytes(sample, cp_isolation=list(_LEGACY)))
+    matches = [match for match in matches if not _controls(sample, match.encoding)] or matches
     close = [match for match in matches if match.chaos <= min(m.chaos for m in matches) + _ALIKE]
     western = any("cp1252" in match.could_be_from_charset for match in close)
     names = (["cp1252"] if western else []) + [match.encoding for match in matches]
     fallback = guess_encoding(sample)
     return list(dict.fromkeys([codecs.lookup(name).name for name in (*names, fallback or "cp1252")]))
+
+
+def _controls(sample: bytes, encoding: str) -> bool:
+    """Whether bytes become control characters that no text holds: what ISO 8859 makes of Windows' quotes and dashes."""
+    return any("\x80" <= char <= "\x9f" and char != "\x85" for char in sample.decode(encoding, "replace"))
 
 
 def _decodes(path: Path, encoding: str) -> bool:

@@ -33,7 +33,7 @@ LookUp = Callable[[Sequence[int]], Mapping[int, tuple[str, str]]]
 Divide = Callable[["NDArray[np.bool_]", Shares], "NDArray[np.uint8]"]
 
 
-def read_part(value: str | None, split: Split, place: int) -> int:
+def read_part(value: str | None, split: Split, place: str) -> int:
     """The split that a cell of ``data.split.column`` names.
 
     Args:
@@ -50,7 +50,7 @@ def read_part(value: str | None, split: Split, place: int) -> int:
     if part is None:
         known = ", ".join(split.values or _KNOWN)
         raise DataError(
-            f"the row at {place:,} has {value or 'nothing'!r} in the column {split.column!r}, which is no split",
+            f"the row at {place} has {value or 'nothing'!r} in the column {split.column!r}, which is no split",
             cause=f"known are {known}",
             fix="correct the row, or say under `data.split.values` what each value stands for",
         )

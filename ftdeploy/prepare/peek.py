@@ -155,7 +155,7 @@ def _read_sample(
         made = builder.clean(row, sample.counts)
         if isinstance(made, Rejected):
             text = row.values.get(data.columns.text)
-            sample.counts.reject(made.reason, f"{row.place}: {'' if text is None else text}")
+            sample.counts.reject(made.reason, f"{row.prefix}{row.place}: {'' if text is None else text}")
         else:
             sample.rows.append((made["id"], made["text"]))
             visit(made["text"])

@@ -21,7 +21,7 @@ from ftdeploy.prepare.hub import read_hub
 from ftdeploy.prepare.loader import load_rows
 from ftdeploy.prepare.plain import read_folder, read_lines
 from ftdeploy.prepare.table import read_csv
-from ftdeploy.prepare.text import SUFFIXES_PACKED, open_text, refuse_binary
+from ftdeploy.prepare.text import SUFFIXES_PACKED, open_bytes, open_text, refuse_binary
 
 _SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv",
@@ -56,6 +56,11 @@ class Row:
     def prefix(self) -> str:
         """What stands before its id, so that ids stay different across sources."""
         return f"{self.origin}:" if self.origin else ""
+
+    @property
+    def where(self) -> str:
+        """Its place as messages say it: with the source's name, where there are several."""
+        return f"{self.prefix}{self.place:,}"
 
 
 def read_rows(source: Source, path: Path, *, wanted: tuple[str, ...]) -> Iterator[Row]:
@@ -113,7 +118,9 @@ def file_format(source: Source, path: Path) -> str:
         return source.format
     suffix = path.suffix.lower()
     if suffix in SUFFIXES_PACKED:
-        suffix = Path(path.stem).suffix.lower()
+        packed, suffix = suffix, Path(path.stem).suffix.lower()
+        if packed == ".zip" and suffix not in _SUFFIXES:
+            suffix = Path(_only(path)).suffix.lower()
     if suffix not in _SUFFIXES:
         raise DataError(
             f"the format of {path.name} cannot be told from its name",
@@ -121,6 +128,12 @@ def file_format(source: Source, path: Path) -> str:
             fix="set `data.source.format`, or name a `loader` for a format of its own",
         )
     return _SUFFIXES[suffix]
+
+
+def _only(path: Path) -> str:
+    """The name of the one file in a zip archive."""
+    with open_bytes(path) as opened:
+        return str(opened.name)
 
 
 def _numbered(rows: Iterator[Mapping[str, Any]]) -> Iterator[Row]:

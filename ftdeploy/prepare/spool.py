@@ -280,6 +280,8 @@ def profile_sources(spool: Spool, where: NDArray[np.uint8]) -> list[dict[str, An
 
 def _set_aside(spool: Spool, row: Row, data: DataSettings, why: Rejected) -> None:
     text, label = row.values.get(data.columns.text), row.values.get(data.columns.label)
+    if isinstance(label, Rejected):
+        label = None
     if spool.guard is not None:
         text, label = (spool.guard.show_beginning(_printable(value, most=None)) for value in (text, label))
     shown = _printable(text)

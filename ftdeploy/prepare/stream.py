@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ftdeploy import progress
-from ftdeploy.errors import DataError
+from ftdeploy.errors import DataError, did_you_mean
 from ftdeploy.prepare.builder import no_column
 from ftdeploy.prepare.clean import Rejected, as_text, clean_name
 from ftdeploy.prepare.encoding import find_encoding
@@ -22,6 +22,8 @@ from ftdeploy.sources import resolve
 
 #: After so many rows a column that was not seen is missing (as for the builder, which sees all sources together).
 _SETTLED = 4096
+#: So many different labels of a source are remembered, to say which of them may have been meant.
+_NAMES = 1000
 #: Formats that hold text, and so have an encoding.
 _OF_TEXT = ("csv", "tsv", "jsonl", "lines", "conll")
 
@@ -96,7 +98,7 @@ def _adapted(opened: Opened, data: DataSettings, wanted: tuple[str, ...]) -> Ite
     parts = {part: getattr(columns, part) for part in Columns.model_fields if getattr(named, part) is not None}
     own = [name for part, name in parts.items() if name is not None and not (part == "label" and entry.label)]
     others = [name for name in wanted if name not in parts and name != "source"]
-    used: set[str] = set()
+    met: dict[str, None] = {}
     for row in read_rows(entry, opened.path, wanted=tuple(dict.fromkeys([*own, *others]))):
         opened.read += 1
         if not opened.columns.keys() >= row.values.keys():
@@ -105,29 +107,35 @@ def _adapted(opened: Opened, data: DataSettings, wanted: tuple[str, ...]) -> Ite
             _check_columns(opened, [name for name in own if name in (columns.text, columns.label)])
         renamed = {part: None if name is None else row.values.get(name) for part, name in parts.items()}
         values = {**row.values, **renamed, "source": entry.name}
-        values["label"] = _label(values["label"], entry, used)
+        values["label"] = _label(values["label"], entry, met)
         yield replace(row, values=values, role=entry.role, source=opened.number, origin=str(entry.name))
     if opened.read:
         _check_columns(opened, own)
-    unused = sorted(entry.label_map.keys() - used)
+    unused = sorted(entry.label_map.keys() - met.keys())
     if opened.read and unused:
+        hint = did_you_mean(unused[0], [name for name in met if name not in entry.label_map])
         raise DataError(
             f"no row of the source {entry.name} has the label {unused[0]!r} of its label_map",
             cause="it is misspelt there, or the file does not have it",
-            fix="correct label_map; on its left stand the labels as the file has them",
+            fix="correct label_map; on its left stand the labels as the file has them"
+            + (f": {hint}" if hint.startswith("did you mean") else ""),
         )
 
 
-def _label(value: Any, entry: SourceEntry, used: set[str]) -> Any:
-    """The label as the recipe calls it; notes which names of the map were met."""
+def _label(value: Any, entry: SourceEntry, met: dict[str, None]) -> Any:
+    """The label as the recipe calls it, or why it has none; notes the labels that were met, some of them."""
     if entry.label is not None:
         return entry.label
     raw = as_text(value)
     name = None if isinstance(raw, Rejected) else clean_name(raw)
-    if name is None or name not in entry.label_map:
+    if name is None or not entry.label_map:
         return value
-    used.add(name)
-    return entry.label_map[name]
+    if len(met) < _NAMES or name in entry.label_map:
+        met[name] = None
+    if name not in entry.label_map:
+        return value
+    called = entry.label_map[name]
+    return Rejected(reason="is null in label_map") if called is None else called
 
 
 def _check_columns(opened: Opened, names: Sequence[str]) -> None:

@@ -65,8 +65,8 @@ def open_bytes(path: Path) -> BinaryIO:
 
 
 def _open_zip(path: Path) -> BinaryIO:
+    names = zipped(path)
     with unpacking(path), zipfile.ZipFile(path) as opened:
-        names = [info.filename for info in opened.infolist() if not info.is_dir()]
         if len(names) == 1:
             return cast("BinaryIO", opened.open(names[0]))  # it keeps the file open for as long as it lives
     listed = ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
@@ -75,6 +75,17 @@ def _open_zip(path: Path) -> BinaryIO:
         cause="an archive of several files does not say which of them holds the rows",
         fix="name it as `data.source.member`",
     )
+
+
+def zipped(path: Path) -> list[str]:
+    """The files in a zip archive, without the notes on them that macOS puts beside.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    with unpacking(path), zipfile.ZipFile(path) as opened:
+        return [info.filename for info in opened.infolist()
+                if not info.is_dir() and not info.filename.startswith("__MACOSX/")]  # fmt: skip
 
 
 @contextmanager

@@ -34,9 +34,9 @@ class Clock:
 
     column: str
     form: str
-    kinds: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
 
-    def read(self, value: Any, place: int) -> int:
+    def read(self, value: Any, place: str) -> int:
         """Microseconds since 1970.
 
         Args:
@@ -50,13 +50,13 @@ class Clock:
             kind, time = self._parse(value)
         except (ValueError, OverflowError) as error:
             raise DataError(
-                f"{value!r} at {place:,} is not a time as `data.split.time_format: {self.form}` says ({error})",
+                f"{value!r} at {place} is not a time as `data.split.time_format: {self.form}` says ({error})",
                 cause=f"the column {self.column!r} holds no time there, or another way of writing it",
                 fix="correct the row, or name the way: strptime's codes (%d.%m.%Y), seconds or milliseconds",
             ) from error
         self.kinds.setdefault(kind, place)
         if len(self.kinds) > 1:
-            listed = ", ".join(f"a {name} at {first:,}" for name, first in self.kinds.items())
+            listed = ", ".join(f"a {name} at {first}" for name, first in self.kinds.items())
             raise DataError(
                 f"the column {self.column!r} holds dates and numbers: {listed}",
                 cause="two exports were joined, or years stand beside full dates; their order would be wrong",
@@ -80,7 +80,10 @@ class Clock:
             except ValueError:
                 if not any(letter.isdigit() for letter in text):
                     raise
-        number = float(text) * _PER_UNIT[self.form]
+        try:
+            number = float(text) * _PER_UNIT[self.form]
+        except ValueError:
+            raise ValueError("neither ISO 8601 nor a number" if self.form == "auto" else "no number") from None
         if not abs(number) < _LATEST:
             raise ValueError("it is out of range")
         return "number", round(number)

@@ -27,6 +27,7 @@ _LEFT_WORDS = 2  # fewer words than these would be no text: then nothing is cut
 _BREAK = re.compile(r"\s*\n\s*|(?:(?<=[.!?\u2026])|(?<=[.!?\u2026][\"'\u201d\u2019)\]]))\s+")
 _LARGE, _DRAWS, _SURE = 0.2, 2000, 0.99  # distance of distributions of labels; samples; share of them
 _KINDS = ("pieces", "starts", "ends")
+_BESIDE = 0.5  # a longer beginning with less than this share of a shorter one's rows is another text's
 _EXTENDS = 0.9  # a beginning with this share of a shorter one's rows stands for it
 
 
@@ -108,7 +109,7 @@ def find_boilerplate(
         kind: {part: labels for part, labels in parts.items() if labels.total() >= least}
         for kind, parts in counts.items()
     }
-    return _sorted_out(frequent, everything, keep_telling=rules.tells_label == "keep"), texts
+    return _sorted_out(frequent, everything, rules), texts
 
 
 def _count(
@@ -125,18 +126,18 @@ def _count(
 
 
 def _sorted_out(
-    frequent: Mapping[str, Mapping[str, Counter[str]]], everything: Counter[str], *, keep_telling: bool
+    frequent: Mapping[str, Mapping[str, Counter[str]]], everything: Counter[str], rules: Boilerplate
 ) -> Found:
     free: dict[str, dict[str, int]] = {kind: {} for kind in _KINDS}
     telling: dict[str, dict[str, int]] = {kind: {} for kind in _KINDS}
     for kind, parts in frequent.items():
         for part, labels in parts.items():
-            told = keep_telling and _tells(labels, everything)
+            told = rules.tells_label == "keep" and _tells(labels, everything)
             (telling if told else free)[kind][part] = labels.total()
     lines = frequent["pieces"].keys()
-    listed = settle(telling, lines)
+    listed = settle(telling, lines, rules.min_edge_words)
     shown = {part: dict(sorted(frequent[kind][part].items())) for kind in _KINDS for part in getattr(listed, kind)}
-    return replace(settle(free, lines), telling=shown)
+    return replace(settle(free, lines, rules.min_edge_words), telling=shown)
 
 
 def _tells(labels: Counter[str], everything: Counter[str]) -> bool:
@@ -153,14 +154,27 @@ def _tells(labels: Counter[str], everything: Counter[str]) -> bool:
     return bool((np.abs(drawn - shares).sum(axis=1) / 2 < distance).mean() > _SURE)
 
 
-def settle(found: Mapping[str, Mapping[str, int]], lines: AbstractSet[str]) -> Found:
+def settle(found: Mapping[str, Mapping[str, int]], lines: AbstractSet[str], least: int) -> Found:
     """Without what only repeats another: the shorter of two nested beginnings or ends, a part of a line. An end that is
     also a line stays, because it may stand behind a sentence that was not ended.
+
+    A longer beginning or end that few of the shorter one's texts have, and that is longer by fewer than ``least``
+    words, is no boilerplate either: it is what people often write beside it.
     """
+
+    def beside(name: str, edges: Mapping[str, int], inside: Callable[[str, str], bool]) -> bool:
+        words = name.count(" ")
+        return any(
+            inside(name, other) and words - other.count(" ") < least and edges[name] < _BESIDE * count
+            for other, count in edges.items()
+            if len(other) < len(name)
+        )
 
     def longest(edges: Mapping[str, int], inside: Callable[[str, str], bool]) -> dict[str, int]:
         kept: dict[str, int] = {}
         for name in sorted(edges, key=lambda edge: (-len(edge), edge)):
+            if beside(name, edges, inside):
+                continue
             longer = any(inside(other, name) and count >= _EXTENDS * edges[name] for other, count in kept.items())
             nested = any(name != piece and (name in piece or piece in name) for piece in lines)
             if not longer and not nested:

@@ -74,7 +74,7 @@ class Guard:
         self._kept_types = frozenset(kind for kind in IDENTIFIER_TYPES if self.rules.policy_of(kind) == "keep")
         self._allowed = frozenset(value.casefold() for value in self.rules.allow)
 
-    def protect(self, cells: Cells, named: Mapping[str, str | None], place: int) -> Cells | Rejected:
+    def protect(self, cells: Cells, named: Mapping[str, str | None], place: str) -> Cells | Rejected:
         """The row without what the recipe does not let pass.
 
         Args:
@@ -153,7 +153,7 @@ class Guard:
             if span.end > len(lead)
         ]
 
-    def _refusal(self, found: Mapping[str, list[Span]], place: int) -> Rejected | None:
+    def _refusal(self, found: Mapping[str, list[Span]], place: str) -> Rejected | None:
         policies = [
             (column, span.kind, self.rules.policy_of(span.kind)) for column, spans in found.items() for span in spans
         ]
@@ -161,7 +161,7 @@ class Guard:
             if policy == "fail":
                 where = "the text" if column == "text" else f"the column {column!r}"
                 raise DataError(
-                    f"the row at {place:,} holds an identifier of type {kind!r} in {where}",
+                    f"the row at {place} holds an identifier of type {kind!r} in {where}",
                     cause=f"`data.privacy` says `fail` for {kind}",
                     fix="remove it from the source, or choose redact, pseudonymise or drop for the type",
                 )
