@@ -17,7 +17,7 @@ from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SPLITS, read_profile, read_split
 from ftdeploy.errors import DataError, SourceError
 from ftdeploy.prepare import prepare
-from ftdeploy.prepare.peek import peek
+from ftdeploy.prepare.peek import peek, read_sample
 from ftdeploy.prepare.stream import open_sources
 from ftdeploy.recipe import DataSettings, Recipe
 from ftdeploy.stage import run_stage
@@ -166,25 +166,25 @@ def test_a_misspelt_label_of_a_map_is_told_with_the_one_that_was_meant(tmp_path:
             {"split": {"by": "time"}, "columns": {"time": "day"}},
             r"'1\.5\.' at two:4 is not a time .*neither ISO 8601 nor a number",
         ),
-        ({"labels": ["a", "b"]}, r"'c' \(1 rows, first at two:4"),
+        ({"labels": ["a", "b"]}, r"'c' \(2 rows, first at one:4"),
         ({"privacy": {"policy": "fail"}}, "the row at two:4 holds an identifier of type 'email'"),
     ],
 )
 def test_a_row_of_several_sources_is_told_with_its_source(tmp_path: Path, data: dict[str, Any], words: str) -> None:
     """Line 4 alone could be line 4 of any of them; a preview's examples say it, too."""
-    files = {"one": ("a", "train", "2024-05-01", "cat"), "two": ("c", "held-out", "1.5.", "jo@example.org")}
-    for name, last in files.items():
-        good = "".join(f"{name} {place},{'ab'[place]},{'train'},2024-05-0{place + 1}\n" for place in range(2))
-        label, part, day, text = last
-        (tmp_path / f"{name}.csv").write_text(
-            f"text,label,part,day\n{good}{text},{label},{part},{day}\n,a,train,2024\n"
-        )
+    label = "c" if "labels" in data else "a"
+    files = {"one": f"cat,{label},train,2024-05-01", "two": f"jo@example.org,{label},held-out,1.5."}
+    for name, bad in files.items():
+        good = [f"{name} {place},{'ab'[place % 2]},train,2024-05-0{place + 1}" for place in range(8)]
+        lines = ["text,label,part,day", *good[:2], bad, ",a,train,2024-05-01", *good[2:]]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
     made = recipe(*({"path": str(tmp_path / f"{name}.csv")} for name in files), **data)
     with pytest.raises(DataError, match=words):
         run_stage(prepare, made, {}, tmp_path / "out" / "dataset")
     plain = recipe(*({"path": str(tmp_path / f"{name}.csv")} for name in files))
-    found = peek(plain.data, open_sources(plain.data), task=plain.task, seed=1)
-    assert found.counts.rejected["text is empty"].examples == ["one:5: ", "two:5: "]
+    sample = read_sample(plain.data, open_sources(plain.data), seed=1, most=0)
+    examples = [before for before, _ in sample.counts.rejected["text is empty"].examples]
+    assert examples == ["one:5: ", "two:5: "]
 
 
 def test_the_last_line_accounts_for_every_row(tmp_path: Path) -> None:
