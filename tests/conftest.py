@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from real_data import MIRROR
 from tiny_run import TinyRun, make_tiny_run
 
 if TYPE_CHECKING:
@@ -19,15 +20,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with the real data (see ``ftdeploy/sources/mirror.py``), set as FTDEPLOY_MIRROR for the test."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("FTDEPLOY_MIRROR") or beside).expanduser()
-    if not (folder / "index.json").is_file():
+    if not (MIRROR / "index.json").is_file():
         pytest.fail(
-            f"{folder} is no mirror: this test reads real data from a folder with an index.json, which FTDEPLOY_MIRROR "
+            f"{MIRROR} is no mirror: this test reads real data from a folder with an index.json, which FTDEPLOY_MIRROR "
             "names or which stands as ../shared/data beside the checkout"
         )
-    monkeypatch.setenv("FTDEPLOY_MIRROR", str(folder))
-    return folder
+    monkeypatch.setenv("FTDEPLOY_MIRROR", str(MIRROR))
+    return MIRROR
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+from real_data import MIRROR
+
 #: Sentences of the corpora in which somebody may be named or a day given: they would need labels of their own.
 _PERSONAL = re.compile(
     r"\b(?:Dr|Doctor|Mr|Mrs|Ms|Miss|Sir|Prof|President|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\b|@|www|http|"
@@ -103,9 +103,9 @@ def sentences(count: int, draw: Draw) -> list[str]:
     """Real sentences without a person or a day: half of financial news, half of doctors' notes and dialogues."""
     news = [
         line.rpartition("@")[0].strip()
-        for line in (DATA / "finance-phrasebank.txt").read_text(encoding="iso-8859-1").splitlines()
+        for line in (MIRROR / "finance-phrasebank.txt").read_text(encoding="iso-8859-1").splitlines()
     ]
-    with (DATA / "mts-dialog-train.csv").open(encoding="utf-8", newline="") as handle:
+    with (MIRROR / "mts-dialog-train.csv").open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     notes = [part.strip() for row in rows for part in re.split(r"(?<=[.!?])\s+", row["section_text"])]
     notes += [line.partition(":")[2].strip() for row in rows for line in row["dialogue"].splitlines()]
