@@ -161,7 +161,7 @@ def _compression(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:
         for one in document["candidates"]
     ]
     columns = ("candidate", *(f"#{name} (validation)" for name in names), "#rows/s (best round)", "#MB", "verdict")
-    chart = bar_chart(best, title="Throughput of the candidates, best round", unit="rows/s")
+    chart = bar_chart(best, title="Throughput of the candidates, best round", unit=" rows/s")
     text = "Measured on this machine, alternating, in the batches that are served."
     yield Part(heading="Compression", text=text, charts=[chart], table=Table(columns=columns, rows=rows))
 
