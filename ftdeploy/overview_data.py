@@ -30,8 +30,9 @@ def data_parts(dataset: Artifact) -> Iterator[Part]:
     if profile.get("quality"):
         yield _quality(profile["quality"], dataset)
     for key, (heading, make) in _RULES.items():
-        if any(profile.get(key, {}).get(one) for one in _SAYS.get(key, profile.get(key, {}))):
-            yield make(heading, profile[key])
+        found = profile.get(key, {})
+        if any(found.get(one) for one in _SAYS.get(key, found)):
+            yield make(heading, found)
 
 
 def _splits(profile: Profile) -> Part:
