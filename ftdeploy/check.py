@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from ftdeploy import progress
 from ftdeploy.checkpoints import check_checkpoint, check_trainable
 from ftdeploy.errors import ConfigError, FtdeployError, ModelError, Problem
-from ftdeploy.export import supported
 from ftdeploy.hardware import choose_device, has_bf16, processors
+from ftdeploy.onnx_export import supported
 from ftdeploy.prepare.peek import Beginning, peek
 from ftdeploy.prepare.stream import Opened, open_sources
 from ftdeploy.recipe import Recipe, SourceEntry

@@ -14,7 +14,8 @@ from tiny_run import TinyRun, artifact, changed_recipe, ftdeploy, refusal
 
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import ParityError
-from ftdeploy.export import _parity, _torch_outputs, load_model, supported
+from ftdeploy.export import _parity, _torch_outputs
+from ftdeploy.onnx_export import load_model, supported
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import ExportSettings
 from ftdeploy.tasks import TASKS

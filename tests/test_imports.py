@@ -26,7 +26,7 @@ LAYERS = (
     {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks", "page"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict", "origin"},
     {"recipe", "session"},
-    {"stage", "sources", "predictor"},
+    {"stage", "sources", "predictor", "onnx_export"},
     {"measure", "drift", "serve"},
     {"bench", "doctor", "prepare", "train", "export", "compress", "validate", "package"},
     {"overview_data"},

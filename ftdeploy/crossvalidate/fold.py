@@ -107,7 +107,7 @@ def predict(checkpoint: Artifact, texts: Sequence[str], recipe: Recipe) -> NDArr
     from transformers import AutoTokenizer
 
     from ftdeploy.batching import by_length, pad
-    from ftdeploy.export import load_model
+    from ftdeploy.onnx_export import load_model
     from ftdeploy.tasks.text_classification import softmax
 
     device = choose_device(recipe.device).name
