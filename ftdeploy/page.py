@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftdeploy.charts import STYLE
+from ftdeploy.svg import STYLE
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -30,10 +30,19 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One part of a page; what it leaves out is not shown."""
+    """One part of a page; what it leaves out is not shown.
+
+    Attributes:
+        heading: what it is about.
+        text: a sentence or two.
+        links: (text, address) of other pages, relative to this one.
+        charts: as `ftdeploy.charts` makes them.
+        table: below them.
+    """
 
     heading: str
     text: str = ""
+    links: Sequence[tuple[str, str]] = ()
     charts: Sequence[Markup] = ()
     table: Table | None = None
 
@@ -57,7 +66,12 @@ class Page:
 
 def render_page(page: Page) -> str:
     """The page as HTML; every text in it is escaped."""
-    return _template().render(page=page, chart_style=STYLE)
+    return _template().render(page=page, style=page_style())
+
+
+def page_style() -> str:
+    """The style sheet that every page shares, with that of charts."""
+    return Path(__file__).with_name("page.css").read_text(encoding="utf-8") + STYLE
 
 
 @cache

@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from ftdeploy.charts import STYLE, Series, bar_chart, interval_chart, xy_chart
+from ftdeploy.charts import Series, bar_chart, interval_chart, xy_chart
+from ftdeploy.svg import STYLE
 
 LINE = Series(name="loss", points=[(1, 0.9), (2, 0.5), (3, 0.7)])
 

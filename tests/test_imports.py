@@ -22,8 +22,8 @@ LATE = frozenset({"ftdeploy.train.averaging", "ftdeploy.train.callbacks", "ftdep
 STAGES = frozenset({"prepare", "train", "export", "compress", "validate", "package"})
 #: What each module may import at its top, from the ground up. A name stands for a module and all below it.
 LAYERS = (
-    {"errors", "progress", "metrics", "batching", "starter_template", "child", "charts", "scale", "files", "reference"},
-    {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks", "page"},
+    {"errors", "progress", "metrics", "batching", "starter_template", "child", "scale", "files", "reference", "svg"},
+    {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks", "charts", "page"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict", "origin"},
     {"recipe", "session"},
     {"stage", "sources", "predictor", "onnx_export"},
