@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from scipy.special import bdtr
@@ -20,7 +20,7 @@ from scipy.special import bdtr
 from ftdeploy import progress
 from ftdeploy.batching import SERVED, Batching, by_length
 from ftdeploy.hardware import CPU, choose_provider, plan_lanes
-from ftdeploy.predictor import Predictor
+from ftdeploy.predictor import Encoded, Predictor
 
 Cost = Literal["size", "throughput", "latency_p50", "latency_p95"]
 
@@ -30,6 +30,35 @@ LATENCY_TEXTS = 32
 
 #: What a model folder holds that has to be stored and sent; its signature is a few hundred bytes.
 MODEL_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
+
+
+class Runner(Protocol):
+    """A model that is open, whatever runs it; `Predictor` is one."""
+
+    @property
+    def provider(self) -> str:
+        """What runs it."""
+
+    def encode(self, texts: Sequence[str]) -> Sequence[Encoded]:
+        """Tokenise."""
+
+    def run(self, rows: Sequence[Sequence[int]]) -> object:
+        """One forward pass over token ids, padded to the longest row; called by several threads at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A model that is no model folder, opened by whoever knows how.
+
+    Attributes:
+        runner: answers.
+        lanes: forward passes at the same time.
+        size: bytes that have to be stored and sent.
+    """
+
+    runner: Runner
+    lanes: int
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +124,12 @@ class CostRatio:
     confidence: float
 
 
-def measure(folders: Mapping[str, Path], texts: Sequence[str], *, rounds: int, rows: int,
+def measure(folders: Mapping[str, Path | Opened], texts: Sequence[str], *, rounds: int, rows: int,
             batching: Batching = SERVED, device: str = "auto") -> dict[str, Measurement]:  # fmt: skip
     """Measure model folders side by side, alternating, after a warm-up that does not count.
 
     Args:
-        folders: name -> model folder.
+        folders: name -> model folder, or a model that is open already.
         texts: a sample of what is served; taken at even distances, repeated when there are fewer than ``rows``.
         rounds: timing rounds; each holds every model once.
         rows: rows in a timing round.
@@ -182,14 +211,19 @@ def _spread(texts: Sequence[str], rows: int) -> list[str]:
     return [texts[index * len(texts) // rows] for index in range(rows)]
 
 
+def _open(folder: Path, *, batching: Batching, device: str) -> Opened:
+    on_cpu = choose_provider(device).name == CPU
+    lanes, threads = plan_lanes(threads=batching.threads, lanes=batching.lanes, on_cpu=on_cpu)
+    runner = Predictor(folder, threads=threads, device=device)
+    return Opened(runner=runner, lanes=lanes, size=folder_size(folder))
+
+
 class _Probe:
     """A model that is open and takes its turn in every round."""
 
-    def __init__(self, folder: Path, sample: Sequence[str], *, batching: Batching, device: str) -> None:
-        on_cpu = choose_provider(device).name == CPU
-        self.lanes, threads = plan_lanes(threads=batching.threads, lanes=batching.lanes, on_cpu=on_cpu)
-        self.predictor = Predictor(folder, threads=threads, device=device)
-        self.size = folder_size(folder)
+    def __init__(self, folder: Path | Opened, sample: Sequence[str], *, batching: Batching, device: str) -> None:
+        opened = folder if isinstance(folder, Opened) else _open(folder, batching=batching, device=device)
+        self.predictor, self.lanes, self.size = opened.runner, opened.lanes, opened.size
         # Tokenising is the same work for every model and would hide the difference.
         self.ids = [row.ids for row in self.predictor.encode(sample)]
         plan = by_length([len(ids) for ids in self.ids], tokens=batching.tokens, rows=batching.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 from scipy.stats import binom
@@ -10,6 +11,7 @@ from tiny import write_model_folder
 
 from ftdeploy.errors import ArtifactError
 from ftdeploy.measure import Measurement, _Probe, cost_ratio, folder_size, measure
+from ftdeploy.predictor import Predictor
 
 TEXTS = ["a good film", "the film was awful", "not bad, not great", "superb !"] * 5
 
@@ -60,7 +62,7 @@ def test_models_take_turns_in_an_order_that_reverses(folders: dict[str, Path], m
     real = _Probe.round
 
     def spy(probe: _Probe) -> None:
-        turns.append(probe.predictor.folder.name)
+        turns.append(cast("Predictor", probe.predictor).folder.name)
         real(probe)
 
     monkeypatch.setattr(_Probe, "round", spy)
