@@ -1,68 +1,47 @@
-"""compress: make candidates, measure each on this machine, keep the best that keeps the metric.
+"""compress: a measured search over pruning and quantization; the best that keeps the metric goes on.
 
-Quality is judged on the validation rows, never on test; speed and size are measured side by side in one run. When
-nothing is better, the fp32 model goes on, and says so.
+Quality is judged on the validation rows, never on test; speed, memory and size are measured side by side in one run.
+When nothing is better, the fp32 model goes on, and says so.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact
-from ftdeploy.compress.build import Built, build_all
-from ftdeploy.compress.candidates import CANDIDATES, FP32, Candidate
+from ftdeploy.compress.choose import GOOD, choose, goal, pareto
+from ftdeploy.compress.invariance import invariance
+from ftdeploy.compress.judge import Jury
+from ftdeploy.compress.make import Workshop
+from ftdeploy.compress.outcome import Budget, CandidateResult, Costs, SearchResult
+from ftdeploy.compress.page import write_page
+from ftdeploy.compress.search import FAMILIES, Clock, Found, Search
+from ftdeploy.compress.students import Cut, School, cut_to
+from ftdeploy.compress.tools.calibration import write_rows
 from ftdeploy.dataset import label_names, read_split
-from ftdeploy.errors import CompressionError, FtdeployError
+from ftdeploy.errors import FtdeployError
 from ftdeploy.hardware import choose_provider, cpu_flags, processors
-from ftdeploy.measure import Measurement, measure
-from ftdeploy.metrics import METRICS, Ids
-from ftdeploy.predictor import Outputs, Predictor
-from ftdeploy.recipe import CompressSettings, Device, Recipe, ServeSettings
+from ftdeploy.measure import Measurement, cost_ratio, measure
+from ftdeploy.predictor import Predictor
+from ftdeploy.recipe import CompressSettings, Device, Recipe, ServeSettings, Shape
 from ftdeploy.stage import Facts, stage
-from ftdeploy.statistics import compare
 from ftdeploy.tasks import TASKS, Task
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    import pyarrow as pa
 
-    from ftdeploy.batching import Batching
-
-
-#: Below this mean cosine a candidate's embedding no longer follows fp32's, and drift detection would be blind.
-SAME_EMBEDDING = 0.9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """What became of one candidate.
-
-    Attributes:
-        name: the candidate's.
-        status: ``kept`` (within max_drop), ``dropped`` (scores too low), ``failed`` (the tool or the model).
-        reason: in words.
-        metrics: on the validation rows.
-        intervals: one-sided 95% bounds of the paired difference to fp32, per metric, as (lower, upper).
-        flips: validation rows whose predicted class is another than fp32's.
-        embedding_cosine: mean cosine between its embeddings and fp32's; 1 is the same direction.
-        measured: speed and size; None when it was not worth measuring.
-    """
-
-    name: str
-    status: str
-    reason: str
-    metrics: Mapping[str, float] | None = None
-    intervals: Mapping[str, tuple[float, float]] | None = None
-    flips: int | None = None
-    embedding_cosine: float | None = None
-    measured: Measurement | None = None
+#: Shapes of the students that `auto` tries.
+AUTO_STUDENTS = (Shape(ffn=0.25, heads=0.67), Shape(ffn=0.167, heads=0.5))
+#: Most candidates that are measured beside fp32.
+FINALISTS = 6
+#: Processes in which a finalist's peak memory is taken.
+MEMORY_RUNS = 2
+#: Seconds of fine-tuning where the checkpoint does not say.
+UNKNOWN_TRAINING = 600.0
 
 
 def _outside(recipe: Recipe) -> Mapping[str, str]:
@@ -72,174 +51,215 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     return {"provider": provider, "processors": str(processors()), "cpu": ",".join(wide)}
 
 
-@stage(writes="compressed", version=1, outside=_outside,
-       libraries=("onnxruntime", "onnx", "neural-compressor", "optimum-onnx"))  # fmt: skip
+@stage(writes="compressed", version=2, outside=_outside,
+       libraries=("onnxruntime", "onnx", "neural-compressor", "optimum-onnx", "torch"))  # fmt: skip
 def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings,
              serve: ServeSettings, device: Device, task: str, seed: int, out: Path, work: Path) -> Facts:  # fmt: skip
-    """Choose among the candidates of the recipe; ``candidates.json`` tells what became of each.
+    """Search; ``candidates.json`` (`ftdeploy.compress.outcome.SearchResult`) and ``candidates.html`` tell what became
+    of each candidate.
 
     Raises:
         CompressionError: not even the fp32 model could be run.
     """
-    names = tuple(CANDIDATES) if compress.candidates == "auto" else compress.candidates
-    wanted = [FP32, *(CANDIDATES[name] for name in names if name != FP32.name)]
-    built = build_all(wanted, onnx, checkpoint.file("config.json"), work)
     provider = choose_provider(device)
     progress.say(f"measuring on {provider.name} ({provider.reason})")
-    how = _How(settings=compress, batching=serve.batching(), device=device, seed=seed)
-    trials = _judge(built, dataset, TASKS[task], how)
-    folders = {b.candidate.name: b.folder for b in built if b.folder is not None}
-    kept = {trial.name: folders[trial.name] for trial in trials if trial.status == "kept"}
-    if FP32.name not in kept:
-        raise CompressionError(
-            f"the fp32 model could not be run: {trials[0].reason}",
-            cause="onnxruntime cannot run the export on this machine",
-            fix="install the onnxruntime of constraints.txt; `ftdeploy doctor` says what is there",
-        )
-    texts = read_split(dataset, "validation")["text"].to_pylist()
-    measured = measure(kept, texts, rounds=compress.rounds, rows=compress.rows, batching=how.batching, device=device)
-    trials = [replace(trial, measured=measured.get(trial.name)) for trial in trials]
-    winner = choose([trial for trial in trials if trial.measured is not None], compress)
+    clock = _clock(compress, checkpoint, work)
+    jury = _jury(dataset, TASKS[task], compress, serve=serve, device=device, seed=seed)
+    workshop, cuts = _workshop(checkpoint, onnx, dataset, TASKS[task], compress, device=device, seed=seed, work=work)
+    search = Search(workshop, jury, compress, clock, cuts=cuts)
+    search.run()
+    finalists = _finalists(search.found)
+    folders = {one.chain.name: one.made.folder for one in finalists if one.made.folder is not None}
+    measured = measure(
+        folders, jury.texts, rounds=compress.rounds, rows=compress.rows, batching=jury.batching, device=device,
+        memory_runs=MEMORY_RUNS,
+    )  # fmt: skip
+    results = [_result(one, measured, jury, compress) for one in search.found]
+    front = pareto(results)
+    results = [one.model_copy(update={"pareto": one.name in front}) for one in results]
+    winner = choose(results, compress)
     for name in ("model.onnx", "tokenizer.json", "signature.json"):
         shutil.copyfile(folders[winner.name] / name, out / name)
-    return _report(trials, winner, compress, out)
+    chosen = next(one for one in search.found if one.chain.name == winner.name)
+    outputs = chosen.judged.outputs
+    result = SearchResult(
+        verdict=_verdict(winner),
+        explanation=_explain(winner, results),
+        winner=winner.name,
+        objective=goal(compress).model_dump(),
+        max_drop=dict(compress.max_drop),
+        min_gain=compress.min_gain,
+        rows=len(jury.texts),
+        provider=next(iter(measured.values())).provider,
+        budget=Budget(seconds=clock.budget, spent=clock.spent(), training=_training(compress, checkpoint)),
+        candidates=tuple(results),
+        sensitivity=search.sensitivities,
+        flips=jury.flips(outputs, search.base) if outputs is not None else (),
+        notes=tuple(search.notes),
+    )
+    (out / "candidates.json").write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_page(result, out)
+    progress.say(result.explanation)
+    return _facts(winner, result)
 
 
-def choose(trials: Sequence[Trial], settings: CompressSettings) -> Trial:
-    """The best of the measured trials; the first one is fp32.
-
-    Whoever is within ``min_gain`` of the best at the objective counts as equally good at it, and among those the
-    score on the validation rows decides: noise of a few percent must not choose the model. A candidate that is no
-    better than fp32 is never chosen.
-
-    Speed is judged by each one's best round. Neighbours on the machine only ever take time away, and from int8 more
-    than from fp32 (its operators are short and wait for one another), so the best rounds are closest to the truth.
-    """
-    base = _measurement(trials[0])
-
-    def gain(trial: Trial) -> float:
-        now = _measurement(trial)
-        if settings.objective == "smallest":
-            return base.size / now.size
-        return max(now.throughputs) / max(base.throughputs)
-
-    best = max(gain(trial) for trial in trials)
-    if best < settings.min_gain:
-        return trials[0]
-    good = [trial for trial in trials if gain(trial) * settings.min_gain >= best and gain(trial) > 1]
-    return max(good, key=lambda trial: tuple((trial.metrics or {}).values()))
+def _clock(settings: CompressSettings, checkpoint: Artifact, work: Path) -> Clock:
+    minutes = settings.budget_minutes
+    seconds = minutes * 60 if minutes is not None else settings.budget * (_training(settings, checkpoint) or 0.0)
+    return Clock(budget=seconds, file=work / "clock.json")
 
 
-def _measurement(trial: Trial) -> Measurement:
-    if trial.measured is None:
-        raise ValueError(f"{trial.name} was not measured")
-    return trial.measured
+def _training(settings: CompressSettings, checkpoint: Artifact) -> float | None:
+    """Seconds of the fine-tuning run; None where the recipe gives minutes."""
+    if settings.budget_minutes is not None:
+        return None
+    return float(checkpoint.facts.get("seconds", UNKNOWN_TRAINING))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _How:
-    settings: CompressSettings
-    batching: Batching
-    device: Device
-    seed: int
-
-
-def _judge(built: Sequence[Built], dataset: Artifact, task: Task, how: _How) -> list[Trial]:
-    """Predict the validation rows with every candidate and hold the scores against fp32's."""
+def _jury(dataset: Artifact, task: Task, settings: CompressSettings, *, serve: ServeSettings, device: str,
+          seed: int) -> Jury:  # fmt: skip
     table = read_split(dataset, "validation")
-    texts, labels = table["text"].to_pylist(), label_names(dataset)
-    references = task.targets(table["label"].to_pylist(), labels)
-    trials: list[Trial] = []
-    base: Outputs | None = None
-    with progress.task("score candidates", len(built) * len(texts)) as advance:
-        for one in built:
-            outputs, reason = _outputs(one, texts, how, advance)
-            if base is None:
-                base = outputs  # the first is fp32
-            if outputs is None or base is None:
-                trials.append(Trial(name=one.candidate.name, status="failed", reason=reason))
-            else:
-                trials.append(
-                    _score(
-                        one.candidate, references, base, outputs,
-                        classes=len(labels), task=task, settings=how.settings, seed=how.seed,
-                    )
-                )  # fmt: skip
-    return trials
+    labels = label_names(dataset)
+    return Jury(
+        texts=table["text"].to_pylist(),
+        ids=[str(name) for name in table["id"].to_pylist()],
+        references=task.targets(table["label"].to_pylist(), labels),
+        labels=labels,
+        task=task,
+        max_drop=settings.max_drop,
+        accept=settings.accept,
+        batching=serve.batching(),
+        device=device,
+        seed=seed,
+    )
 
 
-def _outputs(one: Built, texts: list[str], how: _How, advance: progress.Advance) -> tuple[Outputs | None, str]:
-    if one.folder is None:
-        return None, one.reason
+def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Task, settings: CompressSettings, *,
+              device: str, seed: int, work: Path) -> tuple[Workshop, list[Cut]]:  # fmt: skip
+    train = read_split(dataset, "train")
+    texts, targets = _texts(train), task.targets(train["label"].to_pylist(), label_names(dataset))
+    rows = [row.ids for row in Predictor(onnx.path, device="cpu").encode(texts)]
+    calibration = work / "calibration.npz"
+    write_rows(calibration, rows, targets.tolist())
+    school, cuts = None, []
+    wanted = FAMILIES if settings.candidates == "auto" else settings.candidates
+    if "students" in wanted:
+        school = School(
+            checkpoint=checkpoint.path, onnx=onnx.path, rows=rows, targets=targets, task=task,
+            settings=settings.distillation, opset=int(onnx.facts["opset"]), seed=seed, device=device,
+            bf16=checkpoint.facts.get("precision") == "bf16",
+        )  # fmt: skip
+        cuts = _cuts(settings, checkpoint.path, task)
+    workshop = Workshop(
+        onnx=onnx.path, config=checkpoint.file("config.json"), calibration=calibration, texts=texts,
+        safety=settings.vocabulary_safety, school=school, work=work,
+    )  # fmt: skip
+    return workshop, cuts
+
+
+def _texts(table: pa.Table) -> list[str]:
+    return list(table["text"].to_pylist())
+
+
+def _cuts(settings: CompressSettings, checkpoint: Path, task: Task) -> list[Cut]:
+    """The students' shapes in whole numbers; none where nobody knows how to make this architecture smaller."""
+    from ftdeploy.onnx_export import load_model
+
     try:
-        predictor = Predictor(one.folder, threads=how.batching.threads, device=how.device)
-        outputs = predictor.predict(texts, batching=how.batching, advance=advance)
+        model = load_model(checkpoint, task)
+        shapes = AUTO_STUDENTS if settings.students == "auto" else settings.students
+        return list(dict.fromkeys(cut_to(shape, model) for shape in shapes))
     except FtdeployError as error:
-        return None, error.what
-    except Exception as error:  # noqa: BLE001  # onnxruntime's classes share no public base; it is this candidate's reason
-        return None, str(error).splitlines()[0][:300]
-    if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.embedding).all()):
-        return None, "its answers are not numbers"
-    return outputs, ""
+        progress.say(f"no students: {error.what}")
+        return []
 
 
-def _score(candidate: Candidate, references: Ids, base: Outputs, outputs: Outputs, *, classes: int, task: Task,
-           settings: CompressSettings, seed: int) -> Trial:  # fmt: skip
-    found, intervals, drops = {}, {}, []
-    before, after = task.predictions(base.logits), task.predictions(outputs.logits)
-    cosine = _cosine(base.embedding, outputs.embedding)
-    if cosine < SAME_EMBEDDING:
-        drops.append(f"its embedding no longer follows fp32's (mean cosine {cosine:.2f})")
-    for name in dict.fromkeys((*task.metrics, *settings.max_drop)):
-        margin = settings.max_drop.get(name, 1.0)
-        compared = compare(METRICS[name], references, before, after, classes=classes, margin=margin, seed=seed)
-        found[name] = compared.candidate
-        intervals[name] = (compared.lower, compared.upper)
-        if name in settings.max_drop and -compared.difference > settings.max_drop[name]:
-            drops.append(f"{name} falls by {-compared.difference:.4f}, allowed is {settings.max_drop[name]:g}")
-    return Trial(
-        name=candidate.name,
-        status="dropped" if drops else "kept",
-        reason="; ".join(drops) or "within max_drop",
-        metrics=found,
-        intervals=intervals,
-        flips=int((before != after).sum()),
-        embedding_cosine=cosine,
+def _finalists(found: Sequence[Found]) -> list[Found]:
+    """fp32 and the good ones that no other good one beats by a first look, at most so many."""
+    good = [one for one in found[1:] if one.good and one.made.folder is not None]
+
+    front = [
+        one
+        for one in good
+        if not any(
+            other is not one
+            # A first look at the speed is off by a tenth and more.
+            and all(theirs >= ours for theirs, ours in zip(_look(other), _look(one, doubt=1.15), strict=True))
+            for other in good
+        )
+    ]
+    fastest = sorted(front, key=lambda one: one.judged.speed, reverse=True)[:FINALISTS]
+    return [found[0], *(one for one in good if one in fastest)]
+
+
+def _look(one: Found, *, doubt: float = 1.0) -> tuple[float, float, float]:
+    """Score, speed and size as far as they are known without measuring."""
+    size = sum(path.stat().st_size for path in (one.made.folder or Path()).iterdir())
+    return next(iter(one.judged.metrics.values())).value, one.judged.speed * doubt, -float(size)
+
+
+def _result(one: Found, measured: Mapping[str, Measurement], jury: Jury, settings: CompressSettings) -> CandidateResult:
+    name, judged = one.chain.name, one.judged
+    costs = _costs(measured["fp32"], measured[name]) if name in measured else None
+    found = None
+    if costs is not None and one.made.folder is not None:
+        found = invariance(one.made.folder, jury.texts, batching=jury.batching, tolerance=settings.batch_tolerance,
+                           seed=jury.seed, device=jury.device)  # fmt: skip
+    return CandidateResult(
+        name=name,
+        steps=one.chain.steps,
+        status=judged.status,
+        reason=judged.reason,
+        metrics=dict(judged.metrics),
+        right_to_wrong=judged.right_to_wrong,
+        wrong_to_right=judged.wrong_to_right,
+        embedding_cosine=judged.cosine,
+        invariance=found,
+        costs=costs,
+        seconds=one.made.seconds if one.chain.steps else None,
     )
 
 
-def _cosine(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    """Mean cosine between the rows of two arrays of shape (rows, width)."""
-    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
-    return float(np.mean((before * after).sum(axis=1) / np.maximum(lengths, 1e-12)))
-
-
-def _report(trials: list[Trial], winner: Trial, settings: CompressSettings, out: Path) -> Facts:
-    base, best = _measurement(trials[0]), _measurement(winner)
-    ratios = [b / a for a, b in zip(base.throughputs, best.throughputs, strict=True)]
-    speedup, smaller = float(np.median(ratios)), base.size / best.size
-    document: dict[str, Any] = {
-        "winner": winner.name,
-        "objective": settings.objective,
-        "min_gain": settings.min_gain,
-        "max_drop": dict(settings.max_drop),
-        "candidates": [asdict(trial) for trial in trials],
-    }
-    (out / "candidates.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    for trial in trials:
-        progress.say(_line(trial, base))
-    note = "" if winner.name != FP32.name else " (no candidate was better than fp32, so fp32 goes on)"
-    progress.say(f"winner: {winner.name}, {speedup:.2f}x the throughput of fp32, {smaller:.2f}x smaller{note}")
-    scores = {f"validation_{name}": value for name, value in (winner.metrics or {}).items()}
-    costs = {"speedup": speedup, "times_smaller": smaller, "bytes": best.size}
-    return {"winner": winner.name, **costs, **scores, "embedding_cosine": winner.embedding_cosine or 0.0}
-
-
-def _line(trial: Trial, base: Measurement) -> str:
-    if trial.measured is None:
-        return f"{trial.name}: {trial.status}, {trial.reason}"
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in (trial.metrics or {}).items())
-    return (
-        f"{trial.name}: {scores}, {trial.measured.throughput:.0f} rows/s "
-        f"({trial.measured.throughput / base.throughput:.2f}x), {trial.measured.size / 1e6:.1f} MB"
+def _costs(base: Measurement, now: Measurement) -> Costs:
+    ratio = cost_ratio(base, now, "throughput")
+    return Costs(
+        throughputs=now.throughputs,
+        latencies_p50=now.latencies_p50,
+        latencies_p95=now.latencies_p95,
+        size=now.size,
+        peak_memory=now.memory,
+        speedup=ratio.ratio,
+        speedup_lower=ratio.lower,
+        speedup_upper=ratio.upper,
+        times_smaller=base.size / now.size,
+        noise=now.noise,
     )
+
+
+def _verdict(winner: CandidateResult) -> Literal["pass", "undecided", "fp32"]:
+    if not winner.steps:
+        return "fp32"
+    return "pass" if winner.status == "kept" else "undecided"
+
+
+def _explain(winner: CandidateResult, results: Sequence[CandidateResult]) -> str:
+    if not winner.steps:
+        others = sum(one.status in GOOD for one in results) - 1
+        why = "none was better" if others else "none kept the metric"
+        return f"winner: fp32 (of {len(results) - 1} candidates {why}, so fp32 goes on)"
+    costs = winner.costs
+    scores = ", ".join(
+        f"{name} {scored.value:.4f} ({scored.difference:+.4f})" for name, scored in winner.metrics.items()
+    )
+    speed = f"{costs.speedup:.2f}x the throughput of fp32, {costs.times_smaller:.2f}x smaller" if costs else ""
+    proof = "non-inferior by the gate" if winner.status == "kept" else winner.reason
+    return f"winner: {winner.name}, {speed}; on the validation rows {scores}: {proof}"
+
+
+def _facts(winner: CandidateResult, result: SearchResult) -> Facts:
+    costs = winner.costs
+    scores = {f"validation_{name}": scored.value for name, scored in winner.metrics.items()}
+    figures = {"speedup": costs.speedup, "times_smaller": costs.times_smaller, "bytes": costs.size} if costs else {}
+    shared = {"winner": winner.name, "verdict": result.verdict, "candidates": len(result.candidates)}
+    return {**shared, **figures, **scores, "embedding_cosine": winner.embedding_cosine or 0.0,
+            "seconds": round(result.budget.spent, 1)}  # fmt: skip

@@ -18,10 +18,9 @@ from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
 from ftdeploy.recipe.bias import Bias, term_column
 from ftdeploy.recipe.clean import Clean
+from ftdeploy.recipe.compress import CandidateName, CompressSettings, Distillation, Goal, Shape
 from ftdeploy.recipe.data import RESERVED_COLUMNS, Columns, DataSettings, SourceEntry
 from ftdeploy.recipe.deploy import (
-    CandidateName,
-    CompressSettings,
     ExportSettings,
     MonitorSettings,
     PackageSettings,
@@ -46,9 +45,11 @@ __all__ = [
     "CrossValidationSettings",
     "DataSettings",
     "Device",
+    "Distillation",
     "Duplicates",
     "EarlyStopping",
     "ExportSettings",
+    "Goal",
     "ModelSettings",
     "MonitorSettings",
     "PackageSettings",
@@ -56,6 +57,7 @@ __all__ = [
     "Range",
     "Recipe",
     "ServeSettings",
+    "Shape",
     "SourceEntry",
     "Split",
     "TrafficSettings",

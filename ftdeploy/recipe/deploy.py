@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from ftdeploy.batching import Batching
 from ftdeploy.document import NestedError, Section
 from ftdeploy.errors import ConfigError
 from ftdeploy.origin import relative_to_recipe
-from ftdeploy.suite import Suite, known_metric, load_suite
-
-CandidateName = Literal[
-    "fp32",
-    "optimum-fused",
-    "inc-dynamic",
-    "inc-dynamic-no-skip-fusion",
-    "optimum-dynamic",
-    "optimum-dynamic-no-skip-fusion",
-]
-MetricName = Annotated[str, AfterValidator(known_metric)]
+from ftdeploy.suite import Suite, load_suite
 
 
 class ExportSettings(Section):
@@ -34,24 +23,6 @@ class ExportSettings(Section):
     """The encoder layer whose mean-pooled output becomes the second output, for drift detection (0: embeddings)."""
     max_logit_difference: float = Field(default=1e-3, gt=0)
     """Largest absolute difference between a torch and an ONNX logit that still counts as equal."""
-
-
-class CompressSettings(Section):
-    """A measured choice among compressed candidates, on this machine, on validation rows."""
-
-    objective: Literal["fastest", "smallest"] = "fastest"
-    """What is best among the candidates that keep the metric."""
-    max_drop: Mapping[MetricName, Annotated[float, Field(ge=0, lt=1)]] = {"accuracy": 0.01}
-    """Per metric, how much less than fp32 a candidate may score on the validation rows."""
-    candidates: tuple[CandidateName, ...] | Literal["auto"] = "auto"
-    """Which ones to try; `auto` tries all. fp32 is always measured beside them."""
-    min_gain: float = Field(default=1.08, ge=1)
-    """Candidates within this factor of the best at the objective count as equal there, and the better score decides;
-    fp32 is left only for something at least this many times as good."""
-    rows: int = Field(default=512, ge=32)
-    """Rows in the timing batches."""
-    rounds: int = Field(default=7, ge=3)
-    """Alternating timing rounds. The best round of each candidate decides, medians are reported."""
 
 
 class ValidateSettings(Section):

@@ -1,0 +1,275 @@
+"""Recovery by distillation: a pruned student learns from the fine-tuned model what pruning took.
+
+Each step asks teacher and student about the same rows. The student is held to the teacher's softened answers (Hinton et
+al. 2015), to its hidden states after every layer that both have (Sun et al. 2019; Jiao et al. 2020), and to the labels.
+Beside the training rows it learns copies of them with words masked or cut away: their labels may no longer hold, but
+the teacher answers them, so nothing wrong is taught, and there are ever new ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftdeploy import progress
+from ftdeploy.batching import pad
+from ftdeploy.errors import CompressionError
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from transformers import PreTrainedModel
+
+    from ftdeploy.recipe import Distillation
+
+#: Rows are shuffled, cut into pools of this many batches, and sorted by length within a pool.
+POOL = 50
+#: Share of a copy's words that are masked, share of the copies that are cut to a part.
+MASKED, CUT = 0.1, 0.5
+WARMUP = 0.06
+WEIGHT_DECAY = 0.01
+#: Steps that are timed for the plan, after two that do not count.
+PROBED = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """What is learned from.
+
+    Attributes:
+        rows: token ids of the training rows, special tokens at both ends.
+        targets: class ids, int64 (rows,).
+        pad_id: fills short rows.
+        mask_id: stands for a masked word; None leaves the word out.
+    """
+
+    rows: Sequence[Sequence[int]]
+    targets: NDArray[np.int64]
+    pad_id: int
+    mask_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pupil:
+    """A student beside its teacher.
+
+    Attributes:
+        student: trained in place.
+        teacher: asked only.
+        layers: for each of the student's layers, the teacher's that it was.
+        device: ``cpu`` or ``cuda``.
+        bf16: whether passes run under bf16 autocast.
+        rounding: of a model, a context in which it runs as if quantized; for the last epoch.
+    """
+
+    student: PreTrainedModel
+    teacher: PreTrainedModel
+    layers: Sequence[int]
+    device: str
+    bf16: bool
+    rounding: Callable[[PreTrainedModel], AbstractContextManager[Any]] | None = None
+
+
+def epochs_that_fit(pupil: Pupil, lessons: Lessons, settings: Distillation, *, seconds: float, seed: int) -> int:
+    """Passes over the rows that take about ``seconds``; measured on some steps, whose learning is undone. At least 1.
+
+    Args:
+        pupil: who learns.
+        lessons: what.
+        settings: the recipe's.
+        seconds: that there are.
+        seed: of the batches.
+    """
+    import copy
+
+    before = copy.deepcopy(pupil.student.state_dict())
+    optimizer = _optimizer(pupil.student, settings)
+    batches = list(_batches(_epoch_rows(lessons, settings, seed=seed, epoch=0), settings.batch_size, seed=seed))
+    took = []
+    # Batches are alike in length within themselves and shuffled, so some of them stand for all.
+    for batch in batches[: PROBED + 2]:
+        began = time.perf_counter()
+        _step(pupil, batch, lessons, settings, optimizer)
+        took.append(time.perf_counter() - began)
+    pupil.student.load_state_dict(before)
+    steps = len(batches)
+    return max(1, int(seconds / (float(np.mean(took[2:] or took)) * steps)))
+
+
+def distil(pupil: Pupil, lessons: Lessons, settings: Distillation, *, epochs: int, seed: int, work: Path,
+           advance: Callable[[int], None]) -> None:  # fmt: skip
+    """Train the student in place; killed at any moment, it goes on from the last whole epoch to the same weights.
+
+    Args:
+        pupil: who learns.
+        lessons: what.
+        settings: the recipe's.
+        epochs: passes over the rows.
+        seed: of order, copies and dropout.
+        work: holds ``epoch.pt`` between epochs.
+        advance: told the share of an epoch after each step, in thousandths of all epochs.
+
+    Raises:
+        CompressionError: the loss is not a number.
+    """
+    import torch
+
+    student = pupil.student
+    _without_dropout(student)
+    pupil.teacher.eval()
+    optimizer = _optimizer(student, settings)
+    per_epoch = len(list(_batches(_epoch_rows(lessons, settings, seed=seed, epoch=0), settings.batch_size, seed=seed)))
+    total = per_epoch * epochs
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total))
+    saved, begin = work / "epoch.pt", 0
+    if saved.exists():
+        found = torch.load(saved, weights_only=True)
+        student.load_state_dict(found["student"])
+        optimizer.load_state_dict(found["optimizer"])
+        schedule.load_state_dict(found["schedule"])
+        begin = int(found["epoch"])
+        progress.say(f"resuming after epoch {begin}")
+    for epoch in range(begin, epochs):
+        rounded = pupil.rounding if settings.quantization_aware and epoch == epochs - 1 else None
+        with rounded(student) if rounded else nullcontext():
+            rows = _epoch_rows(lessons, settings, seed=seed, epoch=epoch)
+            for batch in _batches(rows, settings.batch_size, seed=seed + epoch):
+                _step(pupil, batch, lessons, settings, optimizer)
+                schedule.step()
+                advance(1)
+        unfinished = saved.with_suffix(".partial")
+        state = {"student": student.state_dict(), "optimizer": optimizer.state_dict(),
+                 "schedule": schedule.state_dict(), "epoch": epoch + 1}  # fmt: skip
+        torch.save(state, unfinished)
+        unfinished.rename(saved)
+    student.eval()
+
+
+def steps_in(lessons: Lessons, settings: Distillation, *, epochs: int) -> int:
+    """Steps of a training, for progress."""
+    copies = round(len(lessons.rows) * settings.augment)
+    return -(-(len(lessons.rows) + copies) // settings.batch_size) * epochs
+
+
+@dataclass(frozen=True)
+class _Row:
+    ids: Sequence[int]
+    target: int  # -1: the teacher alone knows
+
+
+def _epoch_rows(lessons: Lessons, settings: Distillation, *, seed: int, epoch: int) -> list[_Row]:
+    """The training rows, and their copies of this epoch."""
+    rows = [_Row(ids, int(target)) for ids, target in zip(lessons.rows, lessons.targets, strict=True)]
+    draw = np.random.default_rng([seed, epoch])
+    whole = int(settings.augment)
+    chosen = [index for _ in range(whole) for index in range(len(rows))]
+    chosen += draw.permutation(len(rows))[: round((settings.augment - whole) * len(rows))].tolist()
+    return rows + [_Row(_changed(lessons.rows[index], lessons.mask_id, draw), -1) for index in chosen]
+
+
+def _changed(ids: Sequence[int], mask_id: int | None, draw: np.random.Generator) -> list[int]:
+    """A copy with words masked, and one in two cut to a part of at least half; special tokens at both ends stay."""
+    body = list(ids[1:-1])
+    if len(body) > 6 and draw.random() < CUT:  # noqa: PLR2004 - of fewer words a part says nothing
+        length = int(draw.integers(len(body) // 2, len(body) + 1))
+        start = int(draw.integers(0, len(body) - length + 1))
+        body = body[start : start + length]
+    hit = draw.random(len(body)) < MASKED
+    if mask_id is None:
+        body = [token for token, masked in zip(body, hit, strict=True) if not masked] or body
+    else:
+        body = [mask_id if masked else token for token, masked in zip(body, hit, strict=True)]
+    return [ids[0], *body, ids[-1]]
+
+
+def _batches(rows: Sequence[_Row], size: int, *, seed: int) -> Iterator[list[_Row]]:
+    order = np.random.default_rng([seed, 1]).permutation(len(rows)).tolist()
+    batches = []
+    for start in range(0, len(order), POOL * size):
+        pool = sorted(order[start : start + POOL * size], key=lambda index: len(rows[index].ids))
+        batches += [pool[at : at + size] for at in range(0, len(pool), size)]
+    for at in np.random.default_rng([seed, 2]).permutation(len(batches)).tolist():
+        yield [rows[index] for index in batches[at]]
+
+
+def _step(pupil: Pupil, batch: Sequence[_Row], lessons: Lessons, settings: Distillation,
+          optimizer: torch.optim.Optimizer) -> None:  # fmt: skip
+    import torch
+
+    padded = pad([row.ids for row in batch], lessons.pad_id)
+    ids, mask = (torch.from_numpy(one).to(pupil.device) for one in padded)
+    asked = {"input_ids": ids, "attention_mask": mask, "output_hidden_states": True}
+    targets = torch.tensor([row.target for row in batch], device=pupil.device)
+    with torch.autocast(pupil.device, torch.bfloat16, enabled=pupil.bf16):
+        with torch.no_grad():
+            taught = pupil.teacher(**asked)
+        answered = pupil.student(**asked)
+    loss = _soft(answered.logits, taught.logits, settings.temperature)
+    apart = _apart(answered.hidden_states, taught.hidden_states, pupil.layers, mask)
+    loss = loss + settings.hidden * apart
+    known = targets >= 0
+    if settings.hard and bool(known.any()):
+        wrong = torch.nn.functional.cross_entropy(answered.logits[known].float(), targets[known], reduction="sum")
+        loss = loss + settings.hard * wrong / len(batch)
+    if not bool(torch.isfinite(loss)):
+        raise CompressionError(
+            "the loss of a distillation is not a number",
+            cause="the learning rate is too high for this model",
+            fix="lower compress.distillation.learning_rate",
+        )
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    torch.nn.utils.clip_grad_norm_(pupil.student.parameters(), 1.0)
+    optimizer.step()
+
+
+def _soft(logits: torch.Tensor, taught: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Kullback-Leibler divergence of the softened answers, times temperature squared (Hinton et al. 2015)."""
+    from torch.nn.functional import kl_div, log_softmax
+
+    student, teacher = (log_softmax(one.float() / temperature, dim=-1) for one in (logits, taught))
+    return kl_div(student, teacher, log_target=True, reduction="batchmean") * temperature**2
+
+
+def _apart(answered: Sequence[torch.Tensor], taught: Sequence[torch.Tensor], layers: Sequence[int],
+           mask: torch.Tensor) -> torch.Tensor:  # fmt: skip
+    """How far the hidden states are apart, relative to the teacher's: mean over the layers of a squared error."""
+    import torch
+
+    real = mask.unsqueeze(-1).float()
+    errors = []
+    for at, layer in enumerate(layers, start=1):
+        theirs = taught[layer + 1].float()
+        errors.append(((answered[at].float() - theirs).square() * real).sum() / (theirs.square() * real).sum())
+    return torch.stack(errors).mean()
+
+
+def _optimizer(student: PreTrainedModel, settings: Distillation) -> torch.optim.Optimizer:
+    import torch
+
+    plain = [p for p in student.parameters() if p.ndim < 2]  # noqa: PLR2004 - biases and norms are vectors
+    decayed = [p for p in student.parameters() if p.ndim >= 2]  # noqa: PLR2004
+    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def _rate(step: int, total: int) -> float:
+    """Linear warm-up, then linearly to zero."""
+    rising = max(1, round(WARMUP * total))
+    return min((step + 1) / rising, max(0.0, (total - step) / max(1, total - rising)))
+
+
+def _without_dropout(student: PreTrainedModel) -> None:
+    """What a step learns is what the teacher does; noise in the student would be learned around."""
+    import torch
+
+    for module in student.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    student.train()

@@ -1,0 +1,177 @@
+"""What the validation rows say of a candidate: its scores, and by the gate whether it keeps the metric."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftdeploy import progress
+from ftdeploy.batching import Batching
+from ftdeploy.compress.outcome import Flip, Scored, Status
+from ftdeploy.errors import FtdeployError
+from ftdeploy.metrics import METRICS, Ids
+from ftdeploy.predictor import Outputs, Predictor
+from ftdeploy.statistics import compare
+from ftdeploy.tasks import Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Below this mean cosine a quantized model's embedding no longer follows fp32's, and drift detection would be blind.
+SAME_EMBEDDING = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What became of a candidate on the validation rows.
+
+    Attributes:
+        status: see `ftdeploy.compress.outcome.CandidateResult`; ``failed`` where the model could not be run.
+        reason: in words.
+        metrics: by name.
+        outputs: logits and embeddings of the rows; None where it could not be run.
+        speed: rows a second while they were scored: a first look, not a measurement.
+        cosine: mean cosine between its embeddings and fp32's.
+        right_to_wrong, wrong_to_right: rows.
+    """
+
+    status: Status
+    reason: str
+    metrics: Mapping[str, Scored]
+    outputs: Outputs | None = None
+    speed: float = 0.0
+    cosine: float | None = None
+    right_to_wrong: int | None = None
+    wrong_to_right: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jury:
+    """The rows, and the rule.
+
+    Attributes:
+        texts, ids, references: of the validation rows; class ids, int64 (rows,).
+        labels: by class id.
+        task: of the recipe.
+        max_drop: per metric.
+        accept: see ``compress.accept``.
+        batching: how the service batches.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        seed: of the resampling.
+    """
+
+    texts: Sequence[str]
+    ids: Sequence[str]
+    references: Ids
+    labels: Sequence[str]
+    task: Task
+    max_drop: Mapping[str, float]
+    accept: str
+    batching: Batching
+    device: str
+    seed: int
+
+    def ask(self, folder: Path, name: str) -> tuple[Outputs | None, str, float]:
+        """Outputs of all rows, or why there are none; and rows a second."""
+        try:
+            predictor = Predictor(folder, threads=self.batching.threads, device=self.device)
+            with progress.task(f"score {name}", len(self.texts)) as advance:
+                began = time.perf_counter()
+                outputs = predictor.predict(self.texts, batching=self.batching, advance=advance)
+                took = time.perf_counter() - began
+        except FtdeployError as error:
+            return None, error.what, 0.0
+        except Exception as error:  # noqa: BLE001  # onnxruntime's classes share no public base; it is this one's reason
+            return None, (str(error).strip().splitlines() or [type(error).__name__])[0][:300], 0.0
+        if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.embedding).all()):
+            return None, "its answers are not numbers", 0.0
+        return outputs, "", len(self.texts) / took
+
+    def judge(self, folder: Path, base: Outputs, *, name: str, same_embedding: bool) -> Judged:
+        """Score a candidate against fp32.
+
+        Args:
+            folder: its model folder.
+            base: fp32's outputs.
+            name: for progress.
+            same_embedding: whether its embedding must follow fp32's. A student has one of its own, which the drift
+                reference is computed from.
+        """
+        outputs, reason, speed = self.ask(folder, name)
+        if outputs is None:
+            return Judged(status="failed", reason=reason, metrics={})
+        return self.hold(outputs, base, same_embedding=same_embedding, speed=speed)
+
+    def hold(self, outputs: Outputs, base: Outputs, *, same_embedding: bool, speed: float = 0.0) -> Judged:
+        """Hold outputs against fp32's."""
+        before, after = self.task.predictions(base.logits), self.task.predictions(outputs.logits)
+        metrics = self._metrics(before, after)
+        cosine = _cosine(base.embedding, outputs.embedding)
+        drops = [
+            f"{name} falls by {-metrics[name].difference:.4f}, allowed is {margin:g}"
+            for name, margin in self.max_drop.items()
+            if metrics[name].verdict == "fail"
+        ]
+        if same_embedding and cosine is not None and cosine < SAME_EMBEDDING:
+            drops.append(f"its embedding no longer follows fp32's (mean cosine {cosine:.2f})")
+        status, reason = self._status(metrics, drops)
+        right_before, right_after = before == self.references, after == self.references
+        return Judged(
+            status=status,
+            reason=reason,
+            metrics=metrics,
+            outputs=outputs,
+            speed=speed,
+            cosine=cosine,
+            right_to_wrong=int((right_before & ~right_after).sum()),
+            wrong_to_right=int((~right_before & right_after).sum()),
+        )
+
+    def flips(self, outputs: Outputs, base: Outputs) -> tuple[Flip, ...]:
+        """The rows that one has right and the other wrong; those that got worse first."""
+        before, after = self.task.predictions(base.logits), self.task.predictions(outputs.logits)
+        right = before == self.references
+        changed = np.flatnonzero(right != (after == self.references))
+        return tuple(
+            Flip(id=self.ids[at], text=self.texts[at], label=self.labels[self.references[at]],
+                 fp32=self.labels[before[at]], winner=self.labels[after[at]])
+            for at in sorted(changed.tolist(), key=lambda at: (not right[at], at))
+        )  # fmt: skip
+
+    def _metrics(self, before: Ids, after: Ids) -> dict[str, Scored]:
+        found = {}
+        for name in dict.fromkeys((*self.task.metrics, *self.max_drop)):
+            one = compare(METRICS[name], self.references, before, after, classes=len(self.labels),
+                          margin=self.max_drop.get(name, 1.0), seed=self.seed)  # fmt: skip
+            found[name] = Scored(
+                value=one.candidate, difference=one.difference, lower=one.lower, upper=one.upper, verdict=one.verdict,
+                rows_to_decide=one.rows_to_decide,
+            )  # fmt: skip
+        return found
+
+    def _status(self, metrics: Mapping[str, Scored], drops: list[str]) -> tuple[Status, str]:
+        if drops:
+            return "dropped", "; ".join(drops)
+        open_ = [name for name in self.max_drop if metrics[name].verdict == "inconclusive"]
+        if not open_:
+            return "kept", "within max_drop, by the gate"
+        needed = max(metrics[name].rows_to_decide or 0 for name in open_)
+        words = f"{' and '.join(open_)}: {len(self.texts):,} rows are too few to tell, about {needed:,} would do"
+        worst = {name: -metrics[name].difference for name in open_}
+        if self.accept == "likely" and all(drop <= self.max_drop[name] / 2 for name, drop in worst.items()):
+            return "undecided", f"likely within max_drop; {words}"
+        fall = ", ".join(f"{name} falls by {drop:.4f}" for name, drop in worst.items())
+        return "dropped", f"not shown to be within max_drop; {fall}; {words}"
+
+
+def _cosine(before: NDArray[np.float32], after: NDArray[np.float32]) -> float | None:
+    """Mean cosine between the rows of two arrays of shape (rows, width); None where the widths differ."""
+    if before.shape != after.shape:
+        return None
+    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    return float(np.mean((before * after).sum(axis=1) / np.maximum(lengths, 1e-12)))

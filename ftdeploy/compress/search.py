@@ -1,0 +1,253 @@
+"""The search: cheap candidates first, students while there is time, and only what is worth it is measured.
+
+1. Every quantizer of the recipe on the fine-tuned model.
+2. Students, one shape after the other, each quantized by the quantizers that did best in 1.
+3. What quantizing a student costs too much is given back: its most sensitive layers stay in float.
+4. Tokens that the data does not need leave the vocabulary of the best ones.
+5. Session options of the most promising one.
+
+A chain whose beginning failed or lost too much is not made any longer. Everything made is kept in the work folder, so a
+killed search goes on where it was; the time that it took counts over all its runs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ftdeploy import progress
+from ftdeploy.compress.choose import GOOD, goal
+from ftdeploy.compress.judge import Judged, Jury
+from ftdeploy.compress.make import VOCABULARY, Chain, Made, Workshop
+from ftdeploy.compress.outcome import Sensitivity
+from ftdeploy.compress.sensitivity import layers_to_keep, sensitivity
+from ftdeploy.compress.sessions import Goal as Wanted
+from ftdeploy.compress.sessions import tune_session
+from ftdeploy.compress.students import Cut
+from ftdeploy.compress.tools.quantizers import QUANTIZERS
+from ftdeploy.errors import CompressionError, FtdeployError
+from ftdeploy.predictor import Outputs
+from ftdeploy.recipe import CompressSettings
+
+#: Quantizers that `auto` tries: quick ones; each was the best somewhere.
+AUTO = ("inc-dynamic", "ort-dynamic", "optimum-dynamic")
+#: Families that `auto` tries.
+FAMILIES = ("students", VOCABULARY, "mixed", "sessions")
+#: How many quantizers go on to the students.
+BEST = 2
+#: Share of the search's time that is kept for what comes after the students.
+RESERVED = 0.2
+#: Of the time for students, what the first one gets when others may follow.
+FIRST = 0.65
+#: A student that has less than this many seconds to learn in is not begun.
+LEAST = 20.0
+#: A float student that falls by more than so many times max_drop is not quantized: quantizing does not mend it.
+HOPELESS = 3.0
+
+
+@dataclass
+class Clock:
+    """The time of a search, over all its runs, in seconds.
+
+    Attributes:
+        budget: what there is.
+        file: where it is kept between runs.
+    """
+
+    budget: float
+    file: Path
+    _before: float = field(init=False)
+    _began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._before = float(json.loads(self.file.read_text(encoding="utf-8"))) if self.file.exists() else 0.0
+        self._began = time.monotonic()
+
+    def spent(self) -> float:
+        """Seconds taken so far; noted, so that a killed run's time counts."""
+        now = self._before + time.monotonic() - self._began
+        unfinished = self.file.with_suffix(".partial")
+        unfinished.write_text(json.dumps(now), encoding="utf-8")
+        unfinished.rename(self.file)
+        return now
+
+    def left(self) -> float:
+        """Seconds that are left; negative when it took longer."""
+        return self.budget - self.spent()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A candidate as the search knows it: how it is made, what was made, and what the validation rows say."""
+
+    chain: Chain
+    made: Made
+    judged: Judged
+
+    @property
+    def good(self) -> bool:
+        """Whether it may be shipped."""
+        return self.judged.status in GOOD
+
+
+class Search:
+    """One search; `run` does it, ``found`` and ``sensitivities`` hold what it saw.
+
+    Args:
+        workshop: makes model folders.
+        jury: scores them.
+        settings: of the recipe.
+        clock: the time.
+        cuts: shapes of the students, in the order in which they are tried.
+    """
+
+    def __init__(self, workshop: Workshop, jury: Jury, settings: CompressSettings, clock: Clock, *,
+                 cuts: Sequence[Cut]) -> None:  # fmt: skip
+        self.workshop, self.jury, self.settings, self.clock, self.cuts = workshop, jury, settings, clock, list(cuts)
+        self.found: list[Found] = []
+        self.sensitivities: tuple[Sensitivity, ...] = ()
+        self.notes: list[str] = []
+        chosen = (*AUTO, *FAMILIES) if settings.candidates == "auto" else settings.candidates
+        self.quantizers = [name for name in chosen if name in QUANTIZERS]
+        self.families = frozenset(name for name in chosen if name in FAMILIES)
+        self.base: Outputs = self._fp32()
+
+    def run(self) -> None:
+        """Make and score the candidates."""
+        for name in self.quantizers:
+            self._add(Chain(steps=(name,)))
+        best = [one.chain.steps[0] for one in self._ranked(self.found[1:])[:BEST]]
+        if "students" in self.families:
+            self._students(best)
+        if "mixed" in self.families:
+            self._mixed()
+        if VOCABULARY in self.families:
+            for one in self._ranked(one for one in self.found if one.good)[:BEST]:
+                self._add(Chain(steps=(*one.chain.steps, VOCABULARY)))
+        if "sessions" in self.families:
+            self._sessions()
+
+    def _fp32(self) -> Outputs:
+        outputs, reason, speed = self.jury.ask(self.workshop.onnx, "fp32")
+        if outputs is None:
+            raise CompressionError(
+                f"the fp32 model could not be run: {reason}",
+                cause="onnxruntime cannot run the export on this machine",
+                fix="install the onnxruntime of constraints.txt; `ftdeploy doctor` says what is there",
+            )
+        judged = self.jury.hold(outputs, outputs, same_embedding=True, speed=speed)
+        self.found.append(Found(chain=Chain(), made=Made(folder=self.workshop.onnx), judged=judged))
+        return outputs
+
+    def _add(self, chain: Chain, *, exclude: dict[str, Sequence[str]] | None = None, cut: Cut | None = None,
+             seconds: float = 0.0) -> Found:  # fmt: skip
+        """Make and score one candidate."""
+        with progress.task(f"make {chain.name}"):
+            made = self.workshop.make(chain, exclude=exclude, cut=cut, seconds=seconds)
+        if made.folder is None:
+            judged = Judged(status="skipped" if made.absent else "failed", reason=made.reason, metrics={})
+        else:
+            # A student's embedding is its own.
+            own = any(step.startswith("student-") for step in chain.steps)
+            judged = self.jury.judge(made.folder, self.base, name=chain.name, same_embedding=not own)
+        one = Found(chain=chain, made=made, judged=judged)
+        self.found.append(one)
+        scores = ", ".join(f"{name} {scored.value:.4f}" for name, scored in judged.metrics.items())
+        left = max(0.0, self.clock.left())
+        progress.say(f"{chain.name}: {judged.status}, {scores or judged.reason} ({left / 60:.1f} min left)")
+        return one
+
+    def _leave(self, chain: Chain, status: str, reason: str) -> None:
+        judged = Judged(status="cut" if status == "cut" else "skipped", reason=reason, metrics={})
+        self.found.append(Found(chain=chain, made=Made(folder=None), judged=judged))
+
+    def _ranked(self, some: Iterator[Found] | Sequence[Found]) -> list[Found]:
+        """Good ones first, then by the objective as far as a first look tells."""
+        weights = goal(self.settings)
+
+        def worth(one: Found) -> tuple[bool, float]:
+            if one.made.folder is None or one.judged.outputs is None:
+                return False, float("-inf")
+            size = (one.made.folder / "model.onnx").stat().st_size
+            speed = one.judged.speed ** (weights.throughput + weights.latency)
+            return one.good, speed / size**weights.size
+
+        return sorted((one for one in some if one.judged.outputs is not None), key=worth, reverse=True)
+
+    def _students(self, quantizers: Sequence[str]) -> None:
+        """One shape after the other; what the first shows decides whether a bolder or a gentler one follows."""
+        for number, cut in enumerate(self.cuts):
+            chain = Chain(steps=(cut.name,))
+            time_left = self.clock.left() - RESERVED * self.clock.budget
+            if time_left < LEAST and not self._begun(cut):
+                self._leave(chain, "skipped", "the time of the search was up")
+                continue
+            share = FIRST if number == 0 and len(self.cuts) > 1 else 1.0
+            student = self._add(chain, cut=cut, seconds=time_left * share)
+            self._quantize_student(student, quantizers)
+
+    def _begun(self, cut: Cut) -> bool:
+        """Whether an earlier run of this search made it, or was at it."""
+        return (self.workshop.work / cut.name).exists() or (self.workshop.work / "made" / cut.name).exists()
+
+    def _quantize_student(self, student: Found, quantizers: Sequence[str]) -> None:
+        steps = student.chain.steps
+        hopeless = student.judged.outputs is None or self._fall(student) > HOPELESS
+        for name in self.quantizers:
+            chain = Chain(steps=(*steps, name))
+            if hopeless:
+                self._leave(chain, "cut", f"{student.chain.name}: {student.judged.reason}")
+            elif name in quantizers:
+                self._add(chain)
+            else:
+                self._leave(chain, "cut", f"on the fine-tuned model {' and '.join(quantizers)} did better")
+
+    def _fall(self, one: Found) -> float:
+        """The largest fall of a metric, in multiples of what is allowed."""
+        return max(
+            (-one.judged.metrics[name].difference / max(margin, 1e-9) for name, margin in self.jury.max_drop.items()),
+            default=0.0,
+        )
+
+    def _mixed(self) -> None:
+        """Give back what quantizing costs too much: the worst layers stay in float, ever more of them until it does."""
+        for whole in [one for one in self.found if len(one.chain.steps) and one.chain.steps[-1] in QUANTIZERS]:
+            source = next(one for one in self.found if one.chain.steps == whole.chain.steps[:-1])
+            close = whole.judged.outputs is not None and not whole.good and self._fall(whole) <= HOPELESS
+            if not (close and source.good and source.made.folder is not None):
+                continue
+            if QUANTIZERS[whole.chain.steps[-1]].tool.endswith(("fused", "tuned", "fp16")):
+                continue
+            layers = sensitivity(source.made.folder, self.jury.texts, seed=self.jury.seed, batching=self.jury.batching)
+            self.sensitivities = layers
+            for kept in layers_to_keep(layers):
+                step = f"{whole.chain.steps[-1]}-mixed-{len(kept)}"
+                chain = Chain(steps=(*source.chain.steps, step))
+                if self.clock.left() < 0:
+                    self._leave(chain, "skipped", "the time of the search was up")
+                elif self._add(chain, exclude={step: kept}).good:
+                    break
+
+    def _sessions(self) -> None:
+        """Options of ONNX Runtime for the most promising candidate, kept where proven better."""
+        best = self._ranked([one for one in self.found if one.good])[:1]
+        for one in best:
+            if one.made.folder is None or self.clock.left() < 0:
+                continue
+            weights = goal(self.settings)
+            wanted: Wanted = "latency_p50" if weights.latency > weights.throughput else "throughput"
+            try:
+                choice = tune_session(one.made.folder, self.jury.texts, batching=self.jury.batching,
+                                      device=self.jury.device, goal=wanted)  # fmt: skip
+            except FtdeployError as error:
+                self.notes.append(f"Session options of {one.chain.name} were not tried: {error.what}.")
+                continue
+            tried = "; ".join(f"{trial.name}: {trial.reason}" for trial in choice.trials)
+            self.notes.append(f"Session options of {one.chain.name}: {tried or 'none to try'}.")
+            kept = [trial.name for trial in choice.trials if trial.status == "kept"]
+            if kept:
+                label = "+".join(kept)
+                self._add(Chain(steps=one.chain.steps, session=choice.options, label=label))

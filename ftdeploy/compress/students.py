@@ -1,0 +1,176 @@
+"""Students: the fine-tuned model with fewer layers, channels and heads, and then taught what it lost by that."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftdeploy import progress
+from ftdeploy.compress.checkpoint_shape import read_shape
+from ftdeploy.compress.distil import Lessons, Pupil, distil, epochs_that_fit, steps_in
+from ftdeploy.compress.prune import keep_layers
+from ftdeploy.compress.qat import fake_quantized
+from ftdeploy.compress.reconstruct import narrow
+from ftdeploy.hardware import choose_device, processors
+from ftdeploy.onnx_export import export_onnx, input_names, load_model
+from ftdeploy.signature import read_signature, write_signature
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from transformers import PreTrainedModel
+
+    from ftdeploy.recipe import Distillation, Shape
+    from ftdeploy.tasks import Task
+
+#: Training rows that pruning looks at.
+LOOKED_AT = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class School:
+    """What every student is made with.
+
+    Attributes:
+        checkpoint: folder of the fine-tuned model.
+        onnx: its export; tokenizer and signature come from there.
+        rows: token ids of the training rows.
+        targets: class ids, int64 (rows,).
+        task: of the recipe.
+        settings: of the recipe.
+        opset: ONNX operator set.
+        seed: of the recipe.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        bf16: whether passes run under bf16 autocast.
+    """
+
+    checkpoint: Path
+    onnx: Path
+    rows: Sequence[Sequence[int]]
+    targets: NDArray[np.int64]
+    task: Task
+    settings: Distillation
+    opset: int
+    seed: int
+    device: str
+    bf16: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A shape in whole numbers: layers of the teacher that stay, channels and heads that stay in each."""
+
+    layers: tuple[int, ...]
+    channels: int
+    heads: int
+
+    @property
+    def name(self) -> str:
+        """As in reports."""
+        return f"student-{len(self.layers)}x{self.channels}x{self.heads}"
+
+
+def cut_to(shape: Shape, model: PreTrainedModel) -> Cut:
+    """A recipe's shares in whole numbers: at least one of each, channels in multiples of 32, layers at even distances.
+
+    Raises:
+        CompressionError: the architecture is not known.
+    """
+    whole = read_shape(model)
+    layers = max(1, round(shape.layers * whole.layers))
+    kept = [round(index * (whole.layers - 1) / max(1, layers - 1)) for index in range(layers)]
+    width = whole.ffn[0]
+    channels = min(width, max(32, round(shape.ffn * width / 32) * 32))
+    return Cut(layers=tuple(kept), channels=channels, heads=max(1, round(shape.heads * whole.heads[0])))
+
+
+def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: Path) -> dict[str, Any]:
+    """Prune, teach, export: a model folder in ``out``.
+
+    Args:
+        school: what it is made with.
+        cut: its shape.
+        seconds: that there are for teaching, where the recipe does not say how many epochs.
+        work: survives a crash; holds the plan and the last whole epoch.
+        out: an empty folder.
+
+    Returns:
+        what was done, for the log: shape, parameters, epochs, seconds.
+
+    Raises:
+        CompressionError: the architecture is not known, or the loss is not a number.
+    """
+    import torch
+
+    torch.set_num_threads(processors())
+    torch.manual_seed(school.seed)
+    began = time.monotonic()
+    teacher = load_model(school.checkpoint, school.task)
+    student = copy.deepcopy(teacher)
+    signature = read_signature(school.onnx)
+    _prune(student, cut, school, pad_id=signature.pad_id)
+    where = choose_device(school.device).name
+    pupil = Pupil(student=student.to(where), teacher=teacher.to(where), layers=cut.layers, device=where,
+                  bf16=school.bf16, rounding=fake_quantized)  # fmt: skip
+    lessons = Lessons(rows=school.rows, targets=school.targets, pad_id=signature.pad_id,
+                      mask_id=_mask_id(school.onnx))  # fmt: skip
+    left = seconds - (time.monotonic() - began)
+    epochs = school.settings.epochs or _plan(pupil, lessons, school, left, work)
+    steps = steps_in(lessons, school.settings, epochs=epochs)
+    progress.say(f"{cut.name}: {read_shape(student)}, {epochs} epochs")
+    with progress.task(f"teach {cut.name}", steps) as advance:
+        distil(pupil, lessons, school.settings, epochs=epochs, seed=school.seed, work=work, advance=advance)
+    student = student.to("cpu").eval()
+    layer = _embedding_layer(signature.embedding_layer, cut.layers)
+    export_onnx(student, school.task, opset=school.opset, embedding_layer=layer, out=out)
+    shutil.copyfile(school.onnx / "tokenizer.json", out / "tokenizer.json")
+    inputs = input_names(out / "model.onnx")
+    write_signature(out, signature.model_copy(update={"embedding_layer": layer, "inputs": inputs}))
+    return {"shape": str(read_shape(student)), "epochs": epochs, "seconds": time.monotonic() - began}
+
+
+def _prune(student: PreTrainedModel, cut: Cut, school: School, *, pad_id: int) -> None:
+    """Down to the shape."""
+    shape = read_shape(student)
+    if len(cut.layers) < shape.layers:
+        keep_layers(student, cut.layers)
+    if (shape.ffn[0], shape.heads[0]) == (cut.channels, cut.heads):
+        return
+    draw = np.random.default_rng([school.seed, 7])
+    chosen = draw.permutation(len(school.rows))[:LOOKED_AT].tolist()
+    with progress.task(f"prune {cut.name}", len(cut.layers)) as advance:
+        narrow(student, [school.rows[index] for index in chosen], channels=cut.channels, heads=cut.heads,
+               pad_id=pad_id, advance=advance)  # fmt: skip
+
+
+def _plan(pupil: Pupil, lessons: Lessons, school: School, seconds: float, work: Path) -> int:
+    """How many epochs; kept, so that a run that resumes goes on with the plan it began with."""
+    note = work / "plan.json"
+    if not note.exists():
+        found = epochs_that_fit(pupil, lessons, school.settings, seconds=seconds, seed=school.seed)
+        unfinished = note.with_suffix(".partial")
+        unfinished.write_text(json.dumps({"epochs": found}), encoding="utf-8")
+        unfinished.rename(note)
+    return int(json.loads(note.read_text(encoding="utf-8"))["epochs"])
+
+
+def _mask_id(onnx: Path) -> int | None:
+    """The id of the tokenizer's mask token, where it has one."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(onnx / "tokenizer.json"))
+    return next((found for name in ("[MASK]", "<mask>") if (found := tokenizer.token_to_id(name)) is not None), None)
+
+
+def _embedding_layer(layer: int, kept: Sequence[int]) -> int:
+    """The student's layer whose output stands closest to the teacher's ``layer``; 0 stays the embeddings."""
+    if layer == 0:
+        return 0
+    return 1 + min(range(len(kept)), key=lambda at: abs(kept[at] + 1 - layer))

@@ -1,0 +1,146 @@
+"""The recipe's ``compress``: a measured search over pruning and quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from ftdeploy.document import Section
+from ftdeploy.suite import known_metric
+
+MetricName = Annotated[str, AfterValidator(known_metric)]
+
+#: What a search may try. The quantizers are those of ``ftdeploy.compress.tools.quantizers``; the others are families.
+CandidateName = Literal[
+    "fp32",
+    "students",
+    "vocabulary",
+    "mixed",
+    "sessions",
+    "inc-dynamic",
+    "inc-static-minmax",
+    "inc-static-percentile",
+    "inc-static-entropy",
+    "inc-static-qoperator",
+    "inc-smooth",
+    "inc-rtn-int4",
+    "inc-rtn-int8",
+    "inc-gptq-int4",
+    "inc-gptq-int8",
+    "inc-awq-int4",
+    "inc-awq-int8",
+    "inc-tuned",
+    "onnx-nc-dynamic",
+    "onnx-nc-static-minmax",
+    "onnx-nc-static-percentile",
+    "onnx-nc-static-entropy",
+    "onnx-nc-static-qoperator",
+    "onnx-nc-smooth",
+    "onnx-nc-rtn-int4",
+    "onnx-nc-gptq-int4",
+    "onnx-nc-awq-int4",
+    "ort-dynamic",
+    "ort-dynamic-embeddings",
+    "ort-static-minmax",
+    "ort-static-percentile",
+    "ort-static-entropy",
+    "ort-static-qoperator",
+    "ort-int8",
+    "ort-int4",
+    "optimum-dynamic",
+    "optimum-fused",
+    "ort-fp16",
+]
+
+
+class Goal(Section):
+    """What is best, as a weighted sum: of the logarithms of the ratios to fp32, so that twice as fast counts the same
+    from wherever it starts."""
+
+    throughput: float = Field(default=1.0, ge=0)
+    """Weight of the throughput, batched as it is served."""
+    latency: float = Field(default=0.0, ge=0)
+    """Weight of the latency of one text of median length."""
+    size: float = Field(default=0.0, ge=0)
+    """Weight of the bytes on disk."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not (self.throughput or self.latency or self.size):
+            raise ValueError("all weights are zero: nothing would be better than anything")
+        return self
+
+
+class Shape(Section):
+    """A student: the fine-tuned model with fewer layers, a narrower feed-forward part, or fewer attention heads,
+    physically smaller. Shares are of the fine-tuned model's, rounded to what is possible."""
+
+    layers: float = Field(default=1.0, gt=0, le=1)
+    """Share of the encoder's layers; those that stay are spread evenly, the first among them."""
+    ffn: float = Field(default=1.0, gt=0, le=1)
+    """Share of the feed-forward channels of each layer."""
+    heads: float = Field(default=1.0, gt=0, le=1)
+    """Share of the attention heads of each layer."""
+
+
+class Distillation(Section):
+    """How students learn from the fine-tuned model what pruning took (Hinton et al. 2015; Sun et al. 2019)."""
+
+    epochs: int | None = Field(default=None, ge=1)
+    """Passes over the rows; null takes what fits the search's time."""
+    learning_rate: float = Field(default=2e-4, gt=0, lt=1)
+    """Peak of AdamW."""
+    batch_size: int = Field(default=32, ge=1)
+    """Rows in a step, of alike length."""
+    temperature: float = Field(default=2.0, gt=0)
+    """The logits of both are divided by this."""
+    hard: float = Field(default=0.5, ge=0)
+    """Weight of the labels' cross-entropy beside the teacher's answers."""
+    hidden: float = Field(default=1.0, ge=0)
+    """Weight of the hidden states' relative squared distance to the teacher's, over the layers."""
+    augment: float = Field(default=1.0, ge=0, le=4)
+    """For each training row, how many copies with words masked or cut away are learned beside it; the teacher answers
+    them, so no label can be wrong. Drawn anew in every epoch."""
+    quantization_aware: bool = True
+    """The last epoch trains with the rounding of int8 in place (Jacob et al. 2018), so that quantizing costs less."""
+
+
+class CompressSettings(Section):
+    """A measured search over pruning and quantization, on this machine, judged on validation rows."""
+
+    objective: Literal["fastest", "smallest"] | Goal = "fastest"
+    """What is best among the candidates that keep the metric: the fastest, the smallest, or weights."""
+    max_drop: Mapping[MetricName, Annotated[float, Field(ge=0, lt=1)]] = {"accuracy": 0.01}
+    """Per metric, how much less than fp32 a candidate may score; judged on the validation rows by the gate, which also
+    counts how sure they are."""
+    candidates: tuple[CandidateName, ...] | Literal["auto"] = "auto"
+    """Which quantizers and families to try: `students` (fewer layers, heads, channels; distilled), `vocabulary`
+    (tokens that the data does not need), `mixed` (the most sensitive layers stay in float), `sessions` (options of
+    ONNX Runtime). `auto` tries what pays most often. fp32 is always measured beside them."""
+    accept: Literal["likely", "proven"] = "likely"
+    """`proven`: only what the gate passes may be shipped. `likely`: also what the validation rows are too few to
+    decide on, when its measured drop is at most half of `max_drop`; the verdict then says so."""
+    budget: float = Field(default=3.0, gt=0)
+    """Time of the whole search, as a multiple of what the fine-tuning took. What is cheap is tried in any case."""
+    budget_minutes: float | None = Field(default=None, gt=0)
+    """Time of the whole search in minutes, instead of `budget`."""
+    students: tuple[Shape, ...] | Literal["auto"] = "auto"
+    """Shapes of the students, tried in this order while there is time."""
+    distillation: Distillation = Distillation()
+    """How students learn."""
+    vocabulary_safety: int = Field(default=5000, ge=0)
+    """How many of the tokenizer's own most general tokens stay beside those that the training rows need; characters
+    and special tokens always stay."""
+    batch_tolerance: float = Field(default=0.05, gt=0, le=1)
+    """Most that a label's probability may depend on the rows beside it; a candidate beyond is marked."""
+    allow_slower: bool = False
+    """Whether something slower than fp32 may be shipped, where the objective asks for it."""
+    min_gain: float = Field(default=1.08, ge=1)
+    """Candidates within this factor of the best at the objective count as equal there, and the better score decides;
+    fp32 is left only for something at least this many times as good."""
+    rows: int = Field(default=512, ge=32)
+    """Rows in the timing batches."""
+    rounds: int = Field(default=7, ge=3)
+    """Alternating timing rounds. The best round of each candidate decides, medians are reported."""
