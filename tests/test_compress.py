@@ -1,141 +1,93 @@
-"""The choice among candidates by what was measured, and what becomes of one that cannot be made."""
+"""The stage as a whole, on a tiny run with the real tools: what it makes and says, and a kill."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tiny_run import TinyRun, artifact, changed_recipe, ftdeploy
+from tiny_run import TinyRun, artifact, changed_recipe, ftdeploy, killed_when, remains
 
-from ftdeploy.compress import Trial, _score, choose
-from ftdeploy.compress.candidates import CANDIDATES, Candidate
-from ftdeploy.measure import Measurement
-from ftdeploy.predictor import Outputs
-from ftdeploy.recipe import CompressSettings
-from ftdeploy.tasks import TASKS
+from ftdeploy.compress.outcome import SearchResult
+from ftdeploy.predictor import Predictor
 
-
-def _trial(name: str, *, speed: float, size: int = 100, accuracy: float = 0.9) -> Trial:
-    measured = Measurement(
-        throughputs=(speed,) * 5, latencies_p50=(0.001,) * 5, latencies_p95=(0.002,) * 5, size=size, rows=32,
-        provider="CPUExecutionProvider",
-    )  # fmt: skip
-    return Trial(name=name, status="kept", reason="", metrics={"accuracy": accuracy}, measured=measured)
+#: Everything that a search can do, in a shape that a tiny model can have.
+WHOLE = {
+    "candidates": ["inc-dynamic", "ort-dynamic", "students", "vocabulary", "mixed", "sessions"],
+    "students": [{"ffn": 0.5, "heads": 0.5}, {"layers": 0.5}],
+    "distillation": {"epochs": 2, "augment": 0.5},
+    "vocabulary_safety": 100,
+    "objective": {"throughput": 1.0, "size": 1.0},
+    "budget_minutes": 30,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("others", "expected"),
-    [
-        ([_trial("slow", speed=0.5)], "fp32"),
-        ([_trial("hardly", speed=1.05)], "fp32"),
-        ([_trial("fast", speed=2.0, accuracy=0.85)], "fast"),
-        ([_trial("fast", speed=2.0, accuracy=0.85), _trial("as fast", speed=1.9, accuracy=0.89)], "as fast"),
-        ([_trial("fast", speed=2.0, accuracy=0.85), _trial("slower", speed=1.7, accuracy=0.95)], "fast"),
-        ([_trial("just", speed=1.12, accuracy=0.85), _trial("slow", speed=0.99, accuracy=0.95)], "just"),
-    ],
-)
-def test_the_fastest_wins_and_among_equals_the_better(others: list[Trial], expected: str) -> None:
-    """fp32 stays unless something is `min_gain` times as fast; within that factor of the best the score decides, and
-    what is no faster than fp32 is never chosen over it."""
-    settings = CompressSettings(min_gain=1.1)
-    assert choose([_trial("fp32", speed=1.0), *others], settings).name == expected
-
-
-def test_the_smallest_wins_where_that_is_the_objective() -> None:
-    """Speed does not count then."""
-    settings = CompressSettings(objective="smallest")
-    trials = [_trial("fp32", speed=1.0), _trial("small", speed=0.5, size=25), _trial("fast", speed=3.0, size=90)]
-    assert choose(trials, settings).name == "small"
-
-
-def _outputs(answers: list[int], *, turned: bool = False) -> Outputs:
-    """Logits that answer so, and embeddings; turned ones point elsewhere."""
-    embedding = np.random.default_rng(3 if turned else 2).normal(size=(len(answers), 8)).astype(np.float32)
-    return Outputs(logits=np.eye(2, dtype=np.float32)[answers], embedding=embedding)
-
-
-def _judged(base: Outputs, outputs: Outputs) -> Trial:
-    references = np.array([0, 1] * 50)
-    task, candidate = TASKS["text-classification"], Candidate(name="int8", tool=None)
-    settings = CompressSettings(max_drop={"accuracy": 0.05})
-    return _score(candidate, references, base, outputs, classes=2, task=task, settings=settings, seed=1)
-
-
-def test_a_candidate_that_scores_too_low_is_dropped_with_the_number() -> None:
-    """max_drop is held against the drop on the validation rows; flips count changed answers, also those that help."""
-    right, wrong = _outputs([0, 1] * 50), _outputs([1, 0] * 3 + [0, 1] * 47)
-    found = _judged(right, wrong)
-    assert found.status == "dropped"
-    assert found.reason == "accuracy falls by 0.0600, allowed is 0.05"
-    assert found.flips == 6
-    assert found.metrics is not None
-    assert found.metrics["accuracy"] == pytest.approx(0.94)
-    better = _judged(wrong, right)
-    assert (better.status, better.flips) == ("kept", 6)
-
-
-def test_a_candidate_whose_embedding_left_is_dropped() -> None:
-    """Equal answers are not enough: drift detection watches the second output."""
-    found = _judged(_outputs([0, 1] * 50), _outputs([0, 1] * 50, turned=True))
-    assert found.status == "dropped"
-    assert "embedding" in found.reason
-
-
-def test_candidates_of_one_tool_differ_in_their_session_options() -> None:
-    """Every name of the recipe is a candidate, and no two are the same."""
-    made = {(candidate.tool, candidate.session) for candidate in CANDIDATES.values()}
-    assert len(made) == len(CANDIDATES)
-    assert all(name == candidate.name for name, candidate in CANDIDATES.items())
+def _search(run: Path) -> SearchResult:
+    text = artifact(run, "compressed").file("candidates.json").read_text(encoding="utf-8")
+    return SearchResult.model_validate_json(text)
 
 
 @pytest.mark.slow
-def test_every_candidate_is_made_scored_and_measured(tiny: TinyRun, tmp_path: Path) -> None:
-    """With the real tools on a real export: none fails, all keep the second output, int8 is smaller, and the artifact
-    holds the winner, which answers."""
+def test_a_search_tries_all_families_and_ships_a_model_that_answers(tiny: TinyRun, tmp_path: Path) -> None:
+    """Quantizers, students and what is made of them all stand in candidates.json with figures or a reason; students are
+    smaller before anything is quantized; the artifact holds the winner, and the page names it."""
     run = tiny.copy(tmp_path, until="export")
-    recipe = changed_recipe(tiny.recipe, tmp_path / "recipe.yaml", compress={"candidates": "auto"})
+    recipe = changed_recipe(tiny.recipe, tmp_path / "recipe.yaml", compress=WHOLE)
     found = ftdeploy("run", recipe, "--out", run, "--until", "compress")
     assert found.returncode == 0, found.stderr
+    result = _search(run)
+    by_name = {one.name: one for one in result.candidates}
+    assert {"fp32", "inc-dynamic", "ort-dynamic", "student-2x32x1", "student-1x64x2"} <= by_name.keys()
+    assert not [one for one in result.candidates if one.status == "failed"]
+    students = [one for one in result.candidates if one.steps and one.steps[0].startswith("student-")]
+    assert {one.steps[-1] for one in students} >= {"inc-dynamic", "ort-dynamic"} or all(
+        one.status in ("cut", "dropped") for one in students
+    )
     made = artifact(run, "compressed")
-    document = json.loads(made.file("candidates.json").read_text(encoding="utf-8"))
-    by_name = {candidate["name"]: candidate for candidate in document["candidates"]}
-    assert by_name.keys() == CANDIDATES.keys()
-    assert {c["status"] for c in by_name.values()} <= {"kept", "dropped"}, by_name
-    fp32 = by_name["fp32"]["measured"]["size"]
-    for name in ("inc-dynamic", "optimum-dynamic"):
-        if by_name[name]["status"] == "kept":
-            assert by_name[name]["measured"]["size"] < fp32
-    assert made.facts["winner"] == document["winner"]
-    assert by_name[document["winner"]]["measured"]["size"] == made.facts["bytes"]
-
-    from ftdeploy.predictor import Predictor
-
+    assert made.facts["winner"] == result.winner
+    assert made.facts["bytes"] == sum(made.file(name).stat().st_size for name in ("model.onnx", "tokenizer.json"))
+    assert result.winner in made.file("candidates.html").read_text(encoding="utf-8")
     answers = Predictor(made.path).predict(["a fine film", "a dull one"])
     assert answers.logits.shape == (2, 2)
-    assert answers.embedding.shape == (2, 32)
+    assert result.budget.spent < result.budget.seconds
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_goes_on_with_what_it_had_made(tiny: TinyRun, tmp_path: Path) -> None:
+    """Killed when a quantizer's model stands: that one is not made again, nothing half-made is left, and its
+    seconds are counted."""
+    run = tiny.copy(tmp_path, until="export")
+    names = ["ort-dynamic", "inc-dynamic"]
+    recipe = changed_recipe(tiny.recipe, tmp_path / "recipe.yaml", compress={"candidates": names})
+    command = ("run", recipe, "--out", run, "--until", "compress")
+    first = run / "compressed.work" / "made" / "ort-dynamic.json"
+    assert killed_when(first.exists, *command)
+    noted = json.loads(first.read_text(encoding="utf-8"))
+    found = ftdeploy(*command)
+    assert found.returncode == 0, found.stderr
+    assert remains(run) == []
+    by_name = {one.name: one for one in _search(run).candidates}
+    assert by_name["ort-dynamic"].seconds == noted["seconds"]
+    assert by_name["inc-dynamic"].status != "failed"
 
 
 @pytest.mark.slow
 def test_a_tool_that_returns_nothing_costs_its_candidates_only(tiny: TinyRun, tmp_path: Path) -> None:
-    """Neural Compressor logs an error and returns None: its candidates are marked failed with that reason, in the
+    """Neural Compressor logs an error and returns None: its candidate is marked failed with that reason, in the
     artifact and in what is printed, and the run ends with another one."""
     fakes = tmp_path / "fakes" / "neural_compressor"
     fakes.mkdir(parents=True)
     (fakes / "__init__.py").write_text("PostTrainingQuantConfig = dict\nfrom . import quantization\n")
-    (fakes / "quantization.py").write_text("def fit(model, settings):\n    return None\n")
+    (fakes / "quantization.py").write_text("def fit(*given, **named):\n    return None\n")
     run = tiny.copy(tmp_path, until="export")
-    names = ["inc-dynamic", "inc-dynamic-no-skip-fusion"]
-    recipe = changed_recipe(tiny.recipe, tmp_path / "recipe.yaml", compress={"candidates": names})
+    recipe = changed_recipe(tiny.recipe, tmp_path / "recipe.yaml", compress={"candidates": ["inc-dynamic"]})
     found = ftdeploy("run", recipe, "--out", run, environment={"PYTHONPATH": str(fakes.parent)})
     assert found.returncode == 0, found.stderr
-    document = json.loads(artifact(run, "compressed").file("candidates.json").read_text(encoding="utf-8"))
-    by_name = {candidate["name"]: candidate for candidate in document["candidates"]}
-    for name in names:
-        assert by_name[name]["status"] == "failed"
-        assert "Neural Compressor returned no model" in by_name[name]["reason"]
-        assert f"{name}: failed, " in found.stderr
-    assert document["winner"] == "fp32"
+    result = _search(run)
+    (failed,) = (one for one in result.candidates if one.name == "inc-dynamic")
+    assert failed.status == "failed"
+    assert "returned no model" in failed.reason
+    assert "inc-dynamic: failed, " in found.stderr
+    assert (result.winner, result.verdict) == ("fp32", "fp32")
     assert "so fp32 goes on" in found.stderr
     assert artifact(run, "bundle").facts["winner"] == "fp32"

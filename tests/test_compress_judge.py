@@ -1,0 +1,70 @@
+"""What the validation rows say of a candidate: kept, likely, or dropped with the number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ftdeploy.batching import SERVED
+from ftdeploy.compress.judge import Jury
+from ftdeploy.predictor import Outputs
+from ftdeploy.tasks import TASKS
+
+ROWS = 1000
+
+
+def _jury(*, accept: str = "likely", max_drop: float = 0.02) -> Jury:
+    return Jury(
+        texts=[f"text {at}" for at in range(ROWS)], ids=[str(at) for at in range(ROWS)],
+        references=np.arange(ROWS) % 2, labels=("no", "yes"), task=TASKS["text-classification"],
+        max_drop={"accuracy": max_drop}, accept=accept, batching=SERVED, device="cpu", seed=1,
+    )  # fmt: skip
+
+
+def _outputs(wrong: int = 0, *, first: int = 0, turned: bool = False, width: int = 8) -> Outputs:
+    """Right answers but for ``wrong`` rows from ``first`` on; turned embeddings point elsewhere."""
+    answers = np.arange(ROWS) % 2
+    answers[first : first + wrong] = 1 - answers[first : first + wrong]
+    embedding = np.random.default_rng(3 if turned else 2).normal(size=(ROWS, width)).astype(np.float32)
+    return Outputs(logits=np.eye(2, dtype=np.float32)[answers], embedding=embedding)
+
+
+@pytest.mark.parametrize(
+    ("fell", "rose", "accept", "expected"),
+    [(0, 0, "proven", "kept"), (10, 0, "proven", "kept"), (50, 42, "likely", "undecided"),
+     (50, 42, "proven", "dropped"), (57, 42, "likely", "dropped"), (20, 0, "likely", "dropped")],
+)  # fmt: skip
+def test_the_gate_decides_and_rows_that_cannot_tell_need_a_small_drop(
+    fell: int, rose: int, accept: str, expected: str
+) -> None:
+    """Of 1,000 rows with a margin of 20: 10 that fell are proven to be within it, and 20 fail. 50 that fell and 42 that
+    rose prove nothing; their sum is at most half of the margin, so they are likely within it, unless only proof counts;
+    57 and 42 are not."""
+    candidate, base = _outputs(fell, first=500), _outputs(rose)
+    found = _jury(accept=accept).hold(candidate, base, same_embedding=True)
+    assert found.status == expected, found.reason
+    assert (found.right_to_wrong, found.wrong_to_right) == (fell, rose)
+    if expected == "undecided":
+        needed = found.metrics["accuracy"].rows_to_decide
+        assert needed is not None
+        assert f"about {needed:,} would do" in found.reason
+    if fell == 20:
+        assert found.reason == "accuracy falls by 0.0200, allowed is 0.02"
+
+
+def test_only_a_quantized_models_embedding_must_follow() -> None:
+    """Drift detection would be blind; a student has an embedding of its own, of whatever width."""
+    jury, base = _jury(), _outputs()
+    turned = jury.hold(_outputs(turned=True), base, same_embedding=True)
+    assert turned.status == "dropped"
+    assert "embedding" in turned.reason
+    assert jury.hold(_outputs(turned=True), base, same_embedding=False).status == "kept"
+    assert jury.hold(_outputs(width=4), base, same_embedding=False).cosine is None
+
+
+def test_flips_show_what_got_worse_first() -> None:
+    """Each row whose correctness changed, with both answers."""
+    flips = _jury().flips(_outputs(2, first=10), _outputs(1, first=3))
+    assert [flip.id for flip in flips] == ["10", "11", "3"]
+    assert (flips[0].label, flips[0].fp32, flips[0].winner) == ("no", "no", "yes")
+    assert flips[2].winner == flips[2].label
