@@ -61,7 +61,7 @@ class Pupil:
 
     Attributes:
         student: trained in place.
-        teacher: asked only.
+        teacher: asked only; in evaluation mode, and in bfloat16 where ``bf16`` (autocast would convert it each time).
         layers: for each of the student's layers, the teacher's that it was.
         device: ``cpu`` or ``cuda``.
         bf16: whether passes run under bf16 autocast.
@@ -122,7 +122,6 @@ def distil(pupil: Pupil, lessons: Lessons, settings: Distillation, *, epochs: in
 
     student = pupil.student
     _without_dropout(student)
-    pupil.teacher.eval()
     optimizer = _optimizer(student, settings)
     per_epoch = len(list(_batches(_epoch_rows(lessons, settings, seed=seed, epoch=0), settings.batch_size, seed=seed)))
     total = per_epoch * epochs
@@ -206,9 +205,9 @@ def _step(pupil: Pupil, batch: Sequence[_Row], lessons: Lessons, settings: Disti
     ids, mask = (torch.from_numpy(one).to(pupil.device) for one in padded)
     asked = {"input_ids": ids, "attention_mask": mask, "output_hidden_states": True}
     targets = torch.tensor([row.target for row in batch], device=pupil.device)
+    with torch.no_grad():
+        taught = pupil.teacher(**asked)
     with torch.autocast(pupil.device, torch.bfloat16, enabled=pupil.bf16):
-        with torch.no_grad():
-            taught = pupil.teacher(**asked)
         answered = pupil.student(**asked)
     loss = _soft(answered.logits, taught.logits, settings.temperature)
     apart = _apart(answered.hidden_states, taught.hidden_states, pupil.layers, mask)
@@ -225,7 +224,7 @@ def _step(pupil: Pupil, batch: Sequence[_Row], lessons: Lessons, settings: Disti
         )
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    torch.nn.utils.clip_grad_norm_(pupil.student.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_([one for one in pupil.student.parameters() if one.requires_grad], 1.0)
     optimizer.step()
 
 
@@ -251,10 +250,14 @@ def _apart(answered: Sequence[torch.Tensor], taught: Sequence[torch.Tensor], lay
 
 
 def _optimizer(student: PreTrainedModel, settings: Distillation) -> torch.optim.Optimizer:
+    """AdamW. The embeddings are the teacher's and stay: they are most of the parameters, so that an update of them
+    would take as long as a pass."""
     import torch
 
-    plain = [p for p in student.parameters() if p.ndim < 2]  # noqa: PLR2004 - biases and norms are vectors
-    decayed = [p for p in student.parameters() if p.ndim >= 2]  # noqa: PLR2004
+    student.get_input_embeddings().requires_grad_(False)
+    learned = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    plain = [parameter for parameter in learned if parameter.ndim < 2]  # noqa: PLR2004 - biases, norms are vectors
+    decayed = [parameter for parameter in learned if parameter.ndim >= 2]  # noqa: PLR2004 - the others are matrices
     groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
@@ -272,4 +275,6 @@ def _without_dropout(student: PreTrainedModel) -> None:
     for module in student.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+        elif isinstance(getattr(module, "dropout_prob", None), float):
+            module.dropout_prob = 0.0  # attention that torch computes in one piece has its own
     student.train()

@@ -117,7 +117,8 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
     signature = read_signature(school.onnx)
     _prune(student, cut, school, pad_id=signature.pad_id)
     where = choose_device(school.device).name
-    pupil = Pupil(student=student.to(where), teacher=teacher.to(where), layers=cut.layers, device=where,
+    teacher = teacher.to(where, torch.bfloat16 if school.bf16 else torch.float32)
+    pupil = Pupil(student=student.to(where), teacher=teacher, layers=cut.layers, device=where,
                   bf16=school.bf16, rounding=fake_quantized)  # fmt: skip
     lessons = Lessons(rows=school.rows, targets=school.targets, pad_id=signature.pad_id,
                       mask_id=_mask_id(school.onnx))  # fmt: skip
