@@ -21,6 +21,7 @@ EXTRAS = {
     "lora": ("peft",),
     "presidio": ("presidio_analyzer",),
     "compress": ("neural_compressor", "pkg_resources", "six"),
+    "bench": ("nncf", "openvino"),
     "serve": ("bentoml", "httptools", "orjson", "starlette", "uvicorn", "uvloop"),
 }  # fmt: skip
 

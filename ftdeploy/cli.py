@@ -268,20 +268,37 @@ def verify(
 
 
 @app.command()
-def bench(
+def bench(  # noqa: PLR0917  # typer reads them
     candidate: Annotated[Path, typer.Argument(help="A bundle, or an onnx or compressed artifact.", show_default=False)],
-    against: Annotated[Path | None, typer.Option(help="What to compare with; the onnx artifact beside it.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="A folder, or contenders with commas between; the onnx artifact beside it.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Alternating rounds.")] = 9,
     rows: Annotated[int, typer.Option(min=32, help="Rows in a round.")] = 512,
+    margin: Annotated[float, typer.Option(min=0, max=1, help="Drop of a metric that a contender may show.")] = 0.01,
     json: JsonOption = False,
 ) -> None:
-    """Measure a model against another, side by side in one run: throughput, latency, size."""
+    """Measure a model against another, side by side in one run: throughput, latency, size.
+
+    Contenders are other ways to run the same fine-tuned model, also compared by their metrics on the test rows: fp32,
+    torch, torch-bf16, openvino, openvino-fp32, openvino-int8, openvino-qdq, optimum-int8, inc-tuned, ort-int8.
+    """
     from ftdeploy.bench import bench_folders
+    from ftdeploy.bench.contenders import contenders_in
+    from ftdeploy.bench.peers import bench_peers
     from ftdeploy.console import ConsoleReporter, print_json, show_line
     from ftdeploy.progress import reporting
 
+    try:
+        names = contenders_in(against or "")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--against") from error
     with reporting(ConsoleReporter()):
-        found = bench_folders(candidate, against or candidate.parent / "onnx", rounds=rounds, rows=rows)
+        if names:
+            found = bench_peers(candidate, names, rounds=rounds, rows=rows, margin=margin)
+        else:
+            baseline = candidate.parent / "onnx" if against is None else Path(against)
+            found = bench_folders(candidate, baseline, rounds=rounds, rows=rows)
     if json:
         print_json(found)
         return

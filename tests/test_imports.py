@@ -14,8 +14,8 @@ from ftdeploy.serve import RUNTIME
 
 ROOT = Path(__file__).parents[1]
 HEAVY = frozenset({
-    "accelerate", "bentoml", "cleanlab", "datasets", "evaluate", "fairlearn", "ftfy", "neural_compressor", "optimum",
-    "py3langid", "pyarrow", "sklearn", "torch", "transformers",
+    "accelerate", "bentoml", "cleanlab", "datasets", "evaluate", "fairlearn", "ftfy", "neural_compressor", "nncf",
+    "openvino", "optimum", "py3langid", "pyarrow", "sklearn", "torch", "transformers",
 })  # fmt: skip
 #: Imported inside functions only, or by one another, so they may import torch at their top.
 LATE = frozenset({"ftdeploy.train.averaging", "ftdeploy.train.callbacks", "ftdeploy.train.trainer"})
@@ -27,8 +27,10 @@ LAYERS = (
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict", "origin"},
     {"recipe", "session"},
     {"stage", "sources", "predictor", "onnx_export"},
+    {"memory"},
     {"measure", "drift", "serve"},
-    {"bench", "doctor", "prepare", "train", "export", "compress", "validate", "package"},
+    {"doctor", "prepare", "train", "export", "compress", "validate", "package"},
+    {"bench"},
     {"overview_data"},
     {"overview"},
     {"check", "pipeline", "starter"},

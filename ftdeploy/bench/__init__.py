@@ -1,16 +1,23 @@
-"""bench: two models side by side in one run, alternating, so that the ratio holds on a busy machine."""
+"""bench: models side by side in one run, alternating, so that the ratios hold on a busy machine.
+
+`bench_folders` compares two models of ours; `ftdeploy.bench.peers` a model of ours with other ways to run the same
+fine-tuned model.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from ftdeploy.artifact import MANIFEST, open_artifact
+from ftdeploy.artifact import MANIFEST, Artifact, open_artifact
 from ftdeploy.batching import Batching
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import ArtifactError
 from ftdeploy.measure import Cost, amount, cost_ratio, measure
 from ftdeploy.signature import read_signature
+
+#: What is compared.
+COSTS: tuple[Cost, ...] = ("throughput", "latency_p50", "latency_p95", "size")
 
 
 def model_folder(folder: Path) -> Path:
@@ -31,6 +38,29 @@ def model_folder(folder: Path) -> Path:
     )
 
 
+def dataset_beside(candidate: Path) -> Artifact:
+    """The dataset artifact of the run that a bundle or model artifact stands in.
+
+    Raises:
+        ArtifactError: there is none beside it.
+    """
+    data = candidate.parent / "dataset"
+    if not (data / MANIFEST).is_file():
+        raise ArtifactError(
+            f"{candidate} has no dataset artifact beside it",
+            cause="the bundle was moved out of its run's folder",
+            fix="name the bundle in the folder of its run (runs/NAME/bundle)",
+        )
+    return open_artifact(data, kind="dataset")
+
+
+def served_batching(folder: Path) -> Batching:
+    """As the bundle is served; a model that is not packaged yet states nothing, and the defaults hold."""
+    stated = read_signature(folder).serve
+    named = {"tokens": "batch_tokens", "rows": "batch_rows", "threads": "threads", "lanes": "lanes"}
+    return Batching(**{part: int(stated[name]) for part, name in named.items() if name in stated})
+
+
 def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) -> dict[str, Any]:
     """Measure ``candidate`` against ``baseline`` on test rows of the run that they belong to.
 
@@ -46,17 +76,10 @@ def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) ->
     Raises:
         ArtifactError: a folder is no model, or there is no dataset beside the candidate.
     """
-    data = candidate.parent / "dataset"
-    if not (data / MANIFEST).is_file():
-        raise ArtifactError(
-            f"{candidate} has no dataset artifact beside it",
-            cause="the bundle was moved out of its run's folder",
-            fix="name the bundle in the folder of its run (runs/NAME/bundle)",
-        )
-    texts = read_split(open_artifact(data, kind="dataset"), "test", columns=["text"])["text"].to_pylist()
+    texts = read_split(dataset_beside(candidate), "test", columns=["text"])["text"].to_pylist()
     folders = {"baseline": model_folder(baseline), "candidate": model_folder(candidate)}
-    found = measure(folders, texts, rounds=rounds, rows=rows, batching=_batching(folders["candidate"]))
-    ratios = {cost: cost_ratio(found["baseline"], found["candidate"], cost) for cost in get_args(Cost)}
+    found = measure(folders, texts, rounds=rounds, rows=rows, batching=served_batching(folders["candidate"]))
+    ratios = {cost: cost_ratio(found["baseline"], found["candidate"], cost) for cost in COSTS}
     header = f"{'cost':<13} {'baseline':>12} {'candidate':>12} {'ratio':>7}   bounds"
     table = [f"{candidate} against {baseline}, {rounds} alternating rounds of {rows} rows", header]
     table += [
@@ -65,10 +88,3 @@ def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) ->
         for cost, r in ratios.items()
     ]
     return {"ratios": {cost: vars(ratio) for cost, ratio in ratios.items()}, "table": table}
-
-
-def _batching(folder: Path) -> Batching:
-    """As the bundle is served; a model that is not packaged yet states nothing, and the defaults hold."""
-    stated = read_signature(folder).serve
-    named = {"tokens": "batch_tokens", "rows": "batch_rows", "threads": "threads", "lanes": "lanes"}
-    return Batching(**{part: int(stated[name]) for part, name in named.items() if name in stated})
