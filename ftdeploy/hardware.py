@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ftdeploy.batching import Batching
 from ftdeploy.errors import DeviceError
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
+OPENVINO = "OpenVINOExecutionProvider"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ def plan_lanes(*, threads: int, lanes: int, on_cpu: bool) -> tuple[int, int]:
     threads = threads or processors()
     lanes = lanes or (threads if on_cpu else 1)
     return lanes, max(1, threads // lanes)
+
+
+def served_lanes(batching: Batching, device: str = "auto") -> tuple[int, int]:
+    """`plan_lanes` for how the service runs a model on a device."""
+    on_cpu = choose_provider(device).name == CPU
+    return plan_lanes(threads=batching.threads, lanes=batching.lanes, on_cpu=on_cpu)
 
 
 def _cgroup_quota() -> int | None:
@@ -118,12 +126,14 @@ def choose_device(wanted: str = "auto") -> Choice:
     return Choice("cpu", missing)
 
 
-def choose_provider(wanted: str = "auto", *, available: list[str] | None = None) -> Choice:
+def choose_provider(wanted: str = "auto", *, available: list[str] | None = None, preferred: str = "") -> Choice:
     """The ONNX Runtime execution provider: CUDA where the installed runtime and the machine have it, else CPU.
 
     Args:
         wanted: ``auto``, ``cpu`` or ``cuda``; `FTDEPLOY_DEVICE` in the environment stands in for ``auto``.
         available: providers of the installed onnxruntime; None asks it.
+        preferred: a provider that runs on processors and was measured with the model as faster than ONNX Runtime's
+            own; taken in its place where it is installed, unless a device is forced.
 
     Raises:
         DeviceError: ``cuda`` is forced and missing, or the word is unknown.
@@ -151,4 +161,8 @@ def choose_provider(wanted: str = "auto", *, available: list[str] | None = None)
             cause="no GPU, no driver, or the CPU package of onnxruntime",
             fix="on a machine with a GPU, install onnxruntime-gpu in its place (README, Install); or do not force it",
         )
+    if preferred in available:
+        return Choice(preferred, "the fastest one with this model when it was measured")
+    if preferred:
+        return Choice(CPU, f"{missing}; {preferred} was measured as faster, and this onnxruntime is built without it")
     return Choice(CPU, missing)

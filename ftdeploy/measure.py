@@ -2,7 +2,8 @@
 
 Two speeds taken at different times on a shared machine cannot be compared: its load changes by more than the models
 differ. So all models are open at once and take turns, round by round, in an order that reverses every round; what
-is compared is the ratio within a round, and the median over the rounds counts.
+is compared is the ratio within a round, and the median over the rounds counts. Memory is taken in processes of its own
+(`ftdeploy.memory`), where nothing else is open.
 """
 
 from __future__ import annotations
@@ -10,23 +11,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from scipy.special import bdtr
 
 from ftdeploy import progress
 from ftdeploy.batching import SERVED, Batching, by_length
-from ftdeploy.hardware import CPU, choose_provider, plan_lanes
+from ftdeploy.hardware import served_lanes
+from ftdeploy.memory import peak_memories
 from ftdeploy.predictor import Encoded, Predictor
 
-Cost = Literal["size", "throughput", "latency_p50", "latency_p95"]
+Cost = Literal["size", "throughput", "latency_p50", "latency_p95", "memory"]
 
-
-#: Texts that are answered one by one in a round, for the latency percentiles.
-LATENCY_TEXTS = 32
+#: Texts of median length, and as many at the 95th percentile, that are answered one by one in a round.
+LATENCY_TEXTS = 8
+#: How often in a round each of them is.
+LATENCY_REPEATS = 2
+#: The percentiles of the lengths are taken over at most so many texts, at even distances.
+_LENGTH_TEXTS = 1024
 
 #: What a model folder holds that has to be stored and sent; its signature is a few hundred bytes.
 MODEL_FILES = ("model.onnx", "model.onnx.data", "tokenizer.json")
@@ -67,10 +72,12 @@ class Measurement:
 
     Attributes:
         throughputs: rows a second, batched as the service batches.
-        latencies_p50, latencies_p95: seconds for one text alone, tokenised already.
+        latencies_p50, latencies_p95: seconds for one text alone, tokenised already, that is as long in tokens as the
+            50th and the 95th percentile of the texts; the median over several such texts and repeats.
         size: bytes of model, external data and tokenizer.
         rows: rows in a timing round.
         provider: the execution provider that ran it.
+        memories: peak bytes of each process that was started for it (see `ftdeploy.memory`); empty when not asked for.
     """
 
     throughputs: tuple[float, ...]
@@ -79,6 +86,7 @@ class Measurement:
     size: int
     rows: int
     provider: str
+    memories: tuple[int, ...] = ()
 
     @property
     def throughput(self) -> float:
@@ -87,19 +95,38 @@ class Measurement:
 
     @property
     def latency_p50(self) -> float:
-        """Median seconds for one text: the median of the rounds."""
+        """Seconds for one text of median length: the median of the rounds."""
         return float(np.median(self.latencies_p50))
 
     @property
     def latency_p95(self) -> float:
-        """95th percentile of the seconds for one text: the median of the rounds."""
+        """Seconds for one text at the 95th percentile of the lengths: the median of the rounds."""
         return float(np.median(self.latencies_p95))
+
+    @property
+    def memory(self) -> int | None:
+        """Peak bytes: the median of the processes; None when it was not measured."""
+        return int(np.median(self.memories)) if self.memories else None
 
     @property
     def noise(self) -> float:
         """Half the interquartile range of the rounds' throughput, relative to the median."""
-        low, high = np.quantile(self.throughputs, [0.25, 0.75])
-        return float((high - low) / 2 / self.throughput)
+        return self.noise_of("throughput")
+
+    def noise_of(self, cost: Cost) -> float:
+        """Half the interquartile range of a cost over the rounds, relative to its median; a size has none."""
+        low, middle, high = np.quantile(_rounds(self, cost), [0.25, 0.5, 0.75])
+        return float((high - low) / 2 / middle)
+
+    def part(self, first: int, last: int | None = None) -> Measurement:
+        """The same over some of its rounds."""
+        rounds = slice(first, last)
+        return replace(
+            self,
+            throughputs=self.throughputs[rounds],
+            latencies_p50=self.latencies_p50[rounds],
+            latencies_p95=self.latencies_p95[rounds],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +152,8 @@ class CostRatio:
 
 
 def measure(folders: Mapping[str, Path | Opened], texts: Sequence[str], *, rounds: int, rows: int,
-            batching: Batching = SERVED, device: str = "auto") -> dict[str, Measurement]:  # fmt: skip
+            batching: Batching = SERVED, device: str = "auto",
+            memory_runs: int = 0) -> dict[str, Measurement]:  # fmt: skip
     """Measure model folders side by side, alternating, after a warm-up that does not count.
 
     Args:
@@ -135,6 +163,8 @@ def measure(folders: Mapping[str, Path | Opened], texts: Sequence[str], *, round
         rows: rows in a timing round.
         batching: how the service runs a model: budget, threads, and passes at the same time.
         device: ``auto``, ``cpu`` or ``cuda``.
+        memory_runs: processes for the peak memory of each folder; 0 leaves it out. There is none of what is open
+            already.
 
     Returns:
         name -> what was measured, in the order of ``folders``.
@@ -145,18 +175,44 @@ def measure(folders: Mapping[str, Path | Opened], texts: Sequence[str], *, round
     """
     if not folders or not texts or rounds < 1 or rows < 1:
         raise ValueError("measure wants at least one folder, one text, one round and one row")
-    sample = _spread(texts, rows)
-    probes = [_Probe(folder, sample, batching=batching, device=device) for folder in folders.values()]
-    with progress.task("measure", total=len(probes) * (rounds + 1)) as advance:
-        for probe in probes:
+    paths = {name: one for name, one in folders.items() if isinstance(one, Path)}
+    memories = peak_memories(paths, memory_runs, batching=batching, device=device)
+    models = [
+        one if isinstance(one, Opened) else _open(one, batching=batching, device=device) for one in folders.values()
+    ]
+    # The first one's tokens say which texts are how long: every model answers the same texts.
+    sample, alone = spread(texts, rows), typical(models[0].runner, texts)
+    probes = [Probe(model, sample, alone, batching=batching) for model in models]
+    take_turns(probes, rounds)
+    return {
+        name: replace(probe.measurement(), memories=memories.get(name, ()))
+        for name, probe in zip(folders, probes, strict=True)
+    }
+
+
+def take_turns(probes: Sequence[Probe], rounds: int, *, warm: bool = False) -> None:
+    """So many rounds more, each with a turn of every probe, in an order that reverses.
+
+    Args:
+        probes: models that are open.
+        rounds: how many.
+        warm: whether they have run before; without it, each first runs once for nothing.
+    """
+    with progress.task("measure", total=len(probes) * (rounds + (not warm))) as advance:
+        for probe in [] if warm else probes:
             probe.batches()
-            probe.singles()
+            probe.alone()
             advance(1)
         for number in range(rounds):
             for probe in probes if number % 2 == 0 else reversed(probes):
                 probe.round()
                 advance(1)
-    return {name: probe.measurement() for name, probe in zip(folders, probes, strict=True)}
+
+
+def measured_costs(*measurements: Measurement) -> tuple[Cost, ...]:
+    """The costs that are known of all of them: memory is measured on demand, and of model folders only."""
+    costs: tuple[Cost, ...] = get_args(Cost)
+    return tuple(cost for cost in costs if all(_rounds(one, cost) for one in measurements))
 
 
 def folder_size(folder: Path) -> int:
@@ -171,12 +227,17 @@ def cost_ratio(baseline: Measurement, candidate: Measurement, cost: Cost, *, con
         baseline, candidate: from the same call of `measure`, so that their rounds belong together.
         cost: which one.
         confidence: of each one-sided bound.
+
+    Raises:
+        ValueError: it was not measured.
     """
     if cost == "size":
         ratio = candidate.size / baseline.size
         return CostRatio(cost=cost, baseline=baseline.size, candidate=candidate.size, ratio=ratio, lower=ratio,
                          upper=ratio, confidence=1.0)  # fmt: skip
     before, after = _rounds(baseline, cost), _rounds(candidate, cost)
+    if not (before and after):
+        raise ValueError(f"{cost} was not measured")
     ratios = sorted(now / was for was, now in zip(before, after, strict=True))
     # P(the median lies below the k-th smallest of n) = P(Binomial(n, 1/2) < k); bdtr is the distribution function
     cut = max(1, sum(1 for k in range(len(ratios)) if bdtr(k, len(ratios), 0.5) <= 1 - confidence))
@@ -193,18 +254,35 @@ def cost_ratio(baseline: Measurement, candidate: Measurement, cost: Cost, *, con
 
 def amount(cost: str, value: float) -> str:
     """A cost with its unit, for people."""
-    if cost == "size":
+    if cost in ("size", "memory"):
         return f"{value / 1e6:,.1f} MB"
     return f"{value:,.0f} rows/s" if cost == "throughput" else f"{value * 1000:.2f} ms"
 
 
 def _rounds(measurement: Measurement, cost: Cost) -> tuple[float, ...]:
-    if cost == "throughput":
-        return measurement.throughputs
-    return measurement.latencies_p50 if cost == "latency_p50" else measurement.latencies_p95
+    values: dict[Cost, tuple[float, ...]] = {
+        "size": (measurement.size,),
+        "throughput": measurement.throughputs,
+        "latency_p50": measurement.latencies_p50,
+        "latency_p95": measurement.latencies_p95,
+        "memory": measurement.memories,
+    }
+    return values[cost]
 
 
-def _spread(texts: Sequence[str], rows: int) -> list[str]:
+def typical(model: Runner, texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Texts whose length in tokens is nearest to the median of the lengths, and to their 95th percentile."""
+    some = spread(texts, min(len(texts), _LENGTH_TEXTS))
+    lengths = np.array([len(row.ids) for row in model.encode(some)])
+
+    def nearest(quantile: float) -> list[str]:
+        order = np.argsort(np.abs(lengths - np.quantile(lengths, quantile)), kind="stable")
+        return [some[index] for index in order[:LATENCY_TEXTS]]
+
+    return nearest(0.5), nearest(0.95)
+
+
+def spread(texts: Sequence[str], rows: int) -> list[str]:
     """``rows`` texts at even distances, or all of them over and over."""
     if len(texts) <= rows:
         return [texts[index % len(texts)] for index in range(rows)]
@@ -212,49 +290,55 @@ def _spread(texts: Sequence[str], rows: int) -> list[str]:
 
 
 def _open(folder: Path, *, batching: Batching, device: str) -> Opened:
-    on_cpu = choose_provider(device).name == CPU
-    lanes, threads = plan_lanes(threads=batching.threads, lanes=batching.lanes, on_cpu=on_cpu)
+    lanes, threads = served_lanes(batching, device)
     runner = Predictor(folder, threads=threads, device=device)
     return Opened(runner=runner, lanes=lanes, size=folder_size(folder))
 
 
-class _Probe:
+class Probe:
     """A model that is open and takes its turn in every round."""
 
-    def __init__(self, folder: Path | Opened, sample: Sequence[str], *, batching: Batching, device: str) -> None:
-        opened = folder if isinstance(folder, Opened) else _open(folder, batching=batching, device=device)
+    def __init__(self, opened: Opened, sample: Sequence[str], alone: tuple[list[str], list[str]], *,
+                 batching: Batching) -> None:  # fmt: skip
         self.predictor, self.lanes, self.size = opened.runner, opened.lanes, opened.size
         # Tokenising is the same work for every model and would hide the difference.
         self.ids = [row.ids for row in self.predictor.encode(sample)]
         plan = by_length([len(ids) for ids in self.ids], tokens=batching.tokens, rows=batching.rows)
         self.plan = list(plan)[::-1]  # the longest first, so that no lane is left with them at the end
-        self.alone = [self.ids[int(index)] for index in np.linspace(0, len(self.ids) - 1, LATENCY_TEXTS)]
+        self.typical = tuple([row.ids for row in self.predictor.encode(part)] for part in alone)
         self.throughputs: list[float] = []
         self.p50: list[float] = []
         self.p95: list[float] = []
 
     def batches(self) -> float:
+        """Rows a second over the sample."""
         began = time.perf_counter()
         with ThreadPoolExecutor(self.lanes) as lanes:
             # ONNX Runtime lets go of the interpreter while it computes.
             list(lanes.map(lambda batch: self.predictor.run([self.ids[index] for index in batch]), self.plan))
         return len(self.ids) / (time.perf_counter() - began)
 
-    def singles(self) -> list[float]:
-        times = []
-        for ids in self.alone:
-            began = time.perf_counter()
-            self.predictor.run([ids])
-            times.append(time.perf_counter() - began)
-        return times
+    def alone(self) -> list[float]:
+        """Median seconds for one text, at the median and at the 95th percentile of the lengths."""
+        medians = []
+        for rows in self.typical:
+            times = []
+            for ids in rows * LATENCY_REPEATS:
+                began = time.perf_counter()
+                self.predictor.run([ids])
+                times.append(time.perf_counter() - began)
+            medians.append(float(np.median(times)))
+        return medians
 
     def round(self) -> None:
+        """One turn."""
         self.throughputs.append(self.batches())
-        p50, p95 = np.quantile(self.singles(), [0.5, 0.95])
-        self.p50.append(float(p50))
-        self.p95.append(float(p95))
+        p50, p95 = self.alone()
+        self.p50.append(p50)
+        self.p95.append(p95)
 
     def measurement(self) -> Measurement:
+        """What the turns have shown."""
         return Measurement(
             throughputs=tuple(self.throughputs),
             latencies_p50=tuple(self.p50),

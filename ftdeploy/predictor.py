@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from ftdeploy.batching import SERVED, Batching, by_length, pad
 from ftdeploy.errors import ArtifactError
 from ftdeploy.session import open_session
-from ftdeploy.signature import Signature, read_signature
+from ftdeploy.signature import SessionOptions, Signature, read_signature
 from ftdeploy.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -60,19 +60,21 @@ class Predictor:
         folder: holds model.onnx, tokenizer.json, signature.json.
         threads: see `open_session`.
         device: see `open_session`.
+        session: options to open it with; None are those of its signature.
 
     Raises:
         ArtifactError: the folder is incomplete or damaged.
         DeviceError: a device was forced that is not there.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 0, device: str = "auto") -> None:
+    def __init__(self, folder: Path, *, threads: int = 0, device: str = "auto",
+                 session: SessionOptions | None = None) -> None:  # fmt: skip
         self.folder = folder
         self.signature: Signature = read_signature(folder)
         self.task: Task = TASKS[self.signature.task]
         self.tokenizer = _tokenizer(folder / "tokenizer.json")
         self.session: onnxruntime.InferenceSession = open_session(
-            folder / "model.onnx", self.signature.session, threads=threads, device=device
+            folder / "model.onnx", session or self.signature.session, threads=threads, device=device
         )
         unknown = getattr(self.tokenizer.model, "unk_token", None)
         self._unknown = self.tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None

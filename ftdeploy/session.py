@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftdeploy.errors import ArtifactError, DeviceError
-from ftdeploy.hardware import choose_provider, processors
+from ftdeploy.hardware import CPU, OPENVINO, choose_provider, processors
 from ftdeploy.signature import SessionOptions
 
 if TYPE_CHECKING:
@@ -43,13 +43,17 @@ def open_session(model: Path, options: SessionOptions | None = None, *, threads:
 
     _refuse_outside_data(model)
     options = options or SessionOptions()
-    chosen = choose_provider(device)
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads or processors()
-    settings.inter_op_num_threads = 1
-    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[options.graph_optimization])
-    settings.log_severity_level = 3  # errors only: its warnings name nodes that nobody can act on
-    providers = [chosen.name] if chosen.name == "CPUExecutionProvider" else [chosen.name, "CPUExecutionProvider"]
+    chosen = choose_provider(device, preferred=options.provider)
+    if options.provider and chosen.name == CPU:
+        log.warning("the model runs on %s: %s", CPU, chosen.reason)
+    threads = threads or processors()
+    settings = _settings(options, threads)
+    providers: list[str | tuple[str, dict[str, str]]] = [CPU]
+    if chosen.name == OPENVINO:
+        # By itself it would take 8 threads, and bfloat16 where the processor has it, which changes answers.
+        providers = [(OPENVINO, {"device_type": "CPU", "num_of_threads": str(threads), "precision": "ACCURACY"}), CPU]
+    elif chosen.name != CPU:
+        providers = [chosen.name, CPU]
     try:
         session = onnxruntime.InferenceSession(
             os.fspath(model), settings, providers=providers, disabled_optimizers=list(options.disabled_optimizers)
@@ -71,6 +75,35 @@ def open_session(model: Path, options: SessionOptions | None = None, *, threads:
             )
         log.warning("%s could not be loaded, the model runs on %s", chosen.name, got)
     return session
+
+
+def _settings(options: SessionOptions, threads: int) -> onnxruntime.SessionOptions:
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[options.graph_optimization])
+    settings.log_severity_level = 3  # errors only: its warnings name nodes that nobody can act on
+    settings.enable_cpu_mem_arena = options.memory_arena
+    settings.enable_mem_pattern = options.memory_pattern
+    for key, value in _entries(options).items():
+        settings.add_session_config_entry(key, value)
+    return settings
+
+
+def _entries(options: SessionOptions) -> dict[str, str]:
+    """Entries of the session's configuration; what is as ONNX Runtime has it by itself is left out."""
+    entries = {
+        "optimization.enable_gelu_approximation": "1" if options.gelu_approximation else None,
+        "session.enable_quant_qdq_cleanup": "1" if options.qdq_cleanup else None,
+        "session.disable_prepacking": None if options.prepacking else "1",
+        "session.intra_op.allow_spinning": None if options.spinning else "0",
+        "session.inter_op.allow_spinning": None if options.spinning else "0",
+        "session.dynamic_block_base": str(options.dynamic_block_base) if options.dynamic_block_base else None,
+        "session.set_denormal_as_zero": "1" if options.denormal_as_zero else None,
+    }
+    return {key: value for key, value in entries.items() if value is not None}
 
 
 def _refuse_outside_data(model: Path) -> None:

@@ -14,12 +14,37 @@ from ftdeploy.errors import ArtifactError
 
 
 class SessionOptions(Section):
-    """ONNX Runtime options that belong to a model: they were measured with it."""
+    """ONNX Runtime options that belong to a model: they were measured with it.
+
+    The keys of ONNX Runtime are those of onnxruntime_session_options_config_keys.h. The defaults are its own.
+    """
 
     graph_optimization: Literal["disabled", "basic", "extended", "all"] = "all"
     """Level of the optimizations at load time."""
     disabled_optimizers: tuple[str, ...] = ()
     """Optimizers that made this model slower or wrong."""
+    gelu_approximation: bool = False
+    """GELU by tanh (``optimization.enable_gelu_approximation``): other answers, a little."""
+    qdq_cleanup: bool = False
+    """Remove pairs of QuantizeLinear and DequantizeLinear that are left over (``session.enable_quant_qdq_cleanup``):
+    other answers, a little."""
+    prepacking: bool = True
+    """Keep weights a second time, in the layout that the processor multiplies in; without, slower and smaller."""
+    memory_arena: bool = True
+    """Keep freed memory for the next pass."""
+    memory_pattern: bool = True
+    """Plan the memory of a pass by that of an earlier one of the same shape."""
+    spinning: bool = True
+    """Threads of one pass wait for each other busily (``session.intra_op.allow_spinning`` and ``inter_op``). A lane of
+    one thread has nobody to wait for."""
+    dynamic_block_base: int = Field(default=0, ge=0)
+    """Work is split into blocks that get smaller towards its end (``session.dynamic_block_base``); 0 does not."""
+    denormal_as_zero: bool = False
+    """Numbers too small for the full precision count as 0 (``session.set_denormal_as_zero``), in the threads of the
+    session's own pool."""
+    provider: Literal["", "OpenVINOExecutionProvider"] = ""
+    """Execution provider that was measured as the fastest one on processors; it is taken where the installed
+    onnxruntime has it and no device is forced. Empty is ONNX Runtime's own."""
 
 
 class Signature(Section):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -9,9 +12,22 @@ import pytest
 from scipy.stats import binom
 from tiny import write_model_folder
 
+from ftdeploy.batching import Batching
 from ftdeploy.errors import ArtifactError
-from ftdeploy.measure import Measurement, _Probe, cost_ratio, folder_size, measure
-from ftdeploy.predictor import Predictor
+from ftdeploy.measure import (
+    LATENCY_REPEATS,
+    LATENCY_TEXTS,
+    Measurement,
+    Opened,
+    Probe,
+    amount,
+    cost_ratio,
+    folder_size,
+    measure,
+    measured_costs,
+)
+from ftdeploy.memory import peak_memory
+from ftdeploy.predictor import Encoded, Predictor
 
 TEXTS = ["a good film", "the film was awful", "not bad, not great", "superb !"] * 5
 
@@ -43,8 +59,8 @@ def test_measures_every_folder_in_every_round(folders: dict[str, Path]) -> None:
     for name, one in found.items():
         assert len(one.throughputs) == len(one.latencies_p50) == len(one.latencies_p95) == 3
         assert min(*one.throughputs, *one.latencies_p50) > 0
-        assert one.latency_p95 >= one.latency_p50
         assert one.noise >= 0
+        assert one.memory is None
         assert one.rows == 32
         assert one.size == sum((folders[name] / file).stat().st_size for file in ("model.onnx", "tokenizer.json"))
 
@@ -58,14 +74,14 @@ def test_more_work_is_slower(folders: dict[str, Path]) -> None:
 
 def test_models_take_turns_in_an_order_that_reverses(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds alternate, so that load which comes and goes meets all models alike."""
-    turns = []
-    real = _Probe.round
+    turns: list[str] = []
+    real = Probe.round
 
-    def spy(probe: _Probe) -> None:
+    def spy(probe: Probe) -> None:
         turns.append(cast("Predictor", probe.predictor).folder.name)
         real(probe)
 
-    monkeypatch.setattr(_Probe, "round", spy)
+    monkeypatch.setattr(Probe, "round", spy)
     measure(folders, TEXTS, rounds=3, rows=8)
     assert turns == ["wide", "small", "small", "wide", "wide", "small"]
 
@@ -118,3 +134,87 @@ def test_nothing_to_measure_is_an_error(folders: dict[str, Path], tmp_path: Path
             measure(some, texts, rounds=rounds, rows=1)
     with pytest.raises(ArtifactError, match=r"signature\.json"):
         measure({"none": tmp_path}, TEXTS, rounds=1, rows=1)
+
+
+class _Counting:
+    """A model that takes as many tokens as a text has words, and notes what it is asked."""
+
+    provider = "words"
+
+    def __init__(self, factor: int = 1) -> None:
+        self.factor = factor
+        self.asked: list[list[int]] = []
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        counts = [len(text.split()) * self.factor for text in texts]
+        return [Encoded(ids=[1] * count, length=count, unknown=0) for count in counts]
+
+    def run(self, rows: Sequence[Sequence[int]]) -> None:
+        self.asked.append([len(row) for row in rows])
+
+
+def test_latency_is_that_of_texts_of_median_and_of_95th_percentile_length() -> None:
+    """A hundred texts of one to a hundred words: those around 50 words are asked alone, and those around 95. Another
+    model gets the same texts, whatever its tokenizer makes of them."""
+    texts = ["word " * count for count in range(1, 101)]
+    models = {"one": _Counting(), "twice": _Counting(factor=2)}
+    opened = {name: Opened(runner=model, lanes=1, size=1) for name, model in models.items()}
+    measure(opened, texts, rounds=1, rows=100, batching=Batching(tokens=2048, rows=64))
+    for model in models.values():
+        often = Counter(rows[0] / model.factor for rows in model.asked if len(rows) == 1)
+        alone = {words for words, times in often.items() if times == 2 * LATENCY_REPEATS}  # in the warm-up as well
+        short, long = {words for words in alone if words < 75}, {words for words in alone if words > 75}
+        assert len(short) == len(long) == LATENCY_TEXTS
+        assert min(short) >= 45
+        assert max(short) <= 56
+        assert min(long) >= 90
+        assert max(long) <= 100
+
+
+def test_a_longer_text_takes_longer() -> None:
+    """The two latencies differ when the lengths do."""
+    texts = ["good", "good", "good", "word " * 20] * 20
+    found = measure({"slow": Opened(runner=_Sleeping(), lanes=1, size=1)}, texts, rounds=1, rows=8)["slow"]
+    assert found.latency_p95 > 5 * found.latency_p50
+
+
+class _Sleeping(_Counting):
+    """A millisecond a word."""
+
+    def run(self, rows: Sequence[Sequence[int]]) -> None:
+        time.sleep(max(map(len, rows)) / 1000)
+
+
+def test_memory_is_that_of_the_model(folders: dict[str, Path]) -> None:
+    """A head of 20,000 labels takes more than a small one: at least what the logits of a full batch take."""
+    batching = Batching(tokens=640, rows=20, threads=1)
+    small, wide = (peak_memory(folders[name], batching=batching) for name in ("small", "wide"))
+    assert wide - small > 20 * 20_000 * 4
+
+
+def test_memory_is_measured_when_asked_for(folders: dict[str, Path]) -> None:
+    """Once a run for every folder; it has a ratio then, and is no cost of what is open already."""
+    found = measure({**folders, "open": Opened(runner=_Counting(), lanes=1, size=1)}, TEXTS, rounds=1, rows=8,
+                    batching=Batching(threads=1), memory_runs=1)  # fmt: skip
+    assert len(found["wide"].memories) == 1
+    assert found["wide"].memory == found["wide"].memories[0]
+    assert cost_ratio(found["small"], found["wide"], "memory").ratio > 1
+    assert "memory" in measured_costs(found["small"], found["wide"])
+    assert "memory" not in measured_costs(found["small"], found["open"])
+    with pytest.raises(ValueError, match="memory was not measured"):
+        cost_ratio(found["small"], found["open"], "memory")
+    assert amount("memory", 12_345_678) == "12.3 MB"
+
+
+def test_memory_of_what_is_no_model_is_an_error(tmp_path: Path) -> None:
+    """In words, though it happened in another process."""
+    with pytest.raises(ArtifactError, match=r"memory of .* cannot be measured: .*signature\.json"):
+        peak_memory(tmp_path)
+
+
+def test_noise_is_half_the_spread_of_the_rounds() -> None:
+    """Of every cost; a size has none."""
+    one = _measurement((90.0, 95.0, 100.0, 105.0, 110.0))
+    assert one.noise == one.noise_of("throughput") == pytest.approx(0.05)
+    assert one.noise_of("latency_p50") == pytest.approx(0.05, rel=0.05)
+    assert one.noise_of("size") == 0
