@@ -9,6 +9,9 @@ from typing import Any
 
 from ftdeploy.artifact import Artifact, Kind
 from ftdeploy.charts import Series, bar_chart, xy_chart
+from ftdeploy.compress.outcome import CandidateResult, Costs, SearchResult
+from ftdeploy.compress.page import PAGE as SEARCH_PAGE
+from ftdeploy.compress.page import ranked, sentence
 from ftdeploy.files import write_text
 from ftdeploy.overview_data import data_parts, shown
 from ftdeploy.page import Page, Part, Table, render_page
@@ -20,6 +23,8 @@ _VERDICTS = {
     "inconclusive": "A gate could not decide: there is a report, and no bundle.",
 }
 _LOSSES = ("loss", "eval_loss")
+#: Measured candidates that the page shows, the winner and the fastest; the search's own page has all.
+_CANDIDATES = 10
 
 
 def write_overview(name: str, artifacts: Mapping[Kind, Artifact], path: Path) -> None:
@@ -146,24 +151,34 @@ def _export(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:
 def _compression(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:
     if "compressed" not in artifacts:
         return
-    document = json.loads(artifacts["compressed"].file("candidates.json").read_text(encoding="utf-8"))
-    measured = [one for one in document["candidates"] if one["measured"]]
-    best = {one["name"]: max(one["measured"]["throughputs"]) for one in measured}
-    names = list(measured[0]["metrics"]) if measured else []
+    compressed = artifacts["compressed"]
+    found = SearchResult.model_validate_json(compressed.file("candidates.json").read_bytes())
+    measured = [(one, one.costs) for one in ranked(found).values() if one.costs is not None][:_CANDIDATES]
+    every = f"All {len(found.candidates)} candidates, plots, and the rows that the winner answers differently"
+    speeds = {one.name: costs.speedup for one, costs in measured}
+    yield Part(
+        heading="Compression",
+        text=f"{sentence(found)} {found.explanation}",
+        links=[(every, f"{compressed.path.name}/{SEARCH_PAGE}")],
+        charts=[bar_chart(speeds, title="Throughput, times fp32's")] if speeds else [],
+        table=_candidates(measured, found),
+    )
+
+
+def _candidates(measured: Sequence[tuple[CandidateResult, Costs]], found: SearchResult) -> Table:
+    metrics = list(found.candidates[0].metrics)
     rows = [
         [
-            one["name"] + (" (kept)" if one["name"] == document["winner"] else ""),
-            *(f"{one['metrics'][name]:.4f}" if one["measured"] else "-" for name in names),
-            f"{best[one['name']]:,.0f}" if one["measured"] else "-",
-            f"{one['measured']['size'] / 1e6:.1f}" if one["measured"] else "-",
-            one["reason"],
+            one.name + (" (winner)" if one.name == found.winner else ""),
+            *(f"{one.metrics[name].value:.4f}" if name in one.metrics else "-" for name in metrics),
+            f"{costs.speedup:.2f}x",
+            f"{costs.size / 1e6:.1f}",
+            one.reason,
         ]
-        for one in document["candidates"]
+        for one, costs in measured
     ]
-    columns = ("candidate", *(f"#{name} (validation)" for name in names), "#rows/s (best round)", "#MB", "verdict")
-    chart = bar_chart(best, title="Throughput of the candidates, best round", unit=" rows/s")
-    text = "Measured on this machine, alternating, in the batches that are served."
-    yield Part(heading="Compression", text=text, charts=[chart], table=Table(columns=columns, rows=rows))
+    columns = ("candidate", *(f"#{name} (validation)" for name in metrics), "#throughput", "#MB", "why")
+    return Table(columns=columns, rows=rows)
 
 
 def _verdict(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:

@@ -9,9 +9,11 @@ import re
 from pathlib import Path
 
 import pytest
+from search_samples import WINNER, search
 from tiny_run import TinyRun, artifact, ftdeploy
 
-from ftdeploy.artifact import Artifact, Kind
+from ftdeploy.artifact import Artifact, Kind, seal
+from ftdeploy.compress.page import ranked, sentence, write_page
 from ftdeploy.overview import training_charts, write_overview
 from ftdeploy.pipeline import PAGE, read_run
 
@@ -28,9 +30,10 @@ def test_a_finished_run_is_on_one_page(tiny: TinyRun) -> None:
         assert f">{heading}<" in page
     for kind, one in read_run(tiny.run).items():
         assert one.digest[:12] in text, kind
-    assert text.count("optimum-dynamic") >= 2
     assert page.count("<svg") >= 4
-    assert not re.search(r'(?:src|href)="', page)
+    assert "src=" not in page
+    assert re.findall(r'href="([^"]*)"', page) == ["compressed/candidates.html"]
+    assert (tiny.run / "compressed" / "candidates.html").is_file()
 
 
 @pytest.mark.parametrize("last", ["dataset", "checkpoint", "onnx", "compressed", "report"])
@@ -95,6 +98,34 @@ def test_rules_that_were_asked_for_are_tables(tiny: TinyRun, tmp_path: Path) -> 
         assert re.search(rf"<td>{re.escape(group or '(none)')}</td><td class=\"number\">{one['rows']:,}</td>", page)
     for heading in ("Suspicious rows", "Identifiers of people", "Groups and terms"):
         assert f">{heading}<" in page
+
+
+def test_a_search_is_summed_up_and_its_own_page_linked(tmp_path: Path) -> None:
+    """The verdict in a sentence, the winner and the fastest with score, speed and size; everything else on its page."""
+    found = search(explanation="It is <b>best</b>.")
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "candidates.json").write_text(found.model_dump_json(), encoding="utf-8")
+    for name in ("model.onnx", "tokenizer.json", "signature.json"):
+        (folder / name).write_text("not looked into", encoding="utf-8")
+    write_page(found, folder)
+    sealed = seal(
+        folder, target=tmp_path / "compressed", kind="compressed", made_by="compress@2", made_from=(), key="",
+        settings={}, facts={"speedup": 5.02, "times_smaller": 8.2},
+    )  # fmt: skip
+    write_overview("tiny", {"compressed": sealed}, tmp_path / PAGE)
+    page = (tmp_path / PAGE).read_text(encoding="utf-8")
+    text = _text(page)
+    assert f"{sentence(found)} It is <b>best</b>." in text
+    assert f'href="compressed/candidates.html">All {len(found.candidates)} candidates' in page
+    measured = [one for one in ranked(found).values() if one.costs is not None]
+    table = text[text.index("(validation)") :]
+    for one in measured[:10]:
+        assert one.name in table
+        assert one.costs is not None
+        assert f"{one.costs.speedup:.2f}x" in table
+    assert f"{WINNER} (winner)" in table
+    assert "optimum-fused" not in table, "the eleventh in order"
 
 
 def test_curves_show_what_was_frozen_and_each_group_s_rate() -> None:
