@@ -1,114 +1,78 @@
-"""Runs one compression tool in a process of its own: ``python -m ftdeploy.compress.worker TOOL SOURCE CONFIG OUT``.
+"""Runs one compression tool in a process of its own: ``python -m ftdeploy.compress.worker TOOL SOURCE OUT OPTIONS``.
 
-These tools exit, log errors and return None, change global state and write into the working directory. A child
-process keeps all that away, and whatever happens becomes one reason on its last line.
+SOURCE is a model folder, OUT the ONNX file to make, OPTIONS a JSON object. These tools exit, log errors and return
+None, change global state and write into the working directory. A child process keeps all that away, and whatever
+happens becomes one reason on its last line of stderr. A file at OUT is whole: it is written beside it and renamed.
 """
 
 from __future__ import annotations
 
-import shutil
+import json
+import os
 import sys
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ftdeploy.errors import DependencyError
+from ftdeploy.compress.tools import TOOLS, Tool, graph
+from ftdeploy.errors import CompressionError
 
-Tool = Callable[[Path, Path, Path], None]
+
+def make(tool: Tool, source: Path, out: Path, options: Mapping[str, Any]) -> None:
+    """Run a tool, and put what it made at ``out``, as one file.
+
+    Args:
+        tool: what to run.
+        source: a model folder.
+        out: the file; its folder exists, and may be written into.
+        options: of the tool.
+
+    Raises:
+        CompressionError: it made no model, or one that is not its source's kind.
+    """
+    unfinished = out.with_name(f"unfinished-{out.name}")
+    tool(source, unfinished, options)
+    if not unfinished.is_file() or not unfinished.stat().st_size:
+        raise _no_model("ended without an error and without a model")
+    before, after = graph.load(source / "model.onnx").graph, graph.load(unfinished)
+    for role, were, are in (
+        ("inputs", before.input, after.graph.input),
+        ("outputs", before.output, after.graph.output),
+    ):
+        names = [[one.name for one in side] for side in (were, are)]
+        if names[0] != names[1]:
+            raise _no_model(f"changed the model's {role} from {', '.join(names[0])} to {', '.join(names[1]) or 'none'}")
+    external = [tensor for tensor in after.graph.initializer if tensor.external_data]
+    if external or any(out.parent.glob(f"{unfinished.name}[_.]*data*")):
+        graph.save(after, unfinished)  # the weights were loaded with it
+        for data in out.parent.glob(f"{unfinished.name}[_.]*data*"):
+            data.unlink()
+    unfinished.replace(out)
 
 
-def inc_dynamic(source: Path, _config: Path, out: Path) -> None:
-    """Intel Neural Compressor, post-training dynamic int8, weights per channel."""
-    _lend_onnx_mapping()
-    from neural_compressor import PostTrainingQuantConfig, quantization
-
-    settings = PostTrainingQuantConfig(
-        approach="dynamic",
-        domain="nlp",
-        quant_level=1,
-        # Its default fuses the graph first, which made int8 slower wherever it was measured.
-        recipes={"graph_optimization_level": "ENABLE_BASIC"},
+def _no_model(what: str) -> CompressionError:
+    return CompressionError(
+        what, cause="the tool does not fit this model or this version", fix="leave this candidate out"
     )
-    found = quantization.fit(str(source), settings)
-    if found is None:
-        raise DependencyError(
-            "Neural Compressor returned no model",
-            cause="it logs errors and returns None instead of raising; the reason stands above in its log",
-            fix="install the pinned versions of constraints.txt, or leave this candidate out",
-        )
-    found.save(str(out))
 
 
-def optimum_dynamic(source: Path, config: Path, out: Path) -> None:
-    """Optimum's ORTQuantizer, dynamic int8 for AVX512-VNNI or ARM64, weights per channel."""
-    import platform
-
-    from optimum.onnxruntime import ORTQuantizer
-    from optimum.onnxruntime.configuration import AutoQuantizationConfig
-
-    arm = platform.machine().lower() in ("arm64", "aarch64")
-    preset = AutoQuantizationConfig.arm64 if arm else AutoQuantizationConfig.avx512_vnni
-    folder = _optimum_folder(source, config, out)
-    quantizer = ORTQuantizer.from_pretrained(folder, file_name="model.onnx")
-    quantizer.quantize(save_dir=folder / "made", quantization_config=preset(is_static=False, per_channel=True))
-    (folder / "made" / "model_quantized.onnx").rename(out)
-
-
-def optimum_fused(source: Path, config: Path, out: Path) -> None:
-    """Optimum's ORTOptimizer: transformer fusions (attention, layer norm, GELU), still float32."""
-    from optimum.onnxruntime import ORTOptimizer
-    from optimum.onnxruntime.configuration import OptimizationConfig
-
-    folder = _optimum_folder(source, config, out)
-    optimizer = ORTOptimizer.from_pretrained(folder)
-    settings = OptimizationConfig(optimization_level=1, enable_transformers_specific_optimizations=True)
-    optimizer.optimize(save_dir=folder / "made", optimization_config=settings)
-    (folder / "made" / "model_optimized.onnx").rename(out)
-
-
-TOOLS: Mapping[str, Tool] = {
-    "inc-dynamic": inc_dynamic,
-    "optimum-dynamic": optimum_dynamic,
-    "optimum-fused": optimum_fused,
-}
-
-
-def _optimum_folder(source: Path, config: Path, out: Path) -> Path:
-    """Optimum wants model and config.json in one folder."""
-    folder = out.with_name("optimum")
-    folder.mkdir()
-    shutil.copyfile(source, folder / "model.onnx")
-    shutil.copyfile(config, folder / "config.json")
-    return folder
-
-
-def _lend_onnx_mapping() -> None:
-    """Neural Compressor 3.7 reads ``onnx.mapping``, which onnx 1.19 removed; older onnx has known CVEs."""
-    import onnx
-    from onnx import TensorProto, helper
-
-    if hasattr(onnx, "mapping"):
-        return
-    mapping = types.ModuleType("onnx.mapping")
-    to_numpy = {kind: helper.tensor_dtype_to_np_dtype(kind) for kind in TensorProto.DataType.values() if kind}
-    to_tensor: dict[object, int] = {}
-    for kind, dtype in to_numpy.items():
-        to_tensor.setdefault(dtype, kind)  # the first one wins: bfloat16 and others share a numpy type
-    mapping.__dict__.update(TENSOR_TYPE_TO_NP_TYPE=to_numpy, NP_TYPE_TO_TENSOR_TYPE=to_tensor)
-    sys.modules["onnx.mapping"] = mapping
-    onnx.mapping = mapping
-
-
-def main(tool: str, source: str, config: str, out: str) -> int:
+def main(tool: str, source: str, out: str, options: str) -> int:
     """Make one model; the exit status says whether it stands at ``out``, the last line of stderr says why not."""
     try:
-        TOOLS[tool](Path(source), Path(config), Path(out))
+        make(TOOLS[tool], Path(source), Path(out), json.loads(options))
+    except SystemExit as error:  # onnx-neural-compressor and Neural Compressor call exit(0) where they give up
+        reason = f"ended without an error and without a model (it called exit({error.code!r}))"
     except Exception as error:  # noqa: BLE001  # whatever a tool raises is this candidate's reason, not the search's end
-        first = str(error).strip().splitlines() or [""]
-        sys.stderr.write(f"\n{type(error).__name__}: {first[0]}\n")
-        return 1
-    return 0
+        # Some of ONNX Runtime's messages begin with an empty line.
+        reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['(it says nothing)'])[0]}"
+    else:
+        return 0
+    sys.stderr.write(f"\n{reason}\n")
+    return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    status = main(*sys.argv[1:])
+    sys.stderr.flush()
+    # The tools register functions for the end of the process; one that fails would write below our last line.
+    os._exit(status)
