@@ -11,7 +11,7 @@ from ftdeploy.artifact import Artifact, Kind
 from ftdeploy.charts import Series, bar_chart, xy_chart
 from ftdeploy.compress.outcome import CandidateResult, Costs, SearchResult
 from ftdeploy.compress.page import PAGE as SEARCH_PAGE
-from ftdeploy.compress.page import ranked, sentence
+from ftdeploy.compress.page import proof, ranked, sentence
 from ftdeploy.files import write_text
 from ftdeploy.overview_data import data_parts, shown
 from ftdeploy.page import Page, Part, Table, render_page
@@ -158,7 +158,7 @@ def _compression(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:
     speeds = {one.name: costs.speedup for one, costs in measured}
     yield Part(
         heading="Compression",
-        text=f"{sentence(found)} {found.explanation}",
+        text=f"{sentence(found)} {proof(found)}",
         links=[(every, f"{compressed.path.name}/{SEARCH_PAGE}")],
         charts=[bar_chart(speeds, title="Throughput, times fp32's")] if speeds else [],
         table=_candidates(measured, found),

@@ -54,6 +54,7 @@ def page(result: SearchResult) -> str:
         result=result,
         style=page_style(),
         sentence=sentence(result),
+        proof=proof(result),
         winner=winner,
         fp32=fp32,
         metrics=list(fp32.metrics),
@@ -90,6 +91,13 @@ def sentence(result: SearchResult) -> str:
     unproven = f"; {result.rows:,} validation rows are too few to prove that this holds"
     said = f"{fp32.name} stays as it is" if same else f"{winner.name} wins"
     return ": ".join([said, *([", ".join(found)] if found else [])]) + f"{unproven * (result.verdict == 'undecided')}."
+
+
+def proof(result: SearchResult) -> str:
+    """What the sentence rests on, in words."""
+    if result.verdict == "pass":
+        return f"Non-inferior to {result.candidates[0].name} by the gate, on {result.rows:,} validation rows."
+    return result.explanation if result.verdict == "fp32" else _named(result, result.winner).reason
 
 
 def ranked(result: SearchResult) -> dict[int, CandidateResult]:
