@@ -61,7 +61,9 @@ LAYOUT: dict[Kind, Layout] = {
         ),
     ),
     "onnx": Layout(required=(*_MODEL_FOLDER, "parity.json"), optional=("model.onnx.data",)),
-    "compressed": Layout(required=(*_MODEL_FOLDER, "candidates.json", "candidates.html"), optional=("model.onnx.data", "candidates.html")),
+    "compressed": Layout(
+        required=(*_MODEL_FOLDER, "candidates.json", "candidates.html"), optional=("model.onnx.data",)
+    ),
     "report": Layout(required=("report.json", "report.html", "junit.xml", "flips.csv")),
     "bundle": Layout(
         required=(
