@@ -9,7 +9,7 @@ import pytest
 
 from ftdeploy import hardware
 from ftdeploy.errors import DeviceError
-from ftdeploy.hardware import CPU, CUDA, choose_device, choose_provider, has_bf16, plan_lanes, processors
+from ftdeploy.hardware import CPU, CUDA, OPENVINO, choose_device, choose_provider, has_bf16, plan_lanes, processors
 
 BUILT = [CUDA, CPU]
 PLAIN = ["AzureExecutionProvider", CPU]
@@ -89,6 +89,20 @@ def test_the_provider(
     machine(monkeypatch, devices=devices)
     assert choose_provider(available=available).name == name
     assert words in choose_provider(available=available).reason
+
+
+def test_a_preferred_provider_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was measured as faster on processors: a CUDA device goes before it, and so does a forced device."""
+    with_openvino = [CUDA, OPENVINO, CPU]
+    machine(monkeypatch, devices=0)
+    assert choose_provider(available=with_openvino, preferred=OPENVINO).name == OPENVINO
+    assert choose_provider(available=with_openvino).name == CPU
+    assert choose_provider("cpu", available=with_openvino, preferred=OPENVINO) == hardware.Choice(CPU, "forced")
+    missing = choose_provider(available=PLAIN, preferred=OPENVINO)
+    assert missing.name == CPU
+    assert OPENVINO in missing.reason
+    machine(monkeypatch, devices=1)
+    assert choose_provider(available=with_openvino, preferred=OPENVINO).name == CUDA
 
 
 @pytest.mark.parametrize("how", ["argument", "variable"])

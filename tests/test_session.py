@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import pytest
 from tiny import write_model_folder
 
 from ftdeploy.errors import ArtifactError, DeviceError
+from ftdeploy.predictor import Predictor
+from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.model import open_model
 from ftdeploy.session import open_session
-from ftdeploy.signature import SessionOptions
+from ftdeploy.signature import SessionOptions, read_signature, write_signature
 
 
 @pytest.fixture
@@ -42,6 +46,70 @@ def test_a_model_opens_and_answers_with_the_options_asked_for(model: Path) -> No
     logits, embedding = session.run(["logits", "embedding"], {"input_ids": ones, "attention_mask": ones})
     assert logits.shape == (2, 2)
     assert embedding.shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "value"),
+    [
+        (SessionOptions(gelu_approximation=True), "optimization.enable_gelu_approximation", "1"),
+        (SessionOptions(qdq_cleanup=True), "session.enable_quant_qdq_cleanup", "1"),
+        (SessionOptions(prepacking=False), "session.disable_prepacking", "1"),
+        (SessionOptions(spinning=False), "session.intra_op.allow_spinning", "0"),
+        (SessionOptions(spinning=False), "session.inter_op.allow_spinning", "0"),
+        (SessionOptions(dynamic_block_base=4), "session.dynamic_block_base", "4"),
+        (SessionOptions(denormal_as_zero=True), "session.set_denormal_as_zero", "1"),
+    ],
+)
+def test_options_reach_onnx_runtime(model: Path, options: SessionOptions, key: str, value: str) -> None:
+    """Each one under its key; and the model answers as before."""
+    session = open_session(model, options, threads=1)
+    assert session.get_session_options().get_session_config_entry(key) == value
+    ones = np.ones((2, 5), dtype=np.int64)
+    feeds = {"input_ids": ones, "attention_mask": ones}
+    plain = open_session(model, threads=1)
+    np.testing.assert_allclose(session.run(["logits"], feeds)[0], plain.run(["logits"], feeds)[0], rtol=1e-5)
+    with pytest.raises(Exception, match="key"):
+        plain.get_session_options().get_session_config_entry(key)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_memory_options_reach_onnx_runtime(model: Path, kept: bool) -> None:
+    """Arena and pattern are properties of the session, not entries."""
+    found = open_session(model, SessionOptions(memory_arena=kept, memory_pattern=kept)).get_session_options()
+    assert (found.enable_cpu_mem_arena, found.enable_mem_pattern) == (kept, kept)
+
+
+def test_a_signature_of_before_still_loads(model: Path) -> None:
+    """Options that it does not name are as they were when there were none."""
+    folder = model.parent
+    document = json.loads((folder / "signature.json").read_text(encoding="utf-8"))
+    document["session"] = {"graph_optimization": "basic", "disabled_optimizers": ["SkipLayerNormFusion"]}
+    (folder / "signature.json").write_text(json.dumps(document), encoding="utf-8")
+    expected = SessionOptions(graph_optimization="basic", disabled_optimizers=("SkipLayerNormFusion",))
+    assert read_signature(folder).session == expected
+
+
+def test_the_options_of_a_signature_are_those_that_it_is_opened_and_served_with(model: Path) -> None:
+    """What was measured with a model goes with it, into the service as well; a search may lay others over it."""
+    folder, key = model.parent, "session.intra_op.allow_spinning"
+    signature = read_signature(folder)
+    write_signature(folder, signature.model_copy(update={"session": SessionOptions(spinning=False)}))
+    assert read_signature(folder).session == SessionOptions(spinning=False)
+    served, _lanes = open_model(folder, Limits(threads=1))
+    for predictor in (Predictor(folder), served):
+        assert predictor.session.get_session_options().get_session_config_entry(key) == "0"
+    tried = Predictor(folder, session=SessionOptions(memory_arena=False)).session.get_session_options()
+    assert tried.enable_cpu_mem_arena is False
+
+
+def test_a_provider_that_is_not_installed_is_left_out_with_a_warning(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The bundle of one machine serves on another, slower; who reads its log learns why."""
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    session = open_session(model, SessionOptions(provider="OpenVINOExecutionProvider"), threads=1)
+    assert session.get_providers() == ["CPUExecutionProvider"]
+    assert "OpenVINOExecutionProvider was measured as faster" in caplog.text
 
 
 @pytest.mark.parametrize("keep", [0, 10, 400])
