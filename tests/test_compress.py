@@ -13,7 +13,7 @@ from ftdeploy.predictor import Predictor
 
 #: Everything that a search can do, in a shape that a tiny model can have.
 WHOLE = {
-    "candidates": ["inc-dynamic", "ort-dynamic", "students", "vocabulary", "mixed", "sessions"],
+    "candidates": ["inc-dynamic", "ort-dynamic", "first-token", "students", "vocabulary", "mixed", "sessions"],
     "students": [{"ffn": 0.5, "heads": 0.5}, {"layers": 0.5}],
     "distillation": {"epochs": 2, "augment": 0.5},
     "vocabulary_safety": 100,
@@ -37,7 +37,7 @@ def test_a_search_tries_all_families_and_ships_a_model_that_answers(tiny: TinyRu
     assert found.returncode == 0, found.stderr
     result = _search(run)
     by_name = {one.name: one for one in result.candidates}
-    assert {"fp32", "inc-dynamic", "ort-dynamic", "student-2x32x1", "student-1x64x2"} <= by_name.keys()
+    assert {"fp32", "inc-dynamic", "ort-dynamic", "first-token", "student-2x32x1", "student-1x64x2"} <= by_name.keys()
     assert not [one for one in result.candidates if one.status == "failed"]
     students = [one for one in result.candidates if one.steps and one.steps[0].startswith("student-")]
     assert {one.steps[-1] for one in students} >= {"inc-dynamic", "ort-dynamic"} or all(

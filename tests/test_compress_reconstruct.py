@@ -68,15 +68,14 @@ def _hidden(model: torch.nn.Module, rows: list[list[int]]) -> torch.Tensor:
 def test_a_pruned_encoder_is_smaller_and_closer_than_one_cut_blindly(
     encoder: tuple[torch.nn.Module, list[list[int]]],
 ) -> None:
-    """Half the channels and one of two heads are physically gone, transformers' configuration says so, and on texts
-    that pruning did not see the hidden states are closer to the whole model's than with the first channels kept."""
+    """Half the channels and one of two heads are physically gone, and on texts that pruning did not see the hidden
+    states are closer to the whole model's than with the first channels kept."""
     model, rows = encoder
     seen, unseen = rows[:300], rows[300:]
     student, told = copy.deepcopy(model), []
     narrow(student, seen, channels=64, heads=1, pad_id=0, advance=told.append)  # type: ignore[arg-type]  # a model of transformers
     shape = read_shape(student)  # type: ignore[arg-type]  # likewise
     assert (set(shape.ffn), set(shape.heads)) == ({64}, {1})
-    assert student.config.intermediate_size == 64  # type: ignore[union-attr]  # likewise
     assert told == [1, 1]
     blind = copy.deepcopy(model)
     for layer in blind.bert.encoder.layer:  # type: ignore[union-attr]  # likewise

@@ -16,7 +16,7 @@ from ftdeploy.artifact import Artifact
 from ftdeploy.compress.choose import GOOD, choose, goal, pareto
 from ftdeploy.compress.invariance import invariance
 from ftdeploy.compress.judge import Jury
-from ftdeploy.compress.make import Workshop
+from ftdeploy.compress.make import FIRST_TOKEN, Workshop
 from ftdeploy.compress.outcome import Budget, CandidateResult, Costs, SearchResult
 from ftdeploy.compress.page import write_page
 from ftdeploy.compress.search import FAMILIES, Clock, Found, Search
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Shapes of the students that `auto` tries.
-AUTO_STUDENTS = (Shape(ffn=1 / 3, heads=0.75),)
+AUTO_STUDENTS = (Shape(ffn=0.375, heads=0.75),)
 #: Most candidates that are measured beside fp32.
 FINALISTS = 6
 #: Processes in which a finalist's peak memory is taken.
@@ -143,13 +143,13 @@ def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Tas
     write_rows(calibration, rows, targets.tolist())
     school, cuts = None, []
     wanted = FAMILIES if settings.candidates == "auto" else settings.candidates
-    if "students" in wanted:
+    if "students" in wanted or FIRST_TOKEN in wanted:
         school = School(
             checkpoint=checkpoint.path, onnx=onnx.path, rows=rows, targets=targets, task=task,
             settings=settings.distillation, opset=int(onnx.facts["opset"]), seed=seed, device=device,
             bf16=checkpoint.facts.get("precision") == "bf16",
         )  # fmt: skip
-        cuts = _cuts(settings, checkpoint.path, task)
+        cuts = _cuts(settings, checkpoint.path, task) if "students" in wanted else []
     workshop = Workshop(
         onnx=onnx.path, config=checkpoint.file("config.json"), calibration=calibration, texts=texts,
         safety=settings.vocabulary_safety, school=school, work=work,

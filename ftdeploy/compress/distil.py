@@ -244,8 +244,10 @@ def _apart(answered: Sequence[torch.Tensor], taught: Sequence[torch.Tensor], lay
     real = mask.unsqueeze(-1).float()
     errors = []
     for at, layer in enumerate(layers, start=1):
-        theirs = taught[layer + 1].float()
-        errors.append(((answered[at].float() - theirs).square() * real).sum() / (theirs.square() * real).sum())
+        ours = answered[at].float()
+        # The last layer may compute the first token only.
+        theirs, counted = taught[layer + 1][:, : ours.shape[1]].float(), real[:, : ours.shape[1]]
+        errors.append(((ours - theirs).square() * counted).sum() / (theirs.square() * counted).sum())
     return torch.stack(errors).mean()
 
 

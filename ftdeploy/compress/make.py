@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ftdeploy.child import run_module
-from ftdeploy.compress.students import Cut, School, make_student
+from ftdeploy.compress.students import Cut, School, make_student, spare_last_layer
 from ftdeploy.compress.tools.quantizers import QUANTIZERS, Quantizer
 from ftdeploy.compress.vocabulary import trim_vocabulary
 from ftdeploy.errors import FtdeployError
@@ -29,6 +29,7 @@ from ftdeploy.stage import out_of_space
 #: A tool that takes longer (seconds) hangs.
 TIMEOUT = 1800
 VOCABULARY = "vocabulary"
+FIRST_TOKEN = "first-token"  # noqa: S105  # no password: a token of a text
 #: Modules that tell whether an extra is installed.
 _MODULES = {"compress": "neural_compressor", "onnx-nc": "onnx_neural_compressor", "train": "optimum"}
 
@@ -38,8 +39,8 @@ class Chain:
     """What a candidate is: steps from the fp32 export, and the session options that it runs with.
 
     Attributes:
-        steps: names: a student's, a quantizer's (with ``-mixed-K`` behind it for the K most sensitive layers in float),
-            ``vocabulary``.
+        steps: names: a student's, ``first-token``, a quantizer's (with ``-mixed-K`` behind it for the K most sensitive
+            layers in float), ``vocabulary``.
         session: options; None leaves those of the model.
         label: stands behind the steps in the name, for a choice of options.
     """
@@ -137,6 +138,8 @@ class Workshop:
             return self._student(cut, place, seconds), False
         if step == VOCABULARY:
             return self._trim(source, place), False
+        if step == FIRST_TOKEN:
+            return self._first_token(place), False
         quantizer = QUANTIZERS[step.partition("-mixed-")[0]]
         missing = _missing(quantizer)
         if missing:
@@ -157,6 +160,17 @@ class Workshop:
         (partial / "student.json").write_text(json.dumps(found), encoding="utf-8")
         partial.rename(place)
         shutil.rmtree(work, ignore_errors=True)
+        return ""
+
+    def _first_token(self, place: Path) -> str:
+        if self.school is None:
+            return "there is no checkpoint to export again"
+        partial = place.with_name(place.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        if not spare_last_layer(self.school, out=partial):
+            return "this model reads more than the first token's output, or is of an architecture that is not known"
+        partial.rename(place)
         return ""
 
     def _trim(self, source: Path, place: Path) -> str:

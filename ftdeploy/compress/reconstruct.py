@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftdeploy.batching import by_length, pad
-from ftdeploy.compress.checkpoint_shape import blocks, encoder_layers, head_size, set_ffn_width
+from ftdeploy.compress.checkpoint_shape import blocks, encoder_layers, head_size
 from ftdeploy.compress.prune import drop_heads, untouched_generator
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Most channels that go between two looks at what they are worth; towards the end fewer. Two that could stand in for
 #: each other look dispensable both, so that few at a time lose less.
-AT_ONCE = 8
+AT_ONCE = 16
 #: Ridge, as a share of the mean variance of an input: directions that the texts never showed are left alone.
 RIDGE = 0.01
 #: Padded tokens in a batch.
@@ -42,8 +42,10 @@ class _Enough(Exception):  # noqa: N818  # not an error: the rest of a forward p
 
 
 def narrow(model: PreTrainedModel, rows: Sequence[Sequence[int]], *, channels: int, heads: int, pad_id: int,
-           advance: Callable[[int], None]) -> None:  # fmt: skip
-    """Prune every layer of a model in place, first to last; each sees what the pruned ones below it give.
+           advance: Callable[[int], None], spared: int = 0) -> None:  # fmt: skip
+    """Prune the layers of a model in place, first to last; each sees what the pruned ones below it give.
+
+    The configuration is left as it is: it has one width for all layers.
 
     Args:
         model: in evaluation mode, on the CPU.
@@ -52,6 +54,7 @@ def narrow(model: PreTrainedModel, rows: Sequence[Sequence[int]], *, channels: i
         heads: attention heads that stay in each layer.
         pad_id: fills short rows.
         advance: told after each layer.
+        spared: how many of the last layers are left whole.
 
     Raises:
         CompressionError: the architecture is not known, or transformers cannot take heads from it.
@@ -60,7 +63,8 @@ def narrow(model: PreTrainedModel, rows: Sequence[Sequence[int]], *, channels: i
 
     flow, size = _Flow(model, rows, pad_id), head_size(model)
     with torch.no_grad():
-        for index, layer in enumerate(encoder_layers(model)[1]):
+        layers = list(encoder_layers(model)[1])
+        for index, layer in enumerate(layers[: len(layers) - spared]):
             # Looked up anew: taking heads or channels away puts other matrices in their place.
             joined = blocks(model)[index].attention_out
             if heads * size < joined.in_features:
@@ -70,7 +74,6 @@ def narrow(model: PreTrainedModel, rows: Sequence[Sequence[int]], *, channels: i
                 _narrow_channels(model, index, flow.seen(layer, down), channels)
             flow.advance(layer)
             advance(1)
-    set_ffn_width(model.config, channels)
 
 
 def select(weight: torch.Tensor, seen: Seen, keep: int, *, group: int = 1) -> tuple[list[int], torch.Tensor]:

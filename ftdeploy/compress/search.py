@@ -1,6 +1,7 @@
 """The search: cheap candidates first, students while there is time, and only what is worth it is measured.
 
-1. Every quantizer of the recipe on the fine-tuned model.
+1. Every quantizer of the recipe on the fine-tuned model, and the best ones where its last layer is spared what nobody
+   reads.
 2. Students, one shape after the other, each quantized by the quantizers that did best in 1.
 3. What quantizing a student costs too much is given back: its most sensitive layers stay in float.
 4. Tokens that the data does not need leave the vocabulary of the best ones.
@@ -21,7 +22,7 @@ from pathlib import Path
 from ftdeploy import progress
 from ftdeploy.compress.choose import GOOD, goal
 from ftdeploy.compress.judge import Judged, Jury
-from ftdeploy.compress.make import VOCABULARY, Chain, Made, Workshop
+from ftdeploy.compress.make import FIRST_TOKEN, VOCABULARY, Chain, Made, Workshop
 from ftdeploy.compress.outcome import Sensitivity
 from ftdeploy.compress.sensitivity import layers_to_keep, sensitivity
 from ftdeploy.compress.sessions import Goal as Wanted
@@ -35,7 +36,7 @@ from ftdeploy.recipe import CompressSettings
 #: Quantizers that `auto` tries: quick ones; each was the best somewhere.
 AUTO = ("inc-dynamic", "ort-dynamic", "optimum-dynamic")
 #: Families that `auto` tries.
-FAMILIES = ("students", VOCABULARY, "mixed", "sessions")
+FAMILIES = (FIRST_TOKEN, "students", VOCABULARY, "mixed", "sessions")
 #: How many quantizers go on to the students.
 BEST = 2
 #: Share of the search's time that is kept for what comes after the students.
@@ -120,6 +121,8 @@ class Search:
         for name in self.quantizers:
             self._add(Chain(steps=(name,)))
         best = [one.chain.steps[0] for one in self._ranked(self.found[1:])[:BEST]]
+        if FIRST_TOKEN in self.families:
+            self._first_token(best)
         if "students" in self.families:
             self._students(best)
         if "mixed" in self.families:
@@ -188,6 +191,12 @@ class Search:
             share = FIRST if number == 0 and len(self.cuts) > 1 else 1.0
             student = self._add(chain, cut=cut, seconds=time_left * share)
             self._quantize_student(student, quantizers)
+
+    def _first_token(self, quantizers: Sequence[str]) -> None:
+        """The same answers without the last layer's work that nobody reads, as it is and quantized."""
+        whole = self._add(Chain(steps=(FIRST_TOKEN,)))
+        for name in quantizers if whole.good else ():
+            self._add(Chain(steps=(FIRST_TOKEN, name)))
 
     def _begun(self, cut: Cut) -> bool:
         """Whether an earlier run of this search made it, or was at it."""

@@ -16,6 +16,7 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.compress.checkpoint_shape import read_shape
 from ftdeploy.compress.distil import Lessons, Pupil, distil, epochs_that_fit, steps_in
+from ftdeploy.compress.first_token import first_token_only
 from ftdeploy.compress.prune import keep_layers
 from ftdeploy.compress.qat import fake_quantized
 from ftdeploy.compress.reconstruct import narrow
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from ftdeploy.recipe import Distillation, Shape
     from ftdeploy.tasks import Task
 
+#: Rows that prove that a classifier reads its first token only.
+PROVEN = 8
 #: Training rows that pruning looks at.
-LOOKED_AT = 2000
+LOOKED_AT = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,13 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
     teacher = load_model(school.checkpoint, school.task)
     student = copy.deepcopy(teacher)
     signature = read_signature(school.onnx)
-    _prune(student, cut, school, pad_id=signature.pad_id)
+    keep_layers(student, cut.layers)
+    # A layer that computes one token only is not worth pruning.
+    spared = first_token_only(copy.deepcopy(student), school.rows[:PROVEN])
+    _prune(student, cut, school, pad_id=signature.pad_id, spared=int(spared))
+    if spared:
+        first_token_only(student, school.rows[:PROVEN])
+        first_token_only(teacher, school.rows[:PROVEN])
     where = choose_device(school.device).name
     teacher = teacher.to(where, torch.bfloat16 if school.bf16 else torch.float32)
     pupil = Pupil(student=student.to(where), teacher=teacher, layers=cut.layers, device=where,
@@ -130,25 +139,44 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
         distil(pupil, lessons, school.settings, epochs=epochs, seed=school.seed, work=work, advance=advance)
     student = student.to("cpu").eval()
     layer = _embedding_layer(signature.embedding_layer, cut.layers)
-    export_onnx(student, school.task, opset=school.opset, embedding_layer=layer, out=out)
-    shutil.copyfile(school.onnx / "tokenizer.json", out / "tokenizer.json")
-    inputs = input_names(out / "model.onnx")
-    write_signature(out, signature.model_copy(update={"embedding_layer": layer, "inputs": inputs}))
+    _export(student, school, layer=layer, out=out)
     return {"shape": str(read_shape(student)), "epochs": epochs, "seconds": time.monotonic() - began}
 
 
-def _prune(student: PreTrainedModel, cut: Cut, school: School, *, pad_id: int) -> None:
+def spare_last_layer(school: School, *, out: Path) -> bool:
+    """The fine-tuned model as it is, but for the last layer's work on all tokens after the first: a model folder.
+
+    Args:
+        school: what it is made with.
+        out: an empty folder.
+
+    Returns:
+        whether it was made; not where the model reads other tokens, too.
+    """
+    model = load_model(school.checkpoint, school.task)
+    if not first_token_only(model, school.rows[:PROVEN]):
+        return False
+    _export(model, school, layer=read_signature(school.onnx).embedding_layer, out=out)
+    return True
+
+
+def _export(model: PreTrainedModel, school: School, *, layer: int, out: Path) -> None:
+    export_onnx(model, school.task, opset=school.opset, embedding_layer=layer, out=out)
+    shutil.copyfile(school.onnx / "tokenizer.json", out / "tokenizer.json")
+    told = {"embedding_layer": layer, "inputs": input_names(out / "model.onnx")}
+    write_signature(out, read_signature(school.onnx).model_copy(update=told))
+
+
+def _prune(student: PreTrainedModel, cut: Cut, school: School, *, pad_id: int, spared: int) -> None:
     """Down to the shape."""
     shape = read_shape(student)
-    if len(cut.layers) < shape.layers:
-        keep_layers(student, cut.layers)
     if (shape.ffn[0], shape.heads[0]) == (cut.channels, cut.heads):
         return
     draw = np.random.default_rng([school.seed, 7])
     chosen = draw.permutation(len(school.rows))[:LOOKED_AT].tolist()
-    with progress.task(f"prune {cut.name}", len(cut.layers)) as advance:
+    with progress.task(f"prune {cut.name}", len(cut.layers) - spared) as advance:
         narrow(student, [school.rows[index] for index in chosen], channels=cut.channels, heads=cut.heads,
-               pad_id=pad_id, advance=advance)  # fmt: skip
+               pad_id=pad_id, advance=advance, spared=spared)  # fmt: skip
 
 
 def _plan(pupil: Pupil, lessons: Lessons, school: School, seconds: float, work: Path) -> int:

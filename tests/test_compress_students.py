@@ -1,0 +1,130 @@
+"""Students: shape, lessons, and a training that a kill does not change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_run import TinyRun, artifact
+
+from ftdeploy.compress.distil import Lessons, _changed, _epoch_rows
+from ftdeploy.compress.students import Cut, School, cut_to, make_student
+from ftdeploy.dataset import label_names, read_split
+from ftdeploy.onnx_export import load_model
+from ftdeploy.predictor import Predictor
+from ftdeploy.recipe import Distillation, Shape
+from ftdeploy.signature import read_signature
+from ftdeploy.tasks import TASKS
+
+TASK = TASKS["text-classification"]
+CUT = Cut(layers=(0, 1), channels=32, heads=1)
+
+
+def _school(tiny: TinyRun, **settings: object) -> School:
+    dataset, onnx = artifact(tiny.run, "dataset"), artifact(tiny.run, "onnx")
+    train = read_split(dataset, "train")
+    texts = train["text"].to_pylist()
+    return School(
+        checkpoint=artifact(tiny.run, "checkpoint").path, onnx=onnx.path,
+        rows=[row.ids for row in Predictor(onnx.path, device="cpu").encode(texts)],
+        targets=TASK.targets(train["label"].to_pylist(), label_names(dataset)), task=TASK,
+        settings=Distillation.model_validate({"epochs": 3, "augment": 0.5} | settings), opset=18, seed=13, device="cpu",
+        bf16=False,
+    )  # fmt: skip
+
+
+def _made(school: School, folder: Path, *, cut: Cut = CUT) -> Path:
+    work, out = folder / "work", folder / "out"
+    work.mkdir(parents=True, exist_ok=True)
+    out.mkdir()
+    make_student(school, cut, seconds=0, work=work, out=out)
+    return out
+
+
+@pytest.mark.slow
+def test_a_student_is_a_smaller_model_folder_with_its_teachers_face(tiny: TinyRun, tmp_path: Path) -> None:
+    """Half the channels, one of two heads: a smaller file with the same inputs, labels and tokenizer."""
+    school = _school(tiny, epochs=1)
+    out = _made(school, tmp_path)
+    assert (out / "model.onnx").stat().st_size < (school.onnx / "model.onnx").stat().st_size
+    assert (out / "tokenizer.json").read_bytes() == (school.onnx / "tokenizer.json").read_bytes()
+    assert read_signature(out) == read_signature(school.onnx)
+
+
+@pytest.mark.slow
+def test_teaching_brings_a_student_closer_to_its_teacher(tiny: TinyRun, tmp_path: Path) -> None:
+    """One of two layers, taught by the teacher alone: its logits on validation rows are closer to the teacher's than
+    those of one that learned at next to no rate."""
+    cut = Cut(layers=(0,), channels=64, heads=2)
+    school = _school(tiny, hard=0.0, epochs=4)
+    texts = read_split(artifact(tiny.run, "dataset"), "validation")["text"].to_pylist()
+    taught = _made(school, tmp_path / "taught", cut=cut)
+    untaught = _made(_school(tiny, hard=0.0, epochs=1, learning_rate=1e-9), tmp_path / "untaught", cut=cut)
+    wanted, learned, plain = (Predictor(folder).predict(texts).logits for folder in (school.onnx, taught, untaught))
+    assert np.square(learned - wanted).mean() < 0.5 * np.square(plain - wanted).mean()
+
+
+@pytest.mark.slow
+def test_a_student_of_fewer_layers_gives_out_the_nearest_layer(tiny: TinyRun, tmp_path: Path) -> None:
+    """The second output comes from the layer that stood closest to the teacher's, and the model runs."""
+    out = _made(_school(tiny, epochs=1), tmp_path, cut=Cut(layers=(0,), channels=64, heads=2))
+    assert read_signature(out).embedding_layer == 1
+    assert Predictor(out).predict(["a fine film"]).embedding.shape == (1, 32)
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_in_the_same_weights(
+    tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the middle of the third epoch, it goes on after the second, and the model is that of a training that
+    was left alone, to the last bit."""
+    from ftdeploy.compress import distil
+
+    school = _school(tiny)
+    alone = _made(school, tmp_path / "alone")
+    real, steps = distil._step, 0
+
+    def dying(*given: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > 32:
+            raise KeyboardInterrupt
+        real(*given)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(distil, "_step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        _made(school, tmp_path / "killed")
+    assert (tmp_path / "killed" / "work" / "epoch.pt").exists()
+    monkeypatch.setattr(distil, "_step", real)
+    (tmp_path / "killed" / "out").rename(tmp_path / "killed" / "left")
+    again = _made(school, tmp_path / "killed")
+    assert (again / "model.onnx").read_bytes() == (alone / "model.onnx").read_bytes()
+
+
+def test_shares_become_whole_numbers(tiny: TinyRun) -> None:
+    """At least one layer and one head, channels in multiples of 32, layers at even distances from the first on."""
+    model = load_model(artifact(tiny.run, "checkpoint").path, TASK)
+    assert cut_to(Shape(), model) == Cut(layers=(0, 1), channels=64, heads=2)
+    assert cut_to(Shape(layers=0.1, ffn=0.1, heads=0.1), model) == Cut(layers=(0,), channels=32, heads=1)
+    assert cut_to(Shape(ffn=0.5), model).name == "student-2x32x2"
+
+
+def test_copies_keep_the_ends_and_have_no_label() -> None:
+    """A copy masks or cuts words, never the special tokens; the teacher alone knows what it means; another epoch brings
+    other copies, the same epoch the same ones."""
+    rows = [[101, *range(200, 230), 102]] * 40
+    lessons = Lessons(rows=rows, targets=np.ones(40, dtype=np.int64), pad_id=0, mask_id=103)
+    settings = Distillation(augment=1.5)
+    first, again, other = (_epoch_rows(lessons, settings, seed=1, epoch=epoch) for epoch in (0, 0, 1))
+    assert len(first) == 100
+    assert first == again
+    assert first != other
+    copies = first[40:]
+    assert {row.target for row in first[:40]} == {1}
+    assert {row.target for row in copies} == {-1}
+    assert all((row.ids[0], row.ids[-1]) == (101, 102) for row in copies)
+    assert any(103 in row.ids for row in copies)
+    assert any(len(row.ids) < 32 for row in copies)
+    left_out = _changed(rows[0], None, np.random.default_rng(1))
+    assert set(left_out) <= set(rows[0])
