@@ -117,10 +117,10 @@ class CompressSettings(Section):
     """Per metric, how much less than fp32 a candidate may score; judged on the validation rows by the gate, which also
     counts how sure they are."""
     candidates: tuple[CandidateName, ...] | Literal["auto"] = "auto"
-    """Which quantizers and families to try: `first-token` (the last layer computes only what a classifier reads of it,
-    the first token: equal answers), `students` (fewer layers, heads, channels; distilled), `vocabulary` (tokens that the
-    data does not need), `mixed` (the most sensitive layers stay in float), `sessions` (options of ONNX Runtime). `auto`
-    tries what pays most often. fp32 is always measured beside them."""
+    """Which quantizers and families to try. `first-token`: the last layer computes only what a classifier reads of it,
+    the first token, for equal answers. `students`: fewer layers, heads, channels; distilled. `vocabulary`: without the
+    tokens that the data does not need. `mixed`: the most sensitive layers stay in float. `sessions`: options of ONNX
+    Runtime. `auto` tries what pays most often. fp32 is always measured beside them."""
     accept: Literal["likely", "proven"] = "likely"
     """`proven`: only what the gate passes may be shipped. `likely`: also what the validation rows are too few to
     decide on, when its measured drop is at most half of `max_drop`; the verdict then says so."""
