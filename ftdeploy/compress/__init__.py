@@ -17,12 +17,12 @@ from ftdeploy.compress.choose import GOOD, choose, goal, pareto
 from ftdeploy.compress.invariance import invariance
 from ftdeploy.compress.judge import Jury
 from ftdeploy.compress.make import FIRST_TOKEN, Workshop
-from ftdeploy.compress.outcome import Budget, CandidateResult, Costs, SearchResult
+from ftdeploy.compress.outcome import Budget, CandidateResult, Confirmation, Costs, SearchResult
 from ftdeploy.compress.page import write_page
 from ftdeploy.compress.search import FAMILIES, Clock, Found, Search
 from ftdeploy.compress.students import Cut, School, cut_to
 from ftdeploy.compress.tools.calibration import write_rows
-from ftdeploy.dataset import label_names, read_split
+from ftdeploy.dataset import SplitName, label_names, read_split
 from ftdeploy.errors import FtdeployError
 from ftdeploy.hardware import choose_provider, cpu_flags, processors
 from ftdeploy.measure import Measurement, cost_ratio, measure
@@ -64,7 +64,7 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     provider = choose_provider(device)
     progress.say(f"measuring on {provider.name} ({provider.reason})")
     clock = _clock(compress, checkpoint, work)
-    jury = _jury(dataset, TASKS[task], compress, serve=serve, device=device, seed=seed)
+    jury = _jury(dataset, "validation", TASKS[task], compress, serve=serve, device=device, seed=seed)
     workshop, cuts = _workshop(checkpoint, onnx, dataset, TASKS[task], compress, device=device, seed=seed, work=work)
     search = Search(workshop, jury, compress, clock, cuts=cuts)
     search.run()
@@ -78,6 +78,13 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     front = pareto(results)
     results = [one.model_copy(update={"pareto": one.name in front}) for one in results]
     winner = choose(results, compress)
+    confirmation = _confirm(winner, folders, dataset, TASKS[task], compress, serve=serve, device=device, seed=seed)
+    if confirmation is not None and not confirmation.accepted:
+        progress.say(f"{winner.name}: {confirmation.reason}")
+        lost = winner.model_copy(update={"status": "dropped", "reason": confirmation.reason})
+        results = [lost if one.name == winner.name else one for one in results]
+        # What the gate proved on validation rows; a second look at the test rows would choose by them.
+        winner = choose([one for one in results if one.status != "undecided"], compress)
     for name in ("model.onnx", "tokenizer.json", "signature.json"):
         shutil.copyfile(folders[winner.name] / name, out / name)
     chosen = next(one for one in search.found if one.chain.name == winner.name)
@@ -95,6 +102,7 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
         candidates=tuple(results),
         sensitivity=search.sensitivities,
         flips=jury.flips(outputs, search.base) if outputs is not None else (),
+        confirmation=confirmation,
         notes=tuple(search.notes),
     )
     (out / "candidates.json").write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -116,9 +124,9 @@ def _training(settings: CompressSettings, checkpoint: Artifact) -> float | None:
     return float(checkpoint.facts.get("seconds", UNKNOWN_TRAINING))
 
 
-def _jury(dataset: Artifact, task: Task, settings: CompressSettings, *, serve: ServeSettings, device: str,
+def _jury(dataset: Artifact, split: SplitName, task: Task, settings: CompressSettings, *, serve: ServeSettings, device: str,
           seed: int) -> Jury:  # fmt: skip
-    table = read_split(dataset, "validation")
+    table = read_split(dataset, split)
     labels = label_names(dataset)
     return Jury(
         texts=table["text"].to_pylist(),
@@ -131,6 +139,29 @@ def _jury(dataset: Artifact, task: Task, settings: CompressSettings, *, serve: S
         batching=serve.batching(),
         device=device,
         seed=seed,
+    )
+
+
+def _confirm(winner: CandidateResult, folders: Mapping[str, Path], dataset: Artifact, task: Task,
+             settings: CompressSettings, *, serve: ServeSettings, device: str,
+             seed: int) -> Confirmation | None:  # fmt: skip
+    """One look at the test rows, for the one that was chosen. What is proven on validation rows is only held against
+    them (the suite will judge it); what is merely likely must be likely there, too."""
+    jury = _jury(dataset, "test", task, settings, serve=serve, device=device, seed=seed)
+    if not winner.steps or not jury.texts:
+        return None
+    base, _, _ = jury.ask(folders["fp32"], "fp32 on test rows")
+    if base is None:
+        return None
+    judged = jury.judge(folders[winner.name], base, name=f"{winner.name} on test rows", same_embedding=False)
+    accepted = winner.status == "kept" or judged.status in GOOD
+    words = "confirmed on" if judged.status in GOOD else "not confirmed on"
+    return Confirmation(
+        candidate=winner.name,
+        rows=len(jury.texts),
+        metrics=dict(judged.metrics),
+        accepted=accepted,
+        reason=f"{words} the {len(jury.texts):,} test rows: {judged.reason}",
     )
 
 

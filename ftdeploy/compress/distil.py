@@ -47,12 +47,14 @@ class Lessons:
         targets: class ids, int64 (rows,).
         pad_id: fills short rows.
         mask_id: stands for a masked word; None leaves the word out.
+        unlabelled: token ids of texts that only the teacher answers.
     """
 
     rows: Sequence[Sequence[int]]
     targets: NDArray[np.int64]
     pad_id: int
     mask_id: int | None
+    unlabelled: Sequence[Sequence[int]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,7 @@ def distil(pupil: Pupil, lessons: Lessons, settings: Distillation, *, epochs: in
 def steps_in(lessons: Lessons, settings: Distillation, *, epochs: int) -> int:
     """Steps of a training, for progress."""
     copies = round(len(lessons.rows) * settings.augment)
-    return -(-(len(lessons.rows) + copies) // settings.batch_size) * epochs
+    return -(-(len(lessons.rows) + copies + len(lessons.unlabelled)) // settings.batch_size) * epochs
 
 
 @dataclass(frozen=True)
@@ -163,13 +165,15 @@ class _Row:
 
 
 def _epoch_rows(lessons: Lessons, settings: Distillation, *, seed: int, epoch: int) -> list[_Row]:
-    """The training rows, and their copies of this epoch."""
+    """The training rows, their copies of this epoch, and the unlabelled texts."""
     rows = [_Row(ids, int(target)) for ids, target in zip(lessons.rows, lessons.targets, strict=True)]
+    others = [_Row(ids, -1) for ids in lessons.unlabelled]
     draw = np.random.default_rng([seed, epoch])
     whole = int(settings.augment)
     chosen = [index for _ in range(whole) for index in range(len(rows))]
     chosen += draw.permutation(len(rows))[: round((settings.augment - whole) * len(rows))].tolist()
-    return rows + [_Row(_changed(lessons.rows[index], lessons.mask_id, draw), -1) for index in chosen]
+    copies = [_Row(_changed(lessons.rows[index], lessons.mask_id, draw), -1) for index in chosen]
+    return rows + copies + others
 
 
 def _changed(ids: Sequence[int], mask_id: int | None, draw: np.random.Generator) -> list[int]:

@@ -128,6 +128,21 @@ class Flip(Section):
     winner: str
 
 
+class Confirmation(Section):
+    """The one look at the test rows: does what was chosen on validation rows hold?"""
+
+    candidate: str
+    """Whom the search had chosen."""
+    rows: int
+    """Test rows."""
+    metrics: Mapping[str, Scored]
+    """On them, against fp32."""
+    accepted: bool
+    """Whether it goes on; if not, what the gate proved on validation rows does."""
+    reason: str
+    """In words."""
+
+
 class Budget(Section):
     """Time that the search was given and took, in seconds."""
 
@@ -169,5 +184,7 @@ class SearchResult(Section):
     """Per layer, most sensitive first; empty where it was not measured."""
     flips: tuple[Flip, ...] = ()
     """Of the winner."""
+    confirmation: Confirmation | None = None
+    """None where fp32 goes on without any other having been chosen."""
     notes: tuple[str, ...] = ()
     """What a reader should know, in whole sentences."""

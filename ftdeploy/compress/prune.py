@@ -58,7 +58,7 @@ def keep_layers(model: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMode
     for index, layer in enumerate(encoder_layers(model)[1]):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = index
+                module.layer_idx = index  # type: ignore[assignment]  # torch types attributes as modules
     return model
 
 

@@ -8,6 +8,7 @@ for each layer would cost several times that.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from ftdeploy import progress
 from ftdeploy.batching import SERVED, Batching, by_length, pad
 from ftdeploy.compress.outcome import Sensitivity
 from ftdeploy.compress.tools import graph
-from ftdeploy.hardware import processors
+from ftdeploy.hardware import plan_lanes
 from ftdeploy.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Switched:
 
     Args:
         folder: the fp32 model folder.
-        threads: of the session; 0 takes the processors this process may use.
+        threads: of all lanes, in each of which batches run one by one; 0 takes the processors this process may use.
 
     Raises:
         ArtifactError: from the model's reading by `Predictor` later; ONNX's own errors from here.
@@ -109,7 +110,7 @@ class Switched:
 
         model, self.layers = with_switches(graph.load(folder / "model.onnx"))
         settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads or processors()
+        self._lanes, settings.intra_op_num_threads = plan_lanes(threads=threads, lanes=0, on_cpu=True)
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3  # errors only: its warnings name nodes that nobody can act on
         self._session = onnxruntime.InferenceSession(
@@ -128,15 +129,20 @@ class Switched:
         """
         labels = len(predictor.signature.labels)
         found = np.empty((len(trials), len(ids), labels), dtype=np.float32)
-        with progress.task("sensitivity of the layers", total=len(trials) * len(ids)) as advance:
-            for batch in by_length([len(row) for row in ids], tokens=batching.tokens, rows=batching.rows):
-                tokens, mask = pad([ids[index] for index in batch], predictor.signature.pad_id)
-                given = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
-                feeds = {name: given[name] for name in predictor.signature.inputs}
-                for number, names in enumerate(trials):
-                    switches = {layer.switch: np.array(layer.name in names) for layer in self.layers}
-                    found[number, batch] = self._session.run(["logits"], {**feeds, **switches})[0]
-                    advance(len(batch))
+        switches = [{layer.switch: np.array(layer.name in names) for layer in self.layers} for names in trials]
+
+        def run(batch: list[int]) -> list[int]:
+            tokens, mask = pad([ids[index] for index in batch], predictor.signature.pad_id)
+            given = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
+            feeds = {name: given[name] for name in predictor.signature.inputs}
+            for number, one in enumerate(switches):
+                found[number, batch] = self._session.run(["logits"], {**feeds, **one})[0]
+            return batch
+
+        plan = list(by_length([len(row) for row in ids], tokens=batching.tokens, rows=batching.rows))[::-1]
+        with progress.task("sensitivity of the layers", len(ids)) as advance, ThreadPoolExecutor(self._lanes) as lanes:
+            for batch in lanes.map(run, plan):
+                advance(len(batch))
         return found
 
 
@@ -146,7 +152,8 @@ def with_switches(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Layer,
 
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     tables = set(graph.tables(model))
-    layers, nodes = [], []
+    layers: list[Layer] = []
+    nodes = []
     for node in model.graph.node:
         matrix = _is_layer(node) and node.input[1] in weights
         if not matrix and node.name not in tables:
@@ -181,8 +188,8 @@ def _matrix(node: onnx.NodeProto, weights: NDArray[np.float32],
     """A MatMul or Gemm as dynamic quantization has it, and the constants that it reads."""
     from onnx import TensorProto, helper
 
-    settings = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    matrix = weights.T if settings.get("transB") else weights
+    transposed = any(one.name == "transB" and helper.get_attribute_value(one) for one in node.attribute)
+    matrix = weights.T if transposed else weights
     scales = np.maximum(np.abs(matrix).max(axis=0) / 127, np.finfo(np.float32).tiny).astype(np.float32)
     constants: dict[str, NDArray[np.generic]] = {
         f"{name}.weights": np.ascontiguousarray(np.rint(matrix / scales).clip(-127, 127).astype(np.int8)),

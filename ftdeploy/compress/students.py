@@ -46,6 +46,7 @@ class School:
         onnx: its export; tokenizer and signature come from there.
         rows: token ids of the training rows.
         targets: class ids, int64 (rows,).
+        unlabelled: token ids of texts that only the teacher answers.
         task: of the recipe.
         settings: of the recipe.
         opset: ONNX operator set.
@@ -64,6 +65,7 @@ class School:
     seed: int
     device: str
     bf16: bool
+    unlabelled: Sequence[Sequence[int]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
     pupil = Pupil(student=student.to(where), teacher=teacher, layers=cut.layers, device=where,
                   bf16=school.bf16, rounding=fake_quantized)  # fmt: skip
     lessons = Lessons(rows=school.rows, targets=school.targets, pad_id=signature.pad_id,
-                      mask_id=_mask_id(school.onnx))  # fmt: skip
+                      mask_id=_mask_id(school.onnx), unlabelled=school.unlabelled)  # fmt: skip
     left = seconds - (time.monotonic() - began)
     epochs = school.settings.epochs or _plan(pupil, lessons, school, left, work)
     steps = steps_in(lessons, school.settings, epochs=epochs)

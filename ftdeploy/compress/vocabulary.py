@@ -71,9 +71,9 @@ class Segmentation:
 def trim_vocabulary(source: Path, out: Path, texts: Iterable[str], *, safety: int, min_count: int = 1) -> Trimmed:
     """Make a model folder whose vocabulary holds what the texts need and a safety list.
 
-    What stays: every token of the texts, however long they are; all single characters and bytes; special and added tokens; the
-    ids that signature and post-processor name; and the ``safety`` most general of the remaining tokens, whatever the
-    texts have.
+    What stays: every token of the texts, however long they are; all single characters and bytes; special and added
+    tokens; the ids that signature and post-processor name; and the ``safety`` most general of the remaining tokens,
+    whatever the texts have.
 
     Args:
         source: model folder; its weights stand in ``model.onnx``, float or quantized (see `cut_rows`).

@@ -64,15 +64,23 @@ def test_training_used_real_rows_and_kept_the_best_epoch(sentiment: Workspace) -
 
 
 def test_every_candidate_has_a_verdict_with_figures_or_a_reason(sentiment: Workspace) -> None:
-    """candidates.json holds each candidate: measured, or with the reason why not."""
-    document = json.loads((sentiment.run / "compressed" / "candidates.json").read_text(encoding="utf-8"))
-    by_name = {candidate["name"]: candidate for candidate in document["candidates"]}
-    assert {"fp32", "inc-dynamic", "optimum-dynamic", "optimum-fused"} <= set(by_name)
-    for candidate in by_name.values():
-        assert candidate["reason"]
-        assert (candidate["status"] == "kept") == (candidate["measured"] is not None)
-    assert by_name["inc-dynamic"]["status"] in {"kept", "dropped"}, by_name["inc-dynamic"]["reason"]
-    assert by_name["optimum-dynamic"]["status"] in {"kept", "dropped"}, by_name["optimum-dynamic"]["reason"]
+    """candidates.json holds each candidate: scored, or with the reason why not; finalists are measured, and the winner
+    is one of them. A student was taught and is smaller than the fine-tuned model."""
+    text = (sentiment.run / "compressed" / "candidates.json").read_text(encoding="utf-8")
+    result = SearchResult.model_validate_json(text)
+    by_name = {one.name: one for one in result.candidates}
+    assert {"fp32", "inc-dynamic", "optimum-dynamic", "first-token", "student-6x576x9"} <= set(by_name)
+    for one in by_name.values():
+        assert one.reason
+        assert bool(one.metrics) == (one.status in ("kept", "undecided", "dropped"))
+    for name in ("inc-dynamic", "optimum-dynamic"):
+        assert by_name[name].status in {"kept", "undecided", "dropped"}, by_name[name].reason
+    assert by_name["first-token"].status == "kept"
+    assert by_name["first-token"].right_to_wrong == 0
+    winner = by_name[result.winner]
+    assert winner.status in ("kept", "undecided")
+    assert winner.costs is not None
+    assert winner.invariance is not None
 
 
 @pytest.mark.parametrize("command", ["ftdeploy", "bentoml"])
