@@ -21,10 +21,10 @@ def as_lines(document: Mapping[str, Any]) -> list[str]:
     )
     header = (
         f"{'':<{width}} {'rows/s':>7} {'noise':>6} {'x fp32':>7}  {f'{ours} is':<23} {'p50 ms':>7} {'p95 ms':>7} "
-        f"{'MB':>6}  passes, runtime"
+        f"{'MB':>6}  passes x threads, runtime"
     )
     lines = [title, "", header]
-    lines += [_speed(name, one, width, ours=name == ours) for name, one in models.items()]
+    lines += [_speed(name, one, width, threads=document["threads"], ours=name == ours) for name, one in models.items()]
     for metric in models[ours]["metrics"]:
         compared = {name: one["metrics"][metric] for name, one in models.items()}
         rows = compared[ours]["rows"]
@@ -39,13 +39,13 @@ def as_lines(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _speed(name: str, one: Mapping[str, Any], width: int, *, ours: bool) -> str:
+def _speed(name: str, one: Mapping[str, Any], width: int, *, threads: int, ours: bool) -> str:
     against, ratio = one["candidate_to_it"]["throughput"], one["to_fp32"]["throughput"]["ratio"]
     bounds = f"{against['ratio']:>5.2f}x  {against['lower']:.2f} to {against['upper']:.2f}"
     return (
         f"{name:<{width}} {one['throughput']:>7,.0f} {one['noise']:>6.1%} {ratio:>6.2f}x"
         f"  {'' if ours else bounds:<23} {one['latency_p50'] * 1000:>7.2f} {one['latency_p95'] * 1000:>7.2f} "
-        f"{one['bytes'] / 1e6:>6.1f}  {one['lanes']}, {one['provider']}"
+        f"{one['bytes'] / 1e6:>6.1f}  {one['lanes']} x {max(1, threads // one['lanes'])}, {one['provider']}"
     )
 
 
