@@ -70,6 +70,8 @@ def write_encoder(folder: Path) -> None:
         node("Div", ["sum", "count"], ["embedding"]),
         node("Gemm", ["embedding", "head", "head_bias"], ["logits"], name="/head/Gemm", transB=1),
     ]  # fmt: skip
+    for number, one in enumerate(nodes):
+        one.name = one.name or f"/node_{number}"  # onnx-neural-compressor and others tell nodes by name
     constants = {"one": np.array([1]), "two": np.array([2]), "unit": np.float32(1), "eighth": np.float32(0.125),
                  "lowest": np.float32(np.finfo(np.float32).min)}  # fmt: skip
     tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in {**_weights(), **constants}.items()]

@@ -38,6 +38,16 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     onnx.save(model, os.fspath(path))
 
 
+def restore_outputs(model: onnx.ModelProto, source: onnx.ModelProto) -> None:
+    """Give a model its source's outputs again where one is gone from the list and still computed."""
+    listed = {output.name for output in model.graph.output}
+    computed = {name for node in model.graph.node for name in node.output}
+    wanted = [output.name for output in source.graph.output]
+    if set(wanted) - listed and set(wanted) <= computed:
+        del model.graph.output[:]
+        model.graph.output.extend(source.graph.output)
+
+
 def products(model: onnx.ModelProto) -> list[str]:
     """Names of the MatMuls of two activations: attention's scores and its weighted sum.
 

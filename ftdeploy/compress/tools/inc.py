@@ -125,7 +125,8 @@ def tuned(source: Path, out: Path, options: Mapping[str, Any]) -> None:
 
     settings = {
         "approach": options.get("approach", "auto"),
-        "quant_level": "auto",
+        # Its level `auto` breaks on both approaches at once: it adds a list to a dictionary.
+        "quant_level": 1,
         "accuracy_criterion": AccuracyCriterion(criterion="absolute", tolerable_loss=options.get("max_drop", 0.01)),
         "tuning_criterion": TuningCriterion(max_trials=options.get("trials", 30), timeout=options.get("seconds", 0)),
     }
@@ -192,6 +193,8 @@ def _fit(source: Path, out: Path, settings: dict[str, Any], *, loader: Loader | 
             cause="it logs errors and returns None instead of raising",
             fix="install the pinned versions of constraints.txt, or leave this candidate out",
         )
+    # SmoothQuant takes an output that a matrix reads for one of those that it added to look at, and removes it.
+    graph.restore_outputs(found.model, graph.load(source / "model.onnx"))
     if pack is not None and pack[0] != 4:  # noqa: PLR2004  # bits that it packs itself
         bits, block, exclude = pack
         graph.save(graph.pack(found.model, bits=bits, block=block, exclude=exclude, embeddings=embeddings), out)
