@@ -118,11 +118,11 @@ def test_a_name_that_does_not_tell_the_chain_has_it_beside() -> None:
 def test_what_was_not_made_is_listed_once_a_reason() -> None:
     """Failed, cut and skipped, with all that it holds for."""
     found = read(search())
-    part = found.text[found.text.index("A tool or a model failed") : found.text.index("Whether a row's answer")]
+    part = found.text[found.text.index("Failed: a tool or the model") : found.text.index("Whether a row's answer")]
     assert part.count("all input arrays must have the same shape") == 1
     for number, one in ranked(search()).items():
         assert (f"{number}\u00a0{one.name}" in part) == (one.status in ("failed", "cut", "skipped"))
-    assert "A tool or a model failed" not in read(search(CANDIDATES[:3], winner="inc-dynamic")).text
+    assert "Failed: a tool or the model" not in read(search(CANDIDATES[:3], winner="inc-dynamic")).text
 
 
 def test_each_metric_is_plotted_against_throughput_latency_and_size() -> None:
