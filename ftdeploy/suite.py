@@ -15,7 +15,7 @@ from ftdeploy.errors import did_you_mean
 from ftdeploy.metrics import METRICS
 
 GapMetric = Literal["selection_rate", "error_rate", "false_positive_rate", "false_negative_rate", "equalized_odds"]
-RatioName = Literal["size", "throughput", "latency_p50", "latency_p95"]
+RatioName = Literal["size", "throughput", "latency_p50", "latency_p95", "memory"]
 
 
 def known_metric(name: str) -> str:
@@ -63,7 +63,8 @@ class Floor(Section):
 
 class Ratio(Section):
     """Candidate / baseline of a cost, measured side by side: `size` (bytes on disk), `throughput` (rows a second),
-    `latency_p50`, `latency_p95` (seconds for one text)."""
+    `latency_p50`, `latency_p95` (seconds for one text, of median length and at the 95th percentile), `memory` (bytes at
+    most, in processes of its own)."""
 
     kind: Literal["ratio"]
     """Which rule."""
@@ -72,7 +73,7 @@ class Ratio(Section):
     minimum: float | None = Field(default=None, ge=0)
     """The lowest ratio that passes (throughput)."""
     maximum: float | None = Field(default=None, ge=0)
-    """The highest ratio that passes (size, latency)."""
+    """The highest ratio that passes (size, latency, memory)."""
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:

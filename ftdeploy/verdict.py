@@ -137,7 +137,7 @@ class CostResult(Section):
     """One cost, measured side by side."""
 
     cost: str
-    """size (bytes), throughput (rows a second), latency_p50 or latency_p95 (seconds)."""
+    """size or memory (bytes), throughput (rows a second), latency_p50 or latency_p95 (seconds)."""
     baseline: float
     """Median of the rounds."""
     candidate: float

@@ -238,7 +238,7 @@ def test_no_test_rows_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_slower_and_larger_candidate_fails_its_ratios(tmp_path: Path) -> None:
-    """Ratios of size and latency are held against their maximum."""
+    """Ratios of size, latency and memory are held against their maximum."""
     onnx_, dataset = _model(tmp_path / "onnx", "onnx"), _dataset(tmp_path / "dataset", _rows(40))
     heavy = tmp_path / "compressed"
     write_model_folder(heavy, LABELS)
@@ -256,7 +256,7 @@ def test_a_slower_and_larger_candidate_fails_its_ratios(tmp_path: Path) -> None:
     )
     onnx.save(model, str(heavy / "model.onnx"))
     (heavy / "candidates.json").write_text("{}", encoding="utf-8")
-    gates = [{"kind": "ratio", "metric": name, "maximum": 1.0} for name in ("size", "latency_p50")]
+    gates = [{"kind": "ratio", "metric": name, "maximum": 1.0} for name in ("size", "latency_p50", "memory")]
     gates.append({"kind": "ratio", "metric": "throughput", "minimum": 1.0})
     recipe = Recipe.model_validate({
         "version": 1, "name": "tiny", "task": "text-classification", "data": {"source": {"path": "rows.csv"}},
@@ -264,5 +264,5 @@ def test_a_slower_and_larger_candidate_fails_its_ratios(tmp_path: Path) -> None:
     })  # fmt: skip
     inputs: Mapping[Kind, Artifact] = {"dataset": dataset, "onnx": onnx_, "compressed": _seal(heavy, "compressed")}
     report = _report(run_stage(validate, recipe, inputs, tmp_path / "report").artifact)
-    assert [gate.verdict for gate in report.gates] == ["fail", "fail", "fail"]
+    assert [gate.verdict for gate in report.gates] == ["fail", "fail", "fail", "fail"]
     assert [metric.difference.value for metric in report.metrics] == [0, 0]

@@ -34,7 +34,7 @@ def _answers(rows: int, wrong: int, lost: int) -> Answers:
 def _judge(gate: Gate, answers: Answers | None = None, *, identical: bool = False,
            ratio: tuple[float, float, float] = (1, 1, 1)) -> GateResult:  # fmt: skip
     lower, value, upper = ratio
-    names: tuple[Cost, ...] = ("size", "throughput", "latency_p50", "latency_p95")
+    names: tuple[Cost, ...] = ("size", "throughput", "latency_p50", "latency_p95", "memory")
     costs = {
         name: CostRatio(cost=name, baseline=2.0, candidate=2 * value, ratio=value, lower=lower, upper=upper,
                         confidence=0.98)
@@ -97,12 +97,12 @@ def test_ratio_with_a_minimum(ratio: tuple[float, float, float], verdict: str) -
     assert (found.verdict, found.better) == (verdict, "higher")
 
 
-@pytest.mark.parametrize("metric", ["size", "latency_p50", "latency_p95"])
+@pytest.mark.parametrize("metric", ["size", "latency_p50", "latency_p95", "memory"])
 @pytest.mark.parametrize(
     ("ratio", "verdict"), [((0.5, 0.6, 0.9), "pass"), ((0.5, 0.9, 1.1), "inconclusive"), ((0.9, 1.1, 1.2), "fail")]
 )
 def test_ratio_with_a_maximum(metric: RatioName, ratio: tuple[float, float, float], verdict: str) -> None:
-    """Size and latency are the other way round."""
+    """Size, latency and memory are the other way round."""
     found = _judge(Ratio(kind="ratio", metric=metric, maximum=1.0), ratio=ratio)
     assert (found.verdict, found.better) == (verdict, "lower")
 

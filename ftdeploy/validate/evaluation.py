@@ -16,7 +16,7 @@ from ftdeploy.metrics import METRICS, Ids
 from ftdeploy.predictor import Predictor
 from ftdeploy.signature import read_signature
 from ftdeploy.statistics import compare, estimate
-from ftdeploy.suite import Suite
+from ftdeploy.suite import Ratio, Suite
 from ftdeploy.validate.answers import Answers, answer, confusion, flips, mended
 from ftdeploy.validate.bias import gaps
 from ftdeploy.validate.bias_swaps import counterfactuals
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _COSTS: tuple[Cost, ...] = ("throughput", "latency_p50", "latency_p95", "size")
+#: Processes a model that its peak memory is taken over, where a gate wants it; fewer reach no bound at 95%.
+_MEMORY_RUNS = 5
 #: The keys of a signature that decide what a model answers.
 _ANSWERING = {"task", "labels", "max_length", "pad_id", "inputs", "outputs", "temperature", "session"}
 
@@ -76,7 +78,8 @@ def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candida
     # The same model is measured once and compared with itself: a ratio of one, without noise.
     folders = {"candidate": candidate.folder} | ({} if same else {"baseline": baseline.folder})
     measured = _measure(folders, answers.texts, suite, batching=batching, device=device)
-    costs = {cost: cost_ratio(*measured, cost, confidence=suite.confidence) for cost in _COSTS}
+    known: tuple[Cost, ...] = (*_COSTS, "memory") if _gates_memory(suite) else _COSTS
+    costs = {cost: cost_ratio(*measured, cost, confidence=suite.confidence) for cost in known}
     evidence = Evidence(answers=answers, costs=costs, identical=same, timing_rows=suite.timing_rows, seed=seed)
     gates = judge(suite, evidence, golden)
     report = Report(
@@ -181,11 +184,15 @@ def _slices(names: Sequence[str], suite: Suite, answers: Answers, *, seed: int) 
             yield SliceResult(**dict(found), slice=part.slice, value=part.value, rows=len(part.rows))
 
 
+def _gates_memory(suite: Suite) -> bool:
+    return any(isinstance(gate, Ratio) and gate.metric == "memory" for gate in suite.gates)
+
+
 def _measure(folders: dict[str, Path], texts: Sequence[str], suite: Suite, *, batching: Batching,
              device: str) -> tuple[Measurement, Measurement]:  # fmt: skip
-    measured = measure(
-        folders, texts, rounds=suite.timing_rounds, rows=suite.timing_rows, batching=batching, device=device
-    )
+    runs = _MEMORY_RUNS if _gates_memory(suite) else 0
+    measured = measure(folders, texts, rounds=suite.timing_rounds, rows=suite.timing_rows, batching=batching,
+                       device=device, memory_runs=runs)  # fmt: skip
     return measured.get("baseline", measured["candidate"]), measured["candidate"]
 
 
