@@ -77,7 +77,7 @@ def learn(model: Any, optimizer: torch.optim.Optimizer, step: int, hooks: Hooks 
     logits = model(**batch).logits
     loss = nn.functional.cross_entropy(logits, batch["input_ids"][:, 1] % 2)
     optimizer.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     if hooks:
         hooks.before_optimizer_step()
     optimizer.step()
