@@ -10,9 +10,21 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from search_samples import CANDIDATES, DROPPED, FLIPS, FP32, SENSITIVITY, WINNER, measured, only_fp32, search, unmade
+from search_samples import (
+    CANDIDATES,
+    DROPPED,
+    FLIPS,
+    FP32,
+    SENSITIVITY,
+    WINNER,
+    measured,
+    only_fp32,
+    scores,
+    search,
+    unmade,
+)
 
-from ftdeploy.compress.outcome import Budget, CandidateResult, Flip, SearchResult, Sensitivity
+from ftdeploy.compress.outcome import Budget, CandidateResult, Confirmation, Flip, SearchResult, Sensitivity
 from ftdeploy.compress.page import PAGE, duration, page, proof, ranked, sentence, write_page
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror='alert(2)'> \" ' & {{ 7 * 7 }}"
@@ -89,6 +101,16 @@ def test_the_verdict_comes_first_with_speed_size_and_score() -> None:
     assert "0.80 times the throughput of fp32 (slower)" in sentence(search([FP32, slow], winner="small"))
     found = read(search())
     assert found.text.index(sentence(search())) < found.text.index("validation rows")
+
+
+def test_the_one_look_at_the_test_rows_is_told() -> None:
+    """Whom it judged, with which numbers, and whether it was confirmed; without one the page says so."""
+    for accepted, said in ((True, "was confirmed (as good as on validation)"), (False, "was not confirmed and does not go on (as good as on validation)")):
+        look = Confirmation(candidate=WINNER, rows=2011, metrics=scores(-0.004), accepted=accepted, reason="as good as on validation")
+        text = read(search(confirmation=look)).text
+        assert f"On the 2,011 test rows, looked at once: {WINNER} {said}." in text
+        assert "accuracy 0.8834 (-0.0040, -0.0100 to +0.0020)" in text
+    assert "The test rows were not looked at." in read(search()).text
 
 
 def test_every_candidate_is_there_with_its_numbers_or_its_reason() -> None:
@@ -299,8 +321,8 @@ def test_hostile_texts_stay_texts() -> None:
     assert [tag for tag, _ in found.tags].count("script") == 1
     assert not [tag for tag, _ in found.tags if tag == "img"]
     assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
-    assert found.text.count(EVIL) >= 14
-    assert "49" not in found.text.split(EVIL)[1][:5]
+    assert found.text.count(as good as on validation) >= 14
+    assert "49" not in found.text.split(as good as on validation)[1][:5]
 
 
 @pytest.mark.parametrize("result", [search(), only_fp32()], ids=["many", "one"])
