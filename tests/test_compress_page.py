@@ -105,8 +105,8 @@ def test_the_verdict_comes_first_with_speed_size_and_score() -> None:
 
 def test_the_one_look_at_the_test_rows_is_told() -> None:
     """Whom it judged, with which numbers, and whether it was confirmed; without one the page says so."""
-    for accepted, said in ((True, "was confirmed (as good as on validation)"), (False, "was not confirmed and does not go on (as good as on validation)")):
-        look = Confirmation(candidate=WINNER, rows=2011, metrics=scores(-0.004), accepted=accepted, reason="as good as on validation")
+    for accepted, said in ((True, "was confirmed (why)"), (False, "was not confirmed and does not go on (why)")):
+        look = Confirmation(candidate=WINNER, rows=2011, metrics=scores(-0.004), accepted=accepted, reason="why")
         text = read(search(confirmation=look)).text
         assert f"On the 2,011 test rows, looked at once: {WINNER} {said}." in text
         assert "accuracy 0.8834 (-0.0040, -0.0100 to +0.0020)" in text
@@ -321,8 +321,8 @@ def test_hostile_texts_stay_texts() -> None:
     assert [tag for tag, _ in found.tags].count("script") == 1
     assert not [tag for tag, _ in found.tags if tag == "img"]
     assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
-    assert found.text.count(as good as on validation) >= 14
-    assert "49" not in found.text.split(as good as on validation)[1][:5]
+    assert found.text.count(EVIL) >= 14
+    assert "49" not in found.text.split(EVIL)[1][:5]
 
 
 @pytest.mark.parametrize("result", [search(), only_fp32()], ids=["many", "one"])
