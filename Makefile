@@ -1,5 +1,5 @@
 # `make run` does the main job on a fresh machine, `make test` runs every test. Both install what they need first.
-# Variables: PYTHON (3.11 or 3.12), VENV (where to install), RECIPE, TESTS (which tests), PIP_ARGS.
+# Variables: PYTHON (3.11 or 3.12), VENV (where to install), RECIPE, TESTS (which tests), RUN_ARGS, PIP_ARGS.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV   ?= .venv
@@ -16,7 +16,7 @@ help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: $(VENV)/.installed  ## run the sentiment recipe: from public data to a bundle that answers over HTTP
-	@$(BIN)/ftdeploy run $(RECIPE)
+	@$(BIN)/ftdeploy run $(RECIPE) $(RUN_ARGS)
 
 test: $(VENV)/.installed  ## run the whole test suite, end to end included
 	$(BIN)/python -m pytest $(TESTS)
@@ -26,8 +26,8 @@ lint: $(VENV)/.installed  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed runs/sentiment/bundle  ## the shipped model against the fp32 export, side by side
-	@$(BIN)/ftdeploy bench runs/sentiment/bundle
+bench: $(VENV)/.installed runs/sentiment/bundle  ## the shipped model against fp32 and other runtimes, side by side
+	@$(BIN)/ftdeploy bench runs/sentiment/bundle --against fp32,openvino,torch,optimum-int8
 
 runs/sentiment/bundle:
 	@$(BIN)/ftdeploy run recipes/sentiment.yaml
