@@ -5,58 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from tiny import WORDS, write_model_folder
+from tiny import WORDS
+from two_layers import TOKENS, WIDTH, write_two_layers
 
 from ftdeploy.compress.outcome import Sensitivity
 from ftdeploy.compress.sensitivity import Switched, layers_to_keep, relative_error, sensitivity
 from ftdeploy.predictor import Predictor
-
-WIDTH = 32
-#: More than a table needs to count as a word embedding.
-TOKENS = 1200
-
-
-def _write_two_layers(folder: Path, *, outlier: float = 1.0) -> Path:
-    """A model folder with a word embedding, two MatMuls and a transposed Gemm with a bias; the input of the second
-    MatMul has one channel that is ``outlier`` times as large as the others, which costs all others their resolution."""
-    write_model_folder(folder)
-    random = np.random.default_rng(5)
-    large = np.ones(WIDTH, dtype=np.float32)
-    large[3] = outlier
-
-    def weights(*shape: int) -> np.ndarray:
-        return random.normal(0, shape[0] ** -0.5, shape).astype(np.float32)
-
-    arrays = {
-        "table": random.normal(0, 1, (TOKENS, WIDTH)).astype(np.float32), "first": weights(WIDTH, WIDTH),
-        "second": weights(WIDTH, WIDTH), "head": weights(2, WIDTH), "bias": weights(2), "large": large,
-        "one": np.array([1]), "two": np.array([2]),
-    }  # fmt: skip
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["rows"], name="words"),
-        helper.make_node("MatMul", ["rows", "first"], ["a"], name="first/MatMul"),
-        helper.make_node("Tanh", ["a"], ["b"]),
-        helper.make_node("Mul", ["b", "large"], ["c"]),
-        helper.make_node("MatMul", ["c", "second"], ["d"], name="second/MatMul"),
-        helper.make_node("Tanh", ["d"], ["e"]),
-        helper.make_node("Cast", ["attention_mask"], ["weight"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["weight", "two"], ["mask"]),
-        helper.make_node("Mul", ["e", "mask"], ["kept"]),
-        helper.make_node("ReduceSum", ["kept", "one"], ["embedding"], keepdims=0),
-        helper.make_node("Gemm", ["embedding", "head", "bias"], ["logits"], name="head/Gemm", transB=1),
-    ]
-    tensor = helper.make_tensor_value_info
-    inputs = [tensor(name, TensorProto.INT64, ["batch", "sequence"]) for name in ("input_ids", "attention_mask")]
-    outputs = [tensor(name, TensorProto.FLOAT, ["batch", width]) for name, width in (("logits", 2), ("embedding", 32))]
-    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
-    graph = helper.make_graph(nodes, "two-layers", inputs, outputs, initializer=constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(folder / "model.onnx"))
-    return folder
 
 
 @pytest.fixture
@@ -71,8 +26,8 @@ def test_a_switched_layer_answers_as_the_quantizer_s(tmp_path: Path, texts: list
     to what rounding at a step's edge gives, which is little beside what the quantization itself changes."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    folder = _write_two_layers(tmp_path / "float")
-    made = _write_two_layers(tmp_path / "int8")
+    folder = write_two_layers(tmp_path / "float")
+    made = write_two_layers(tmp_path / "int8")
     name = quantized + ("_MatMul" if quantized.endswith("Gemm") else "")  # as the quantizer calls it
     quantize_dynamic(
         str(folder / "model.onnx"), str(made / "model.onnx"), per_channel=True, weight_type=QuantType.QInt8,
@@ -90,7 +45,7 @@ def test_a_switched_layer_answers_as_the_quantizer_s(tmp_path: Path, texts: list
 
 def test_the_layer_with_the_outlier_is_the_most_sensitive(tmp_path: Path, texts: list[str]) -> None:
     """Every layer with weights is there once, with its size, and the one whose input has an outlier comes first."""
-    found = sensitivity(_write_two_layers(tmp_path / "model", outlier=100.0), texts, rows=24, seed=1)
+    found = sensitivity(write_two_layers(tmp_path / "model", outlier=100.0), texts, rows=24, seed=1)
     sizes = {one.layer: one.parameters for one in found}
     assert sizes == {
         "words": TOKENS * WIDTH,
@@ -105,7 +60,7 @@ def test_the_layer_with_the_outlier_is_the_most_sensitive(tmp_path: Path, texts:
 
 def test_the_same_seed_finds_the_same(tmp_path: Path, texts: list[str]) -> None:
     """A search that is run again chooses the same layers; another seed looks at other rows."""
-    folder = _write_two_layers(tmp_path / "model")
+    folder = write_two_layers(tmp_path / "model")
     first, again, other = (sensitivity(folder, texts, rows=16, seed=seed) for seed in (3, 3, 4))
     assert [one.layer for one in first] == [one.layer for one in again]
     assert [one.logit_error for one in first] == pytest.approx([one.logit_error for one in again])
@@ -115,7 +70,7 @@ def test_the_same_seed_finds_the_same(tmp_path: Path, texts: list[str]) -> None:
 def test_nothing_to_look_at_is_an_error(tmp_path: Path) -> None:
     """No rows give no errors to compare."""
     with pytest.raises(ValueError, match="at least one text"):
-        sensitivity(_write_two_layers(tmp_path / "model"), [])
+        sensitivity(write_two_layers(tmp_path / "model"), [])
 
 
 def test_the_worst_layers_stay_in_ever_longer_lists() -> None:

@@ -213,7 +213,7 @@ def _table(node: onnx.NodeProto, table: NDArray[np.float32],
     from onnx import helper
 
     low, high = min(float(table.min()), 0.0), max(float(table.max()), 0.0)
-    scale = np.float32(max(high - low, np.finfo(np.float32).tiny) / 255)
+    scale = np.float32(max(high - low, float(np.finfo(np.float32).tiny) * 255) / 255)
     zero = np.uint8(np.rint(-low / scale))
     constants: dict[str, NDArray[np.generic]] = {
         f"{name}.table": (np.rint(table / scale) + zero).clip(0, 255).astype(np.uint8),

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftdeploy.compress.tools import inc, onnx_nc, optimum, ort
+from ftdeploy.compress.tools import calibrated, inc, onnx_nc, optimum, ort
 
 Tool = Callable[[Path, Path, Mapping[str, Any]], None]
 
 #: All take the option ``exclude``, names of MatMul and Gemm nodes that stay in float, but those that fuse.
 TOOLS: Mapping[str, Tool] = {
+    "calibrated": calibrated.calibrated,
     "inc-dynamic": inc.dynamic,
     "inc-static": inc.static,
     "inc-smooth": inc.smooth,
