@@ -11,6 +11,8 @@ import httpx
 import pytest
 from workspace import Workspace, serving
 
+from ftdeploy.compress.outcome import SearchResult
+
 pytestmark = pytest.mark.slow
 
 
