@@ -37,7 +37,7 @@ class _Vocabulary:
     Attributes:
         ids: token -> id.
         needed: tokens that stay whatever the data says: characters, bytes, the unknown token.
-        ranked: all others, most general first.
+        ranked: tokens of several characters, most general first.
         parts: token -> tokens that must stay with it.
         stuck: tokens with a character that no single token stands for.
     """
@@ -66,7 +66,8 @@ def kept_ids(document: Document, used: Iterable[int], *, safety: int) -> list[in
     special = {token["content"]: token["id"] for token in document["added_tokens"]}
     _refuse_stuck(vocabulary, special)
     wanted = {*used, *special.values(), *_named_ids(document), *(vocabulary.ids[token] for token in vocabulary.needed)}
-    general = [token for token in vocabulary.ranked if token not in special and not _UNUSED.fullmatch(token)]
+    sure = special.keys() | vocabulary.needed
+    general = [token for token in vocabulary.ranked if token not in sure and not _UNUSED.fullmatch(token)]
     tokens = {id_: token for token, id_ in vocabulary.ids.items()}
     waiting = [tokens[id_] for id_ in wanted if id_ in tokens] + general[:safety]
     stay: set[str] = set()
@@ -158,7 +159,7 @@ def _unigram(model: Document) -> _Vocabulary:
     return _Vocabulary(
         ids=ids,
         needed=frozenset(needed),
-        ranked=sorted(scores.keys() - needed, key=lambda token: (-scores[token], ids[token])),
+        ranked=sorted(scores.keys() - single, key=lambda token: (-scores[token], ids[token])),
         stuck=[] if falls_back else [token for token in ids if not single.issuperset(token) and token not in unknown],
     )
 
