@@ -71,6 +71,8 @@ def _model(folder: Path, kind: Kind, misread: Sequence[str] = ()) -> Artifact:
         table.CopyFrom(numpy_helper.from_array(values, "table"))
         onnx.save(model, str(folder / "model.onnx"))
     (folder / ("parity.json" if kind == "onnx" else "candidates.json")).write_text("{}", encoding="utf-8")
+    if kind == "compressed":
+        (folder / "candidates.html").write_text("<p>", encoding="utf-8")
     return _seal(folder, kind)
 
 
@@ -256,6 +258,7 @@ def test_a_slower_and_larger_candidate_fails_its_ratios(tmp_path: Path) -> None:
     )
     onnx.save(model, str(heavy / "model.onnx"))
     (heavy / "candidates.json").write_text("{}", encoding="utf-8")
+    (heavy / "candidates.html").write_text("<p>", encoding="utf-8")
     gates = [{"kind": "ratio", "metric": name, "maximum": 1.0} for name in ("size", "latency_p50", "memory")]
     gates.append({"kind": "ratio", "metric": "throughput", "minimum": 1.0})
     recipe = Recipe.model_validate({
