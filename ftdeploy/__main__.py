@@ -20,7 +20,7 @@ EXTRAS = {
     "tune": ("optuna", "sklearn"),
     "lora": ("peft",),
     "presidio": ("presidio_analyzer",),
-    "compress": ("neural_compressor", "pkg_resources", "six"),
+    "compress": ("neural_compressor", "onnx_ir", "onnx_neural_compressor", "pkg_resources", "six"),
     "bench": ("nncf", "openvino"),
     "serve": ("bentoml", "httptools", "orjson", "starlette", "uvicorn", "uvloop"),
 }  # fmt: skip

@@ -15,7 +15,8 @@ from ftdeploy.serve import RUNTIME
 ROOT = Path(__file__).parents[1]
 HEAVY = frozenset({
     "accelerate", "bentoml", "cleanlab", "datasets", "evaluate", "fairlearn", "ftfy", "neural_compressor", "nncf",
-    "openvino", "optimum", "py3langid", "pyarrow", "sklearn", "torch", "transformers",
+    "onnx_ir", "onnx_neural_compressor", "openvino", "optimum", "py3langid", "pyarrow", "sklearn", "torch",
+    "transformers",
 })  # fmt: skip
 #: Imported inside functions only, or by one another, so they may import torch at their top.
 LATE = frozenset({"ftdeploy.train.averaging", "ftdeploy.train.callbacks", "ftdeploy.train.trainer"})
