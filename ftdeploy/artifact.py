@@ -45,7 +45,7 @@ _MODEL_FOLDER = ("model.onnx", "tokenizer.json", "signature.json")
 LAYOUT: dict[Kind, Layout] = {
     "dataset": Layout(
         required=("train.parquet", "validation.parquet", "test.parquet", "profile.json"),
-        optional=("rejected.parquet", "suspects.csv"),
+        optional=("rejected.parquet", "suspects.csv", "unlabelled.parquet"),
     ),
     "checkpoint": Layout(
         required=("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "history.json"),

@@ -49,8 +49,9 @@ def check_recipe(recipe: Recipe) -> dict[str, str | int | float]:
     data = _try(faults, "data.source", lambda: _check_data(recipe))
     model = _try(faults, "model", lambda: _check_model(recipe))
     device = _try(faults, "device", lambda: choose_device(recipe.device))
+    _try(faults, "data.unlabelled", lambda: _check_texts(recipe))
     rows = None if data is None else _try(faults, "data", lambda: _check_rows(recipe, data))
-    if data is None or rows is None or model is None or device is None:
+    if data is None or rows is None or model is None or device is None or faults:
         raise _together(faults)
     checkpoint, config = model
     weights = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
@@ -98,6 +99,12 @@ def _check_data(recipe: Recipe) -> tuple[Opened, ...]:
     progress.say("resolving the data")
     fingerprints(recipe.data.entries)  # the loader's file, too, must be there
     return open_sources(recipe.data)
+
+
+def _check_texts(recipe: Recipe) -> None:
+    fingerprints(recipe.data.unlabelled)
+    for entry in recipe.data.unlabelled:
+        resolve(entry)
 
 
 def _source_words(entry: SourceEntry) -> str:

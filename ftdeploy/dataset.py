@@ -1,7 +1,8 @@
 """Reading a dataset artifact; the stages that need rows share this and not each other.
 
 The columns of a split are ``text``, ``label``, ``group`` (null without one), ``id``, and those of ``data.slices``; all
-strings. ``profile.json`` says what was read, what was set aside and why, and what is in each split.
+strings. ``unlabelled.parquet``, where the recipe has `data.unlabelled`, has ``text`` and ``id``. ``profile.json`` says
+what was read, what was set aside and why, and what is in each split.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+_UNLABELLED = "unlabelled.parquet"
 
 
 def read_split(dataset: Artifact, name: SplitName, *, columns: list[str] | None = None) -> pa.Table:
@@ -33,6 +35,20 @@ def read_split(dataset: Artifact, name: SplitName, *, columns: list[str] | None 
     import pyarrow.parquet as pq
 
     return pq.read_table(dataset.file(f"{name}.parquet"), columns=columns)
+
+
+def read_unlabelled(dataset: Artifact) -> list[str]:
+    """The texts that only a teacher answers, in the order of `data.unlabelled`; empty where there are none.
+
+    Args:
+        dataset: a dataset artifact.
+    """
+    import pyarrow.parquet as pq
+
+    if _UNLABELLED not in dataset.files:
+        return []
+    texts: list[str] = pq.read_table(dataset.file(_UNLABELLED), columns=["text"])["text"].to_pylist()
+    return texts
 
 
 def read_profile(dataset: Artifact) -> Mapping[str, Any]:

@@ -41,7 +41,7 @@ def _splits(profile: Profile) -> Part:
         ", ".join(str(one[key]) for key in ("source", "licence", "citation", "encoding") if one.get(key))
         for one in sources
     )
-    labels = profile["labels"]
+    labels, texts = profile["labels"], profile.get("unlabelled")
     rows = [
         [split, f"{found['rows']:,}", *(f"{found['labels'].get(label, 0):,}" for label in labels)]
         for split, found in ((split, profile["splits"][split]) for split in SPLITS)
@@ -49,7 +49,8 @@ def _splits(profile: Profile) -> Part:
     return Part(
         heading="Data",
         text=f"{told}. {profile['read']:,} rows were read, {profile['kept']:,} are used; "
-        f"{profile['duplicates']:,} duplicates and {profile['conflicts']:,} contradicting rows were dropped.",
+        f"{profile['duplicates']:,} duplicates and {profile['conflicts']:,} contradicting rows were dropped."
+        + (" {kept:,} of {read:,} texts without labels stand beside them.".format_map(texts) if texts else ""),
         table=Table(columns=("split", "#rows", *(f"#{label}" for label in labels)), rows=rows),
     )
 

@@ -156,6 +156,7 @@ def _build(context: Path, name: str, version: str, requirements: dict[str, str],
 def origins_in_words(data: DataSettings, model: ModelSettings) -> list[str]:
     """Lines for the model card: where the rows and the checkpoint come from, under which licence, whom to cite."""
     origins: dict[str, Origin] = {f"data {e.name}" if data.sources else "data": e for e in data.entries}
+    origins |= {f"texts {entry.name}": entry for entry in data.text_entries}
     described = {role: describe(origin) for role, origin in (origins | {"model": model}).items()}
     lines = [f"{role}: {found['source']}" for role, found in described.items()]
     for key in ("licence", "citation"):

@@ -22,7 +22,7 @@ from ftdeploy.compress.page import write_page
 from ftdeploy.compress.search import FAMILIES, Clock, Found, Search
 from ftdeploy.compress.students import Cut, School, cut_to
 from ftdeploy.compress.tools.calibration import write_rows
-from ftdeploy.dataset import SplitName, label_names, read_split
+from ftdeploy.dataset import SplitName, label_names, read_split, read_unlabelled
 from ftdeploy.errors import FtdeployError
 from ftdeploy.hardware import choose_provider, cpu_flags, processors
 from ftdeploy.measure import Measurement, cost_ratio, measure
@@ -169,7 +169,8 @@ def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Tas
               device: str, seed: int, work: Path) -> tuple[Workshop, list[Cut]]:  # fmt: skip
     train = read_split(dataset, "train")
     texts, targets = _texts(train), task.targets(train["label"].to_pylist(), label_names(dataset))
-    rows = [row.ids for row in Predictor(onnx.path, device="cpu").encode(texts)]
+    predictor = Predictor(onnx.path, device="cpu")
+    rows = [row.ids for row in predictor.encode(texts)]
     calibration = work / "calibration.npz"
     write_rows(calibration, rows, targets.tolist())
     school, cuts = None, []
@@ -179,6 +180,7 @@ def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Tas
             checkpoint=checkpoint.path, onnx=onnx.path, rows=rows, targets=targets, task=task,
             settings=settings.distillation, opset=int(onnx.facts["opset"]), seed=seed, device=device,
             bf16=checkpoint.facts.get("precision") == "bf16",
+            unlabelled=[row.ids for row in predictor.encode(read_unlabelled(dataset))],
         )  # fmt: skip
         cuts = _cuts(settings, checkpoint.path, task) if "students" in wanted else []
     workshop = Workshop(

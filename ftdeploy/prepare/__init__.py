@@ -13,7 +13,7 @@ from typing import Any
 
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS
-from ftdeploy.prepare import bias, quality
+from ftdeploy.prepare import bias, quality, unlabelled
 from ftdeploy.prepare.clean import libraries
 from ftdeploy.prepare.decide import decide
 from ftdeploy.prepare.privacy import report as privacy
@@ -30,12 +30,12 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     first = privacy.outside(recipe.data.privacy)  # a missing secret is told before a source is read
     sources = fingerprints(recipe.data.entries)
     return {**first, **sources, **libraries(recipe.data.clean), **quality.outside(recipe.data.quality),
-            **bias.outside(recipe.data.bias)}  # fmt: skip
+            **bias.outside(recipe.data.bias), **unlabelled.outside(recipe.data)}  # fmt: skip
 
 
 @stage(writes="dataset", version=2, libraries=("pyarrow",), outside=_outside)
 def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
-    """Write the splits, the rows that were set aside, and the profile.
+    """Write the splits, the rows that were set aside, the texts without labels, and the profile.
 
     Args:
         data: where the rows come from and how they become splits.
@@ -57,6 +57,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     labels = spool.index.labels
     found |= quality.assess(out, data.quality, labels, splits, seed=seed)
     found |= bias.assess(out, data.bias, labels, splits, columns=spool.slices)
+    texts = unlabelled.add_texts(data, spool, where, seed=seed, out=out)
 
     duplicates, conflicts = int((where == DUPLICATE).sum()), int((where == CONFLICT).sum())
     sampled_out = int((where == SAMPLED_OUT).sum())
@@ -92,6 +93,9 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         profile["reported"] = tallies(spool.counts.reported)
     if spool.guard is not None:
         profile = privacy.add_to(profile, spool.guard, spool.index, where)
+    if texts:
+        profile |= texts
+        facts["unlabelled"] = texts["unlabelled"]["kept"]
     text = json.dumps(profile, indent=1, ensure_ascii=False)
     (out / "profile.json").write_text(text + "\n", encoding="utf-8")
     progress.say(

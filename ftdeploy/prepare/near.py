@@ -158,10 +158,8 @@ def find_pairs(sketches: NDArray[np.uint8], rows: NDArray[np.int64], *, threshol
     found = np.empty(0, dtype=np.int64)  # pairs, as one number each
     partners = np.zeros(len(rows), dtype=np.int64)
     for band in range(bands):
-        key = np.zeros((len(rows), 8), dtype=np.uint8)
-        key[:, :width] = sketches[rows, band * width : (band + 1) * width]
         fresh = [found]
-        for one, other in _candidates(key.view(np.uint64).ravel()):
+        for one, other in _candidates(_band_key(sketches[rows, band * width : (band + 1) * width])):
             wanted = np.flatnonzero((partners[one] < _PARTNERS) | (partners[other] < _PARTNERS))
             for start in range(0, len(wanted), _CHUNK):
                 left, right = one[wanted[start : start + _CHUNK]], other[wanted[start : start + _CHUNK]]
@@ -176,6 +174,44 @@ def find_pairs(sketches: NDArray[np.uint8], rows: NDArray[np.int64], *, threshol
 def _least_equal(threshold: float) -> int:
     """Equal bytes of two sketches from which on their texts are taken for as alike as the threshold."""
     return int(np.ceil(PERMUTATIONS * (threshold + (1 - threshold) * _CHANCE) - 1e-9))
+
+
+def like_any(sketches: NDArray[np.uint8], others: NDArray[np.uint8], *, threshold: float) -> NDArray[np.bool_]:
+    """Which rows are a near duplicate of at least one of some others, bool, shape (rows,).
+
+    Each row is compared with the others whose sketches agree with its own in a whole band, up to 64 in each band.
+
+    Args:
+        sketches: of the rows, uint8, shape (rows, PERMUTATIONS).
+        others: sketches of the others, uint8, shape (others, PERMUTATIONS).
+        threshold: the least estimated Jaccard similarity.
+    """
+    bands, width = choose_bands(threshold)
+    least = _least_equal(threshold)
+    found = np.zeros(len(sketches), dtype=bool)
+    for band in range(bands):
+        here = slice(band * width, (band + 1) * width)
+        theirs = _band_key(others[:, here])
+        order = np.argsort(theirs, kind="stable")
+        rows = np.flatnonzero(~found)
+        key = _band_key(sketches[rows, here])
+        place, end = (np.searchsorted(theirs, key, side=side, sorter=order) for side in ("left", "right"))
+        for _ in range(_LATER):
+            stay = ~found[rows] & (place < end)
+            rows, place, end = rows[stay], place[stay], end[stay]
+            for start in range(0, len(rows), _CHUNK):
+                some = slice(start, start + _CHUNK)
+                equal = (sketches[rows[some]] == others[order[place[some]]]).sum(axis=1)
+                found[rows[some]] = equal >= least
+            place = place + 1
+    return found
+
+
+def _band_key(band: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The bytes of a band, shape (rows, width up to 8), as one number each, uint64, shape (rows,)."""
+    key = np.zeros((len(band), 8), dtype=np.uint8)
+    key[:, : band.shape[1]] = band
+    return key.view(np.uint64).ravel()
 
 
 def pairs_across(sketches: NDArray[np.uint8], pairs: NDArray[np.int64], part: NDArray[np.uint8], *,

@@ -29,6 +29,10 @@ Each only where there is something to say:
   dropped, and the ``imbalance_ratio``), ``action`` and the rows ``acted_on``.
 - ``bias``: ``columns`` (by column and group: training ``rows``, and the share of each of their ``labels``) and
   ``reweigh`` (``column``, and ``weights`` by group and label).
+- ``unlabelled``, where the recipe has `data.unlabelled`: ``sources`` (as above, with ``name``, ``read`` and ``kept``),
+  ``read`` and ``kept`` (texts), ``changed`` and ``rejected`` as above, ``duplicates`` (of another such text),
+  ``in_splits`` (by split, texts that equal one of its rows), ``near_duplicates`` (of a row of validation or test),
+  ``sampled_out``; with `data.privacy` also ``identifiers`` (findings by type in what cleaning left).
 """
 
 from __future__ import annotations

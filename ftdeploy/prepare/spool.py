@@ -140,7 +140,8 @@ def fill(data: DataSettings, *, seed: int, folder: Path) -> Spool:
         return fill_guarded(data, guard, seed=seed, folder=folder)
 
 
-def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: Path) -> Spool:
+def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: Path,
+                 survey: Survey | None = None) -> Spool:  # fmt: skip
     """Read and clean every row of the sources, one source after the other.
 
     Args:
@@ -148,6 +149,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
         guard: what becomes of identifiers of people, before anything is written.
         seed: of the hashes.
         folder: where the temporary file goes.
+        survey: what cleaning is to know of all rows; None looks at those that are read here.
 
     Raises:
         SourceError: a source cannot be had, or a loader cannot be found.
@@ -178,7 +180,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
         again = [replace(source, read=0, columns={}) for source in sources]  # they count what was read
         return ((row.values.get(data.columns.text), row.values.get(data.columns.label)) for row in rows(again))
 
-    spool.survey = look_at_all(data.clean, texts)
+    spool.survey = look_at_all(data.clean, texts) if survey is None else survey
     builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard)
     with progress.task("read rows") as advance:
         for row in rows(sources):

@@ -18,8 +18,8 @@ from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
 from ftdeploy.recipe.bias import Bias, term_column
 from ftdeploy.recipe.clean import Clean
-from ftdeploy.recipe.compress import CandidateName, CompressSettings, Distillation, Goal, Shape
-from ftdeploy.recipe.data import RESERVED_COLUMNS, Columns, DataSettings, SourceEntry
+from ftdeploy.recipe.compress import CandidateName, CompressSettings, Distillation, Goal, Shape, Sparsity
+from ftdeploy.recipe.data import RESERVED_COLUMNS, Columns, DataSettings, SourceEntry, TextSource
 from ftdeploy.recipe.deploy import (
     ExportSettings,
     MonitorSettings,
@@ -59,7 +59,9 @@ __all__ = [
     "ServeSettings",
     "Shape",
     "SourceEntry",
+    "Sparsity",
     "Split",
+    "TextSource",
     "TrafficSettings",
     "TrainSettings",
     "TuneSettings",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -67,6 +67,30 @@ class SourceEntry(Source):
         return self
 
 
+class TextColumns(Section):
+    """Which column plays which part, where nothing but the text counts."""
+
+    text: str = "text"
+    """The column with the text."""
+    id: str | None = None
+    """A text's own name, kept beside it."""
+
+
+class TextSource(Source):
+    """A source of texts without labels: where they come from, and how to read them."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """A short name for reports, and before the ids of its texts; without it the file's name."""
+    rows: int | None = Field(default=None, ge=1)
+    """At most so many of its texts, as a seeded sample."""
+    columns: TextColumns | None = None
+    """Which column plays which part in this source; without it text and id are as `data.columns` says. Whatever other
+    columns there are, a label too, are not looked at."""
+
+
+Entry = TypeVar("Entry", SourceEntry, TextSource)
+
+
 class DataSettings(Section):
     """Where the rows come from and how they become splits."""
 
@@ -75,6 +99,11 @@ class DataSettings(Section):
     sources: tuple[SourceEntry, ...] = Field(default=(), max_length=1000)
     """Several sources, whose rows are read one after the other. The source's name stands before the id of each row, and
     is a column `source` that `slices` can name."""
+    unlabelled: tuple[TextSource, ...] = Field(default=(), max_length=1000)
+    """Further sources of texts that only a teacher answers: students of `compress` learn from them what the fine-tuned
+    model says. Read, tidied and cleared of identifiers as the rows are; a text that equals a row of any split, or is a
+    near duplicate (unless `duplicates.near` is `ignore`) of one of validation or test, is left out. `limit` holds for
+    them too."""
     columns: Columns = Columns()
     """Which column plays which part."""
     labels: tuple[str, ...] = ()
@@ -102,10 +131,12 @@ class DataSettings(Section):
         if self.source is not None:
             fields = {name: getattr(self.source, name) for name in type(self.source).model_fields}
             return (SourceEntry.model_construct(**fields),)  # validated already
-        return tuple(
-            entry.model_copy(update={"name": name})
-            for entry, name in zip(self.sources, _names(self.sources), strict=True)
-        )
+        return _named(self.sources)
+
+    @property
+    def text_entries(self) -> tuple[TextSource, ...]:
+        """The sources of `unlabelled`, each with its name."""
+        return _named(self.unlabelled)
 
     @field_validator("sources")
     @classmethod
@@ -114,10 +145,13 @@ class DataSettings(Section):
             raise ValueError(
                 f"exactly one of source and sources is wanted; {'both are' if value else 'neither is'} given"
             )
-        given = [entry.name for entry in value if entry.name is not None]
-        twice = [name for name in given if given.count(name) > 1]
-        if twice:
-            raise ValueError(f"two sources are named {twice[0]!r}")
+        _check_names(value)
+        return value
+
+    @field_validator("unlabelled")
+    @classmethod
+    def _names_differ(cls, value: tuple[TextSource, ...]) -> tuple[TextSource, ...]:
+        _check_names(value)
         return value
 
     @model_validator(mode="after")
@@ -147,21 +181,28 @@ class DataSettings(Section):
         return value
 
 
-def _names(sources: tuple[SourceEntry, ...]) -> list[str]:
-    """A name for each: the given one, else that of its file, with its position where that is taken."""
+def _check_names(sources: Sequence[SourceEntry | TextSource]) -> None:
+    given = [entry.name for entry in sources if entry.name is not None]
+    twice = [name for name in given if given.count(name) > 1]
+    if twice:
+        raise ValueError(f"two sources are named {twice[0]!r}")
+
+
+def _named(sources: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Each with a name: the given one, else that of its file, with its position where that is taken."""
     taken = {entry.name for entry in sources if entry.name is not None}
-    names = []
+    named = []
     for place, entry in enumerate(sources, start=1):
         name = entry.name
         if name is None:
             stem = _stem(entry)
             name = stem if stem not in taken else f"{stem}-{place}"
             taken.add(name)
-        names.append(name)
-    return names
+        named.append(entry.model_copy(update={"name": name}))
+    return tuple(named)
 
 
-def _stem(entry: SourceEntry) -> str:
+def _stem(entry: Source) -> str:
     address = urlsplit(entry.url).path if entry.url else ""
     last = PurePosixPath(str(entry.member or entry.path or address or entry.package or entry.hub)).name
     return re.sub(r"[^A-Za-z0-9_-]+", "-", last.partition(".")[0]).strip("-") or "source"

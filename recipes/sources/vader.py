@@ -30,6 +30,37 @@ def load(path: Path) -> Iterator[dict[str, str]]:
     Raises:
         ValueError: a line that is not id, rating, text.
     """
+    for domain, name, rating, text in _snippets(path):
+        if abs(rating) > THRESHOLD:
+            yield {
+                "text": text,
+                "label": "positive" if rating > 0 else "negative",
+                "id": f"{domain}-{name}",
+                "document": f"{domain}-{name.partition('_')[0]}",
+                "source": domain,
+            }
+
+
+def texts(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the snippets that `load` does not give of the movie file, without a label: texts for a teacher to answer.
+
+    Args:
+        path: as for `load`.
+
+    Yields:
+        ``text`` and ``id``: every snippet of the other domains, and the movie snippets that are neither clearly
+        positive nor clearly negative.
+
+    Raises:
+        ValueError: a line that is not id, rating, text.
+    """
+    for domain, name, rating, text in _snippets(path):
+        if domain != "movie" or abs(rating) <= THRESHOLD:
+            yield {"text": text, "id": f"{domain}-{name}"}
+
+
+def _snippets(path: Path) -> Iterator[tuple[str, str, float, str]]:
+    """Domain, id, mean rating and text."""
     files = sorted(path.glob("*_GroundTruth.txt")) if path.is_dir() else [path]
     for file in files:
         stem = file.name.removesuffix("_GroundTruth.txt")
@@ -42,12 +73,4 @@ def load(path: Path) -> Iterator[dict[str, str]]:
                 if len(fields) != 3:  # noqa: PLR2004 - id, rating, text
                     raise ValueError(f"{file.name}, line {number}: {len(fields)} fields where 3 are expected")
                 name, rating, text = fields
-                if abs(float(rating)) > THRESHOLD:
-                    label = "positive" if float(rating) > 0 else "negative"
-                    yield {
-                        "text": text,
-                        "label": label,
-                        "id": f"{domain}-{name}",
-                        "document": f"{domain}-{name.partition('_')[0]}",
-                        "source": domain,
-                    }
+                yield domain, name, float(rating), text
