@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ftdeploy.compress.students import Cut, School, cut_to, make_student
 from ftdeploy.dataset import label_names, read_split
 from ftdeploy.onnx_export import load_model
 from ftdeploy.predictor import Predictor
-from ftdeploy.recipe import Distillation, Shape
+from ftdeploy.recipe import Distillation, Shape, Sparsity
 from ftdeploy.signature import read_signature
 from ftdeploy.tasks import TASKS
 
@@ -100,6 +101,35 @@ def test_a_killed_training_ends_in_the_same_weights(
     (tmp_path / "killed" / "out").rename(tmp_path / "killed" / "left")
     again = _made(school, tmp_path / "killed")
     assert (again / "model.onnx").read_bytes() == (alone / "model.onnx").read_bytes()
+
+
+@pytest.mark.slow
+def test_neural_compressor_prunes_while_it_learns_and_leaves_smaller_matrices(tiny: TinyRun, tmp_path: Path) -> None:
+    """Its structured pruning takes half of the channels and one of two heads, cut out at the end; its single weights
+    are zero in the exported graph, in matrices of the old size."""
+    structured = Cut(layers=(0, 1), channels=32, heads=1, pruning="neural-compressor")
+    sparse = Cut(layers=(0, 1), channels=64, heads=2, sparsity=Sparsity(pattern="1x1", share=0.6))
+    assert (structured.name, sparse.name) == ("student-2x32x1-nc", "student-2x64x2-sparse-1x1-0.6")
+    school = _school(tiny, quantization_aware=False)
+    smaller, zeros = _made(school, tmp_path / "smaller", cut=structured), _made(school, tmp_path / "zeros", cut=sparse)
+    whole = _matrices(school.onnx)
+    assert sum(matrix.size for matrix in _matrices(smaller)) == sum(matrix.size for matrix in whole) / 2
+    found = _matrices(zeros)
+    assert [matrix.shape for matrix in found] == [matrix.shape for matrix in whole]
+    share = sum(int((matrix == 0).sum()) for matrix in found) / sum(matrix.size for matrix in found)
+    assert share == pytest.approx(0.6, abs=0.02)
+    assert np.isfinite(Predictor(zeros).predict(["a fine film"]).logits).all()
+
+
+def _matrices(folder: Path) -> list[np.ndarray[Any, Any]]:
+    """The matrices of the encoder's layers, in a graph as it was exported."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(folder / "model.onnx")).graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    names = [node.input[1] for node in graph.node if node.op_type == "MatMul" and "/encoder/layer" in node.name]
+    return [numpy_helper.to_array(tensors[name]) for name in names if name in tensors]
 
 
 def test_shares_become_whole_numbers(tiny: TinyRun) -> None:

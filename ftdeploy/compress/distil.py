@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
+    from ftdeploy.compress.gradual import Hooks
     from ftdeploy.recipe import Distillation
 
 #: Rows are shuffled, cut into pools of this many batches, and sorted by length within a pool.
@@ -68,6 +69,8 @@ class Pupil:
         device: ``cpu`` or ``cuda``.
         bf16: whether passes run under bf16 autocast.
         rounding: of a model, a context in which it runs as if quantized; for the last epoch.
+        pruning: of the number of steps, hooks that prune while it learns. They keep masks of their own, so that a
+            training with them begins anew when it was killed.
     """
 
     student: PreTrainedModel
@@ -76,6 +79,7 @@ class Pupil:
     device: str
     bf16: bool
     rounding: Callable[[PreTrainedModel], AbstractContextManager[Any]] | None = None
+    pruning: Callable[[int], Sequence[Hooks]] | None = None
 
 
 def epochs_that_fit(pupil: Pupil, lessons: Lessons, settings: Distillation, *, seconds: float, seed: int) -> int:
@@ -128,8 +132,9 @@ def distil(pupil: Pupil, lessons: Lessons, settings: Distillation, *, epochs: in
     per_epoch = len(list(_batches(_epoch_rows(lessons, settings, seed=seed, epoch=0), settings.batch_size, seed=seed)))
     total = per_epoch * epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total))
+    hooks = pupil.pruning(total) if pupil.pruning else ()
     saved, begin = work / "epoch.pt", 0
-    if saved.exists():
+    if saved.exists() and not hooks:
         found = torch.load(saved, weights_only=True)
         student.load_state_dict(found["student"])
         optimizer.load_state_dict(found["optimizer"])
@@ -141,7 +146,7 @@ def distil(pupil: Pupil, lessons: Lessons, settings: Distillation, *, epochs: in
         with rounded(student) if rounded else nullcontext():
             rows = _epoch_rows(lessons, settings, seed=seed, epoch=epoch)
             for batch in _batches(rows, settings.batch_size, seed=seed + epoch):
-                _step(pupil, batch, lessons, settings, optimizer)
+                _step(pupil, batch, lessons, settings, optimizer, hooks)
                 schedule.step()
                 advance(1)
         unfinished = saved.with_suffix(".partial")
@@ -201,9 +206,12 @@ def _batches(rows: Sequence[_Row], size: int, *, seed: int) -> Iterator[list[_Ro
         yield [rows[index] for index in batches[at]]
 
 
-def _step(pupil: Pupil, batch: Sequence[_Row], lessons: Lessons, settings: Distillation,
-          optimizer: torch.optim.Optimizer) -> None:  # fmt: skip
+def _step(pupil: Pupil, batch: Sequence[_Row], lessons: Lessons, settings: Distillation,  # noqa: PLR0917  # all of a step
+          optimizer: torch.optim.Optimizer, hooks: Sequence[Hooks] = ()) -> None:  # fmt: skip
     import torch
+
+    for hook in hooks:
+        hook.on_step_begin()
 
     padded = pad([row.ids for row in batch], lessons.pad_id)
     ids, mask = (torch.from_numpy(one).to(pupil.device) for one in padded)
@@ -229,7 +237,11 @@ def _step(pupil: Pupil, batch: Sequence[_Row], lessons: Lessons, settings: Disti
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     torch.nn.utils.clip_grad_norm_([one for one in pupil.student.parameters() if one.requires_grad], 1.0)
+    for hook in hooks:
+        hook.before_optimizer_step()
     optimizer.step()
+    for hook in hooks:
+        hook.after_optimizer_step()
 
 
 def _soft(logits: torch.Tensor, taught: torch.Tensor, temperature: float) -> torch.Tensor:

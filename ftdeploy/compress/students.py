@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftdeploy import progress
+from ftdeploy.compress.checkpoint_shape import Shape as Measures
 from ftdeploy.compress.checkpoint_shape import read_shape
 from ftdeploy.compress.distil import Lessons, Pupil, distil, epochs_that_fit, steps_in
 from ftdeploy.compress.first_token import first_token_only
+from ftdeploy.compress.gradual import Schedule, prune_ffn, prune_heads, slim, sparsify
 from ftdeploy.compress.prune import keep_layers
 from ftdeploy.compress.qat import fake_quantized
 from ftdeploy.compress.reconstruct import narrow
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
-    from ftdeploy.recipe import Distillation, Shape
+    from ftdeploy.compress.gradual import Hooks
+    from ftdeploy.recipe import Distillation, Shape, Sparsity
     from ftdeploy.tasks import Task
 
 #: Rows that prove that a classifier reads its first token only.
@@ -70,16 +73,23 @@ class School:
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """A shape in whole numbers: layers of the teacher that stay, channels and heads that stay in each."""
+    """A shape in whole numbers: layers of the teacher that stay, channels and heads that stay in each; who decides
+    which go; and which zeros come among the rest."""
 
     layers: tuple[int, ...]
     channels: int
     heads: int
+    pruning: str = "reconstruction"
+    sparsity: Sparsity | None = None
 
     @property
     def name(self) -> str:
-        """As in reports."""
-        return f"student-{len(self.layers)}x{self.channels}x{self.heads}"
+        """As in reports, and of folders."""
+        parts = ["student", f"{len(self.layers)}x{self.channels}x{self.heads}"]
+        parts += ["nc"] if self.pruning == "neural-compressor" else []
+        if self.sparsity is not None:
+            parts += ["sparse", self.sparsity.pattern.replace(":", "of"), f"{self.sparsity.share:g}"]
+        return "-".join(parts)
 
 
 def cut_to(shape: Shape, model: PreTrainedModel) -> Cut:
@@ -93,7 +103,10 @@ def cut_to(shape: Shape, model: PreTrainedModel) -> Cut:
     kept = [round(index * (whole.layers - 1) / max(1, layers - 1)) for index in range(layers)]
     width = whole.ffn[0]
     channels = min(width, max(32, round(shape.ffn * width / 32) * 32))
-    return Cut(layers=tuple(kept), channels=channels, heads=max(1, round(shape.heads * whole.heads[0])))
+    return Cut(
+        layers=tuple(kept), channels=channels, heads=max(1, round(shape.heads * whole.heads[0])), pruning=shape.pruning,
+        sparsity=shape.sparsity,
+    )  # fmt: skip
 
 
 def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: Path) -> dict[str, Any]:
@@ -123,14 +136,17 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
     keep_layers(student, cut.layers)
     # A layer that computes one token only is not worth pruning.
     spared = first_token_only(copy.deepcopy(student), school.rows[:PROVEN])
-    _prune(student, cut, school, pad_id=signature.pad_id, spared=int(spared))
-    if spared:
+    gradually = cut.pruning == "neural-compressor"
+    if not gradually:
+        _prune(student, cut, school, pad_id=signature.pad_id, spared=int(spared))
+    if spared and not gradually:  # Neural Compressor's pruners know a layer by what it is made of
         first_token_only(student, school.rows[:PROVEN])
         first_token_only(teacher, school.rows[:PROVEN])
     where = choose_device(school.device).name
     teacher = teacher.to(where, torch.bfloat16 if school.bf16 else torch.float32)
     pupil = Pupil(student=student.to(where), teacher=teacher, layers=cut.layers, device=where,
-                  bf16=school.bf16, rounding=fake_quantized)  # fmt: skip
+                  bf16=school.bf16, rounding=fake_quantized,
+                  pruning=lambda steps: _hooks(student, cut, steps))  # fmt: skip
     lessons = Lessons(rows=school.rows, targets=school.targets, pad_id=signature.pad_id,
                       mask_id=_mask_id(school.onnx), unlabelled=school.unlabelled)  # fmt: skip
     left = seconds - (time.monotonic() - began)
@@ -140,6 +156,10 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
     with progress.task(f"teach {cut.name}", steps) as advance:
         distil(pupil, lessons, school.settings, epochs=epochs, seed=school.seed, work=work, advance=advance)
     student = student.to("cpu").eval()
+    if gradually and _to_prune(read_shape(student), cut):
+        slim(student)
+    if gradually and spared:
+        first_token_only(student, school.rows[:PROVEN])
     layer = _embedding_layer(signature.embedding_layer, cut.layers)
     _export(student, school, layer=layer, out=out)
     return {"shape": str(read_shape(student)), "epochs": epochs, "seconds": time.monotonic() - began}
@@ -179,6 +199,24 @@ def _prune(student: PreTrainedModel, cut: Cut, school: School, *, pad_id: int, s
     with progress.task(f"prune {cut.name}", len(cut.layers) - spared) as advance:
         narrow(student, [school.rows[index] for index in chosen], channels=cut.channels, heads=cut.heads,
                pad_id=pad_id, advance=advance, spared=spared)  # fmt: skip
+
+
+def _hooks(student: PreTrainedModel, cut: Cut, steps: int) -> list[Hooks]:
+    """What prunes while a student learns: Neural Compressor's structured pruning, and zeros."""
+    hooks = []
+    growing = Schedule(first=max(0, steps // 20), last=max(1, steps // 2), every=max(1, steps // 60))
+    if cut.pruning == "neural-compressor":
+        wanted = _to_prune(read_shape(student), cut)
+        hooks += [prune_ffn(student, cut.channels, growing)] if "channels" in wanted else []
+        hooks += [prune_heads(student, cut.heads, growing)] if "heads" in wanted else []
+    if cut.sparsity is not None:
+        hooks.append(sparsify(student, cut.sparsity.pattern, cut.sparsity.share, growing))
+    return hooks
+
+
+def _to_prune(shape: Measures, cut: Cut) -> set[str]:
+    narrower = {"channels": cut.channels < shape.ffn[0], "heads": cut.heads < shape.heads[0]}
+    return {name for name, true in narrower.items() if true}
 
 
 def _plan(pupil: Pupil, lessons: Lessons, school: School, seconds: float, work: Path) -> int:

@@ -74,6 +74,22 @@ class Goal(Section):
         return self
 
 
+class Sparsity(Section):
+    """Weights that become zero while a student learns, by Neural Compressor. ONNX Runtime on a CPU multiplies by zero
+    as by any number: this makes nothing faster there, and a file smaller only where it is compressed."""
+
+    pattern: Literal["1x1", "4x1", "2:4"] = "1x1"
+    """Which weights go together: any one, four neighbouring outputs, or two of any four neighbouring inputs."""
+    share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the encoder's weights that are zero in the end; at most 0.5 for `2:4`."""
+
+    @model_validator(mode="after")
+    def _two_of_four(self) -> Self:
+        if self.pattern == "2:4" and self.share > 0.5:  # noqa: PLR2004 - two of four
+            raise ValueError("of 2:4, share is at most 0.5: two of any four weights")
+        return self
+
+
 class Shape(Section):
     """A student: the fine-tuned model with fewer layers, a narrower feed-forward part, or fewer attention heads,
     physically smaller. Shares are of the fine-tuned model's, rounded to what is possible."""
@@ -84,6 +100,12 @@ class Shape(Section):
     """Share of the feed-forward channels of each layer."""
     heads: float = Field(default=1.0, gt=0, le=1)
     """Share of the attention heads of each layer."""
+    pruning: Literal["reconstruction", "neural-compressor"] = "reconstruction"
+    """Who decides which channels and heads go. `reconstruction`: at once, by how well the others can make up for them,
+    by least squares. `neural-compressor`: during the first half of the teaching, by Neural Compressor's structured
+    pruning (weight times gradient), and cut out at its end."""
+    sparsity: Sparsity | None = None
+    """Zeros among the weights that stay; none without it."""
 
 
 class Distillation(Section):
