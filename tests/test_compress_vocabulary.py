@@ -14,6 +14,7 @@ import pytest
 from checkpoints import ROOT, sentences
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tiny import write_model_folder
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -113,7 +114,7 @@ TOKENIZERS: Mapping[str, Callable[[], Tokenizer]] = {
 
 @cache
 def tokenizer_text(name: str) -> str:
-    return TOKENIZERS[name]().to_str()
+    return str(TOKENIZERS[name]().to_str())
 
 
 def whole(text: str) -> Tokenizer:
@@ -279,10 +280,11 @@ def write_folder(folder: Path, tokenizer: str, *, table: str = "float", extra: I
     )  # fmt: skip
 
 
+Values = NDArray[np.float32]
 Table = tuple[dict[str, Any], list[Any]]
 
 
-def _float(values: np.ndarray) -> Table:
+def _float(values: Values) -> Table:
     return {"table": values}, [
         helper.make_node("Shape", ["input_ids"], ["shape"]),
         helper.make_node("Cast", ["input_ids"], ["ids"], to=TensorProto.INT32),
@@ -290,14 +292,14 @@ def _float(values: np.ndarray) -> Table:
     ]
 
 
-def _half(values: np.ndarray) -> Table:
+def _half(values: Values) -> Table:
     return {"table": values.astype(np.float16)}, [
         helper.make_node("Cast", ["table"], ["full"], to=TensorProto.FLOAT),
         helper.make_node("Gather", ["full", "input_ids"], ["rows"]),
     ]
 
 
-def _int8(values: np.ndarray, *, axis: int | None, after: bool) -> Table:
+def _int8(values: Values, *, axis: int | None, after: bool) -> Table:
     """One scale for the table, for each row (axis 0) or for each column (axis 1)."""
     scale = np.asarray(np.abs(values).max(axis=None if axis is None else 1 - axis) / 127, dtype=np.float32)
     spread = scale if axis != 0 else scale[:, None]
@@ -313,7 +315,7 @@ def _int8(values: np.ndarray, *, axis: int | None, after: bool) -> Table:
     return weights, [gather, back] if after else [back, gather]
 
 
-def _row_scales_looked_up(values: np.ndarray) -> Table:
+def _row_scales_looked_up(values: Values) -> Table:
     scale = (np.abs(values).max(axis=1, keepdims=True) / 127).astype(np.float32)
     return {"table": np.round(values / scale).astype(np.int8), "scale": scale}, [
         helper.make_node("Gather", ["table", "input_ids"], ["small"]),
@@ -323,7 +325,7 @@ def _row_scales_looked_up(values: np.ndarray) -> Table:
     ]
 
 
-def _blocks(values: np.ndarray) -> Table:
+def _blocks(values: Values) -> Table:
     """Four bits in blocks of 16, as ONNX Runtime's GatherBlockQuantized has it; the zero points fill whole bytes."""
     blocked = values.reshape(len(values), -1, 16)
     scale = (np.abs(blocked).max(axis=2) / 7).astype(np.float32)
@@ -337,7 +339,7 @@ def _blocks(values: np.ndarray) -> Table:
     ]  # fmt: skip
 
 
-TABLES: Mapping[str, Callable[[np.ndarray], Table]] = {
+TABLES: Mapping[str, Callable[[Values], Table]] = {
     "float": _float,
     "half": _half,
     "int8": lambda values: _int8(values, axis=None, after=True),
