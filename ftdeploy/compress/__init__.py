@@ -208,21 +208,27 @@ def _cuts(settings: CompressSettings, checkpoint: Path, task: Task) -> list[Cut]
 
 
 def _finalists(found: Sequence[Found]) -> list[Found]:
-    """fp32 and the good ones that no other good one beats by a first look, at most so many."""
+    """fp32; the good ones that no other good one beats by a first look; and likewise among what is proven, so that there
+    is something to go back to. The fastest of them, at most so many."""
     good = [one for one in found[1:] if one.good and one.made.folder is not None]
+    proven = [one for one in good if one.judged.status == "kept"]
+    front = _front(good)[:FINALISTS] + _front(proven)[:2]
+    return [found[0], *(one for one in good if one in front)]
 
+
+def _front(some: Sequence[Found]) -> list[Found]:
+    """Those that no other one beats in score, speed and size, the fastest first."""
     front = [
         one
-        for one in good
+        for one in some
         if not any(
             other is not one
             # A first look at the speed is off by a tenth and more.
             and all(theirs >= ours for theirs, ours in zip(_look(other), _look(one, doubt=1.15), strict=True))
-            for other in good
+            for other in some
         )
     ]
-    fastest = sorted(front, key=lambda one: one.judged.speed, reverse=True)[:FINALISTS]
-    return [found[0], *(one for one in good if one in fastest)]
+    return sorted(front, key=lambda one: one.judged.speed, reverse=True)
 
 
 def _look(one: Found, *, doubt: float = 1.0) -> tuple[float, float, float]:

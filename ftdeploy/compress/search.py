@@ -34,11 +34,11 @@ from ftdeploy.predictor import Outputs
 from ftdeploy.recipe import CompressSettings
 
 #: Quantizers that `auto` tries: quick ones; each was the best somewhere.
-AUTO = ("inc-dynamic", "ort-dynamic", "optimum-dynamic")
+AUTO = ("inc-dynamic", "optimum-dynamic", "ort-dynamic-embeddings")
 #: Families that `auto` tries.
 FAMILIES = (FIRST_TOKEN, "students", VOCABULARY, "mixed", "sessions")
 #: How many quantizers go on to the students.
-BEST = 2
+BEST = 3
 #: Share of the search's time that is kept for what comes after the students.
 RESERVED = 0.2
 #: Of the time for students, what the first one gets when others may follow.
