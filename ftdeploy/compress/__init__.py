@@ -124,8 +124,8 @@ def _training(settings: CompressSettings, checkpoint: Artifact) -> float | None:
     return float(checkpoint.facts.get("seconds", UNKNOWN_TRAINING))
 
 
-def _jury(dataset: Artifact, split: SplitName, task: Task, settings: CompressSettings, *, serve: ServeSettings, device: str,
-          seed: int) -> Jury:  # fmt: skip
+def _jury(dataset: Artifact, split: SplitName, task: Task, settings: CompressSettings, *, serve: ServeSettings,
+          device: str, seed: int) -> Jury:  # fmt: skip
     table = read_split(dataset, split)
     labels = label_names(dataset)
     return Jury(
@@ -208,12 +208,16 @@ def _cuts(settings: CompressSettings, checkpoint: Path, task: Task) -> list[Cut]
 
 
 def _finalists(found: Sequence[Found]) -> list[Found]:
-    """fp32; the good ones that no other good one beats by a first look; and likewise among what is proven, so that there
-    is something to go back to. The fastest of them, at most so many."""
+    """fp32; the good ones that no other good one beats by a first look, the fastest first; likewise of what is proven,
+    so that there is something to go back to; and others while there is room."""
     good = [one for one in found[1:] if one.good and one.made.folder is not None]
     proven = [one for one in good if one.judged.status == "kept"]
-    front = _front(good)[:FINALISTS] + _front(proven)[:2]
-    return [found[0], *(one for one in good if one in front)]
+    others = sorted(good, key=lambda one: one.judged.speed, reverse=True)
+    chosen: list[Found] = []
+    for one in (*_front(good)[: FINALISTS - 2], *_front(proven)[:2], *others):
+        if len(chosen) < FINALISTS and one not in chosen:
+            chosen.append(one)
+    return [found[0], *(one for one in good if one in chosen)]
 
 
 def _front(some: Sequence[Found]) -> list[Found]:

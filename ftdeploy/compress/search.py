@@ -222,11 +222,12 @@ class Search:
         )
 
     def _mixed(self) -> None:
-        """Give back what quantizing costs too much: the worst layers stay in float, ever more of them until it does."""
+        """Where no quantizer keeps what float does, the worst layers stay in float, ever more of them until it does."""
         for whole in [one for one in self.found if len(one.chain.steps) and one.chain.steps[-1] in QUANTIZERS]:
             source = next(one for one in self.found if one.chain.steps == whole.chain.steps[:-1])
             close = whole.judged.outputs is not None and not whole.good and self._fall(whole) <= HOPELESS
-            if not (close and source.good and source.made.folder is not None):
+            twins = (one for one in self.found if one.chain.steps[:-1] == source.chain.steps and one.chain.steps)
+            if not (close and source.good and source.made.folder is not None) or any(one.good for one in twins):
                 continue
             if QUANTIZERS[whole.chain.steps[-1]].tool.endswith(("fused", "tuned", "fp16")):
                 continue
@@ -237,7 +238,8 @@ class Search:
                 chain = Chain(steps=(*source.chain.steps, step))
                 if self.clock.left() < 0:
                     self._leave(chain, "skipped", "the time of the search was up")
-                elif self._add(chain, exclude={step: kept}).good:
+                    break
+                if self._add(chain, exclude={step: kept}).good:
                     break
 
     def _sessions(self) -> None:
