@@ -20,6 +20,7 @@ from ftdeploy.prepare.near import (
     estimate,
     find_clusters,
     find_pairs,
+    like_any,
     meeting,
     most_central,
     pairs_in,
@@ -220,3 +221,17 @@ def test_product_titles_of_one_offer_are_near_and_strangers_are_not(mirror: Path
     chance = (sizes * (sizes - 1)).sum() / (len(texts) * (len(texts) - 1))
     assert len(found) > 20
     assert (product[found[:, 0]] == product[found[:, 1]]).mean() > 100 * chance
+
+
+def test_rows_like_any_of_others_are_those_that_a_comparison_of_all_finds() -> None:
+    """Pairs from hardly to very alike: what is found is right by the estimate of every pair, and what is far above the
+    threshold is found."""
+    pairs = [pair for rate in (0.01, 0.05, 0.1, 0.3) for pair in planted(rate, pairs=60, seed=int(100 * rate))]
+    rows, others = sketches([one for one, _ in pairs]), sketches([other for _, other in pairs])
+    nearest = np.array([estimate(np.repeat(row[None], len(others), axis=0), others).max() for row in rows])
+    found = like_any(rows, others, threshold=0.8)
+    assert not found[nearest < 0.8].any()
+    assert found[nearest >= 0.9].all()
+    assert found[nearest >= 0.8].mean() > 0.95
+    assert not like_any(rows, others[:0], threshold=0.8).any()
+    assert like_any(rows[:0], others, threshold=0.8).shape == (0,)

@@ -56,3 +56,11 @@ def test_broken_line_is_named(vader: ModuleType, tmp_path: Path) -> None:
     path.write_text("1\t1\tfine\n2 1 no tabs\n", encoding="utf-8")
     with pytest.raises(ValueError, match="line 2: 1 fields"):
         _load(vader, path)
+
+
+def test_texts_are_all_that_load_does_not_give_of_the_films(vader: ModuleType, tmp_path: Path) -> None:
+    """Every snippet of another domain, and of the films those that are neither positive nor negative; no label."""
+    (tmp_path / "movieReviewSnippets_GroundTruth.txt").write_text("1\t2\tfine\n2\t0.5\tso so\n", encoding="utf-8")
+    (tmp_path / "tweets_GroundTruth.txt").write_text("1\t3\tyay\n2\t-0.1\thm\n", encoding="utf-8")
+    expected = [("movie-2", "so so"), ("tweets-1", "yay"), ("tweets-2", "hm")]
+    assert list(vader.texts(tmp_path)) == [{"text": text, "id": name} for name, text in expected]
