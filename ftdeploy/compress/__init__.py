@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Shapes of the students that `auto` tries.
-AUTO_STUDENTS = (Shape(ffn=0.375, heads=0.75),)
+AUTO_STUDENTS = (Shape(ffn=0.5, heads=0.75),)
 #: Most candidates that are measured beside fp32.
 FINALISTS = 6
 #: Processes in which a finalist's peak memory is taken.

@@ -44,6 +44,9 @@ CandidateName = Literal[
     "onnx-nc-awq-int4",
     "ort-dynamic",
     "ort-dynamic-embeddings",
+    "calibrated",
+    "calibrated-embeddings",
+    "calibrated-rows",
     "ort-static-minmax",
     "ort-static-percentile",
     "ort-static-entropy",
@@ -154,7 +157,7 @@ class CompressSettings(Section):
     """Shapes of the students, tried in this order while there is time."""
     distillation: Distillation = Distillation()
     """How students learn."""
-    vocabulary_safety: int = Field(default=5000, ge=0)
+    vocabulary_safety: int = Field(default=10_000, ge=0)
     """How many of the tokenizer's own most general tokens stay beside those that the training rows need; characters
     and special tokens always stay."""
     batch_tolerance: float = Field(default=0.05, gt=0, le=1)
