@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -18,11 +18,13 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny import write_model_folder
 
 from ftdeploy.child import run_module
+from ftdeploy.compress.search import AUTO, FAMILIES
 from ftdeploy.compress.tools import TOOLS, graph
-from ftdeploy.compress.tools.calibration import batches, read_rows, write_rows
+from ftdeploy.compress.tools.calibration import READ_ROWS, batches, read_rows, write_rows
 from ftdeploy.compress.tools.ort import to_float16
 from ftdeploy.compress.tools.quantizers import QUANTIZERS
 from ftdeploy.errors import DataError, DeviceError
+from ftdeploy.recipe.compress import CandidateName
 from ftdeploy.signature import Signature, read_signature
 
 WORDS, WIDTH = 1200, 64
@@ -61,7 +63,9 @@ def write_encoder(folder: Path) -> None:
         node("Add", ["attended", "x"], ["beside"], name="/encoder/beside/Add"),
         node("LayerNormalization", ["beside", "gain", "shift"], ["norm"], name="/encoder/LayerNorm"),
         node("MatMul", ["norm", "up"], ["wide"], name="/encoder/up/MatMul"),
-        node("Relu", ["wide"], ["active"], name="/encoder/Relu"),
+        node("Relu", ["wide"], ["positive"], name="/encoder/Relu"),
+        node("Constant", [], ["half"], value=numpy_helper.from_array(np.array(0.5, dtype=np.float32))),
+        node("Mul", ["positive", "half"], ["active"], name="/encoder/half/Mul"),  # as GELU ends
         node("MatMul", ["active", "down"], ["narrow"], name="/encoder/down/MatMul"),
         node("Add", ["narrow", "norm"], ["last"], name="/encoder/last/Add"),
         node("Mul", ["last", "mask_column"], ["kept"]),
@@ -144,9 +148,13 @@ def _logits(path: Path, rows: list[list[int]]) -> np.ndarray[Any, Any]:
     return np.array(found)
 
 
+#: Tools without the option `exclude`, or that make no smaller matrices.
+WHOLE = {"inc-tuned", "optimum-fused", "ort-embeddings", "ort-fp16"}
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Every quantizer's model of the encoder, and every tool's with one matrix left in float."""
+    """Every quantizer's model of the encoder, and every tool's with two matrices left in float."""
     folder = tmp_path_factory.mktemp("tools")
     source = folder / "source"
     write_encoder(source)
@@ -157,7 +165,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
              "config": str(folder / "config.json")}  # fmt: skip
     jobs = {name: (one.tool, {**one.options, **files}) for name, one in QUANTIZERS.items()}
     jobs |= {f"exclude-{tool}": (tool, {**files, "alpha": 0.5, "exclude": [EXCLUDED, "/head/Gemm"]})
-             for tool in TOOLS if tool not in ("inc-tuned", "optimum-fused", "ort-embeddings", "ort-fp16")}  # fmt: skip
+             for tool in set(TOOLS) - WHOLE}  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     found = subprocess.run([sys.executable, "-c", _MAKE_ALL, source, json.dumps(jobs)], cwd=folder, env=environment,
                            capture_output=True, text=True, check=False)  # fmt: skip
@@ -196,7 +204,7 @@ def test_fusing_changes_no_answer(made: Made) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tool", sorted(set(TOOLS) - {"inc-tuned", "optimum-fused", "ort-embeddings", "ort-fp16"}))
+@pytest.mark.parametrize("tool", sorted(set(TOOLS) - WHOLE))
 def test_an_excluded_node_stays_in_float(made: Made, tool: str) -> None:
     """Its matrix stands in the graph as it was, and is read by a MatMul; the others are quantized. Also a Gemm, which
     some tools make a MatMul of another name before they read the names."""
@@ -251,6 +259,19 @@ def test_products_and_tables_are_told_from_weights(tmp_path: Path) -> None:
     assert graph.tables(model) == ["/embeddings/Gather"]
 
 
+def test_a_factor_before_a_matrix_gets_a_number_a_channel(tmp_path: Path) -> None:
+    """Room for what SmoothQuant and AWQ divide it by; the answers stay as they were, bit for bit."""
+    write_encoder(tmp_path / "source")
+    graph.with_wide_factors(tmp_path / "source", tmp_path / "wide")
+    model = graph.load(tmp_path / "wide" / "model.onnx")
+    shapes = {one.name: list(one.dims) for one in model.graph.initializer}
+    factor = next(node for node in model.graph.node if node.name == "/encoder/half/Mul")
+    assert shapes[factor.input[1]] == [2 * WIDTH]
+    rows = _rows(4, seed=2)
+    before, after = (_logits(tmp_path / name / "model.onnx", rows) for name in ("source", "wide"))
+    np.testing.assert_array_equal(before, after)
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_embeddings_in_blocks_are_within_half_a_step(bits: int) -> None:
     """As ONNX Runtime reads them, also where a row is no whole number of blocks."""
@@ -290,6 +311,16 @@ def test_calibration_batches_hold_no_padding(tmp_path: Path) -> None:
     assert all((one["input_ids"][:, -1] == 2).all() for one in alike)
 
 
+def test_of_a_large_file_a_few_hundred_rows_are_read(tmp_path: Path) -> None:
+    """At even distances, each with its own label; the file may hold all training rows."""
+    rows = [[number] * (1 + number % 3) for number in range(3 * READ_ROWS)]
+    write_rows(tmp_path / "rows.npz", rows, range(3 * READ_ROWS))
+    found, labels = read_rows(tmp_path / "rows.npz")
+    assert labels is not None
+    assert list(labels) == list(range(0, 3 * READ_ROWS, 3))
+    assert [list(row) for row in found] == [rows[label] for label in labels]
+
+
 def test_a_missing_calibration_file_is_named(tmp_path: Path) -> None:
     """Not the tool's traceback, but which file is missing."""
     write_encoder(tmp_path)
@@ -302,6 +333,12 @@ def test_float16_names_the_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FTDEPLOY_DEVICE", "cpu")
     with pytest.raises(DeviceError, match="CPUExecutionProvider"):
         TOOLS["ort-fp16"](tmp_path, tmp_path / "made.onnx", {})
+
+
+def test_a_recipe_may_name_exactly_what_there_is() -> None:
+    """The candidates of a recipe are fp32, the search's families and the quantizers; none more, none less."""
+    assert set(get_args(CandidateName)) == {"fp32", *FAMILIES, *QUANTIZERS}
+    assert set(AUTO) <= set(QUANTIZERS)
 
 
 def test_every_quantizer_names_a_tool() -> None:

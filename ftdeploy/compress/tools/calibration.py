@@ -27,6 +27,8 @@ BATCH = 8
 #: Most rows that are looked at: the tools with histograms keep every activation of every row (about 5 MB a row of a
 #: six-layer encoder of width 384).
 MOST_ROWS = 160
+#: Most rows that are read of a file, which may hold all training rows. Some are lost where batches have one length.
+READ_ROWS = 400
 
 
 def write_rows(path: Path, rows: Sequence[Sequence[int]], labels: Sequence[int] | None = None) -> None:
@@ -44,7 +46,7 @@ def write_rows(path: Path, rows: Sequence[Sequence[int]], labels: Sequence[int] 
 
 
 def read_rows(path: Path) -> tuple[list[NDArray[np.int64]], NDArray[np.int64] | None]:
-    """The rows of a calibration file, and their labels where it has them.
+    """At most `READ_ROWS` rows of a calibration file, at even distances, and their labels where it has them.
 
     Raises:
         DataError: it is missing or not such a file.
@@ -59,7 +61,15 @@ def read_rows(path: Path) -> tuple[list[NDArray[np.int64]], NDArray[np.int64] | 
             cause="the tool wants training rows, and was given none or another file",
             fix="name a file that `ftdeploy.compress.tools.calibration.write_rows` wrote in the option `calibration`",
         ) from error
-    return np.split(ids, np.cumsum(lengths)[:-1]), labels
+    chosen = _spread(len(lengths), READ_ROWS)
+    ends = np.cumsum(lengths)[chosen]
+    rows = [ids[end - length : end] for end, length in zip(ends, lengths[chosen], strict=True)]
+    return rows, None if labels is None else labels[chosen]
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    """At most so many of the numbers below ``count``, at even distances."""
+    return np.arange(min(count, most)) * count // min(count, most)
 
 
 def batches(rows: Sequence[NDArray[np.int64]], signature: Signature, *, one_length: bool = False) -> list[Feeds]:
@@ -74,11 +84,11 @@ def batches(rows: Sequence[NDArray[np.int64]], signature: Signature, *, one_leng
     if one_length:
         length = int(np.median([len(row) for row in rows]))
         rows = [np.append(row[: length - 1], row[-1]) for row in rows if len(row) >= length]
-    rows = [rows[index * len(rows) // MOST_ROWS] for index in range(MOST_ROWS)] if len(rows) > MOST_ROWS else rows
+    rows = [rows[index] for index in _spread(len(rows), MOST_ROWS)]
     alike: dict[int, list[NDArray[np.int64]]] = defaultdict(list)
     for row in rows:
         alike[len(row)].append(row)
-    found = []
+    found: list[Feeds] = []
     for _, group in sorted(alike.items()):
         size = min(BATCH, len(group))
         # An incomplete batch has another shape.

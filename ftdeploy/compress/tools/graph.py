@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,45 @@ def tables(model: onnx.ModelProto) -> list[str]:
 def op_types(model: onnx.ModelProto) -> set[str]:
     """Operators that occur."""
     return {node.op_type for node in model.graph.node}
+
+
+def with_wide_factors(source: Path, folder: Path) -> Path:
+    """A model folder whose Muls by a constant number in front of a matrix have one number for each channel, as GELU's
+    half before the second feed-forward matrix.
+
+    SmoothQuant and AWQ divide what stands before a matrix by a factor a channel. Where that is one number, it has no
+    room for them, and may be read by other layers too.
+
+    Args:
+        source: a model folder.
+        folder: is made.
+    """
+    model = load(source / "model.onnx")
+    _widen_factors(model)
+    folder.mkdir()
+    save(model, folder / "model.onnx")
+    shutil.copyfile(source / "signature.json", folder / "signature.json")
+    return folder
+
+
+def _widen_factors(model: onnx.ModelProto) -> None:
+    from onnx import numpy_helper
+
+    rows = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    numbers = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer if not tensor.dims}
+    numbers |= {node.output[0]: numpy_helper.to_array(one.t) for node in model.graph.node if node.op_type == "Constant"
+                for one in node.attribute if one.name == "value" and not one.t.dims}  # fmt: skip
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        factor = made_by.get(node.input[0]) if node.op_type == "MatMul" and node.input[1] in rows else None
+        if factor is None or factor.op_type != "Mul":
+            continue
+        for position, name in enumerate(factor.input):
+            if name in numbers:
+                wide = f"{factor.name}_factors"
+                values = np.full(rows[node.input[1]][0], numbers[name])
+                model.graph.initializer.append(numpy_helper.from_array(values, wide))
+                factor.input[position] = wide
 
 
 def pack(model: onnx.ModelProto, *, bits: int, block: int, exclude: Collection[str] = (),
@@ -162,4 +202,4 @@ def _nibbles(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     if bits == 8:  # noqa: PLR2004  # a byte each
         return values
     even = np.pad(values, ((0, 0), (0, values.shape[1] % 2)))
-    return even[:, ::2] | (even[:, 1::2] << 4)
+    return (even[:, ::2] | (even[:, 1::2] << 4)).astype(np.uint8)

@@ -60,6 +60,7 @@ def smooth(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     Options: as of `static`; ``alpha``: between 0 and 1, or ``auto``, which searches it for each layer by the error of
     its output between ``alpha_min`` and ``alpha_max`` in steps of ``alpha_step``.
     """
+    source = graph.with_wide_factors(source, out.with_name("wide"))
     alpha = options.get("alpha", "auto")
     settings = _static(source, options)
     between = {name: options[name] for name in ("alpha_min", "alpha_max", "alpha_step") if name in options}
@@ -79,10 +80,14 @@ def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     It packs 4 bits only: with 8 it rounds the weights and leaves them in float, so these are packed here.
     """
     algorithm, bits, block = options.get("algorithm", "RTN"), options.get("bits", 4), options.get("block", 32)
+    if algorithm == "AWQ":
+        source = graph.with_wide_factors(source, out.with_name("wide"))
     weight = {"dtype": ["int"], "bits": [bits], "group_size": [block], "scheme": ["sym"], "algorithm": [algorithm]}
     exclude = options.get("exclude", ())
     settings = {
         "approach": "weight_only",
+        # Level 1 drops `bits` and `group_size` (its sampler lists the items of int8 alone), and fails for want of them.
+        "quant_level": "auto",
         "op_type_dict": {".*": {"weight": weight}},
         "op_name_dict": _kept(exclude),
         "recipes": {**_UNFUSED, **{f"{name}_args": {"accuracy_level": 4} for name in ("rtn", "gptq", "awq")}},
@@ -94,9 +99,9 @@ def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
 def tuned(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     """What it finds by itself: quantization with an accuracy goal, its own order of trials, its own defaults.
 
-    Options: ``calibration``; ``evaluation``: a calibration file with labels, on which it scores accuracy;
-    ``max_drop``: of accuracy, absolute (0.01); ``trials``: at most so many (30); ``seconds``: of time (0: no limit);
-    ``approach``: ``auto``, ``static`` or ``dynamic``.
+    Options: ``calibration``; ``evaluation``: a calibration file with labels, on which it scores accuracy (at most
+    `calibration.READ_ROWS` of them); ``max_drop``: of accuracy, absolute (0.01); ``trials``: at most so many (30);
+    ``seconds``: of time (0: no limit); ``approach``: ``auto``, ``static`` or ``dynamic``.
 
     Raises:
         CompressionError: no trial reached the goal, with that in its words.

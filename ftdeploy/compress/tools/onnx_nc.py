@@ -43,6 +43,7 @@ def smooth(source: Path, out: Path, options: Mapping[str, Any]) -> None:
 
     Options: as of `static`; ``alpha``: between 0 and 1.
     """
+    source = graph.with_wide_factors(source, out.with_name("wide"))
     extra = {"SmoothQuant": True, "SmoothQuantAlpha": options.get("alpha", 0.5)}
     _static(source, out, options, extra=extra, one_length=True)
 
@@ -56,6 +57,8 @@ def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     from onnx_neural_compressor.quantization import algorithm_entry, config
 
     algorithm, bits, block = options.get("algorithm", "RTN"), options.get("bits", 4), options.get("block", 32)
+    if algorithm == "AWQ":
+        source = graph.with_wide_factors(source, out.with_name("wide"))
     settings = getattr(config, f"{algorithm}Config")(
         weight_bits=bits, weight_group_size=block, weight_sym=True, accuracy_level=4
     )
@@ -91,6 +94,7 @@ def _static(source: Path, out: Path, options: Mapping[str, Any], *, extra: Mappi
         extra_options=dict(extra or {}),
     )
     quantize(os.fspath(source / "model.onnx"), os.fspath(out), settings)
-    bits = options.get("embeddings")
-    if bits:
-        graph.save(graph.pack(graph.load(out), bits=0, block=32, embeddings=bits), out)
+    model = graph.load(out)
+    # SmoothQuant takes an output that a matrix reads for one of those that it added to look at, and removes it.
+    graph.restore_outputs(model, graph.load(source / "model.onnx"))
+    graph.save(graph.pack(model, bits=0, block=32, embeddings=options.get("embeddings")), out)

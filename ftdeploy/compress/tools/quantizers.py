@@ -150,6 +150,27 @@ QUANTIZERS: Mapping[str, Quantizer] = {
         extra=None,
         summary="ONNX Runtime, dynamic int8, per channel, and 4-bit embeddings in blocks",
     ),
+    "calibrated": Quantizer(
+        tool="calibrated",
+        options={"embeddings": 8},
+        needs_calibration=True,
+        extra=None,
+        summary="int8 by constant scales with the kernels of dynamic int8: answers do not depend on the batch",
+    ),
+    "calibrated-embeddings": Quantizer(
+        tool="calibrated",
+        options={"embeddings": 4},
+        needs_calibration=True,
+        extra=None,
+        summary="the same, and 4-bit embeddings in blocks",
+    ),
+    "calibrated-rows": Quantizer(
+        tool="calibrated",
+        options={"embeddings": 8, "row_scales": "all"},
+        needs_calibration=True,
+        extra=None,
+        summary="int8 by one scale a token: closest to float, and answers do not depend on the batch",
+    ),
     "ort-static-minmax": _static("ort-static", "MinMax", "QDQ", None, "ONNX Runtime, static int8 by the whole range"),
     "ort-static-percentile": _static(
         "ort-static", "Percentile", "QDQ", None, "ONNX Runtime, static int8 without the outermost 0.001%"
@@ -163,13 +184,11 @@ QUANTIZERS: Mapping[str, Quantizer] = {
     "ort-int8": Quantizer(
         tool="ort-weight-only",
         options={"bits": 8, "block": 32, "embeddings": 8},
-        extra=None,
         summary="ONNX Runtime, 8-bit weights in blocks; answers do not depend on the batch",
     ),
     "ort-int4": Quantizer(
         tool="ort-weight-only",
         options={"bits": 4, "block": 32, "embeddings": 4},
-        extra=None,
         summary="ONNX Runtime, 4-bit weights and embeddings in blocks; answers do not depend on the batch",
     ),
     "optimum-dynamic": Quantizer(
