@@ -34,7 +34,7 @@ from ftdeploy.predictor import Outputs
 from ftdeploy.recipe import CompressSettings
 
 #: Quantizers that `auto` tries: quick ones; each was the best somewhere.
-AUTO = ("inc-dynamic", "optimum-dynamic", "calibrated", "calibrated-embeddings")
+AUTO = ("inc-dynamic", "calibrated", "calibrated-rows", "calibrated-rows-embeddings")
 #: Families that `auto` tries.
 FAMILIES = (FIRST_TOKEN, "students", VOCABULARY, "mixed", "sessions")
 #: How many quantizers go on to the students.

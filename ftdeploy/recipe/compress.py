@@ -47,6 +47,7 @@ CandidateName = Literal[
     "calibrated",
     "calibrated-embeddings",
     "calibrated-rows",
+    "calibrated-rows-embeddings",
     "ort-static-minmax",
     "ort-static-percentile",
     "ort-static-entropy",
@@ -129,8 +130,9 @@ class Distillation(Section):
     augment: float = Field(default=1.0, ge=0, le=4)
     """For each training row, how many copies with words masked or cut away are learned beside it; the teacher answers
     them, so no label can be wrong. Drawn anew in every epoch."""
-    quantization_aware: bool = True
-    """The last epoch trains with the rounding of int8 in place (Jacob et al. 2018), so that quantizing costs less."""
+    quantization_aware: bool = False
+    """The last epoch trains with the rounding of dynamic int8 in place (Jacob et al. 2018), where quantizing costs more
+    than `max_drop`."""
 
 
 class CompressSettings(Section):
