@@ -27,6 +27,8 @@ BATCH = 8
 #: Most rows that are looked at: the tools with histograms keep every activation of every row (about 5 MB a row of a
 #: six-layer encoder of width 384).
 MOST_ROWS = 160
+#: Most rows that AWQ looks at: it multiplies their activations by each matrix some sixty times.
+AWQ_ROWS = 64
 #: Most rows that are read of a file, which may hold all training rows. Some are lost where batches have one length.
 READ_ROWS = 400
 
@@ -72,7 +74,8 @@ def _spread(count: int, most: int) -> NDArray[np.int64]:
     return np.arange(min(count, most)) * count // min(count, most)
 
 
-def batches(rows: Sequence[NDArray[np.int64]], signature: Signature, *, one_length: bool = False) -> list[Feeds]:
+def batches(rows: Sequence[NDArray[np.int64]], signature: Signature, *, one_length: bool = False,
+            most: int = MOST_ROWS) -> list[Feeds]:  # fmt: skip
     """Feeds of a session, in batches of rows of one length.
 
     Args:
@@ -80,11 +83,12 @@ def batches(rows: Sequence[NDArray[np.int64]], signature: Signature, *, one_leng
         signature: says which inputs there are.
         one_length: all batches have one shape. Then rows shorter than the median are left out, and longer ones cut
             to it, keeping their closing special token.
+        most: of more rows so many are taken, at even distances.
     """
     if one_length:
         length = int(np.median([len(row) for row in rows]))
         rows = [np.append(row[: length - 1], row[-1]) for row in rows if len(row) >= length]
-    rows = [rows[index] for index in _spread(len(rows), MOST_ROWS)]
+    rows = [rows[index] for index in _spread(len(rows), most)]
     alike: dict[int, list[NDArray[np.int64]]] = defaultdict(list)
     for row in rows:
         alike[len(row)].append(row)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftdeploy.compress.tools import graph
-from ftdeploy.compress.tools.calibration import Loader, batches, feeds, read_rows
+from ftdeploy.compress.tools.calibration import AWQ_ROWS, MOST_ROWS, Loader, batches, feeds, read_rows
 from ftdeploy.errors import CompressionError
 from ftdeploy.signature import read_signature
 
@@ -92,7 +92,8 @@ def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
         "op_name_dict": _kept(exclude),
         "recipes": {**_UNFUSED, **{f"{name}_args": {"accuracy_level": 4} for name in ("rtn", "gptq", "awq")}},
     }
-    loader = None if algorithm == "RTN" else _loader(source, options, one_length=True)
+    most = AWQ_ROWS if algorithm == "AWQ" else MOST_ROWS
+    loader = None if algorithm == "RTN" else _loader(source, options, one_length=True, most=most)
     _fit(source, out, settings, loader=loader, embeddings=options.get("embeddings"), pack=(bits, block, exclude))
 
 
@@ -165,9 +166,9 @@ def _kept(names: Iterable[str]) -> dict[str, Any]:
     return {f"{re.escape(name)}(_MatMul)?": _FLOAT for name in names}
 
 
-def _loader(source: Path, options: Mapping[str, Any], *, one_length: bool = False) -> Loader:
+def _loader(source: Path, options: Mapping[str, Any], *, one_length: bool = False, most: int = MOST_ROWS) -> Loader:
     rows, _ = read_rows(Path(options["calibration"]))
-    return Loader(batches(rows, read_signature(source), one_length=one_length))
+    return Loader(batches(rows, read_signature(source), one_length=one_length, most=most))
 
 
 def _fit(source: Path, out: Path, settings: dict[str, Any], *, loader: Loader | None = None,
