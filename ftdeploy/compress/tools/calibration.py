@@ -27,8 +27,8 @@ BATCH = 8
 #: Most rows that are looked at: the tools with histograms keep every activation of every row (about 5 MB a row of a
 #: six-layer encoder of width 384).
 MOST_ROWS = 160
-#: Most rows that AWQ looks at: it multiplies their activations by each matrix some sixty times.
-AWQ_ROWS = 64
+#: Most rows where a factor is searched (AWQ, SmoothQuant's alpha): each matrix is tried on them again and again.
+SEARCH_ROWS = 64
 #: Most rows that are read of a file, which may hold all training rows. Some are lost where batches have one length.
 READ_ROWS = 400
 

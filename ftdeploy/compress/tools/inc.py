@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftdeploy.compress.tools import graph
-from ftdeploy.compress.tools.calibration import AWQ_ROWS, MOST_ROWS, Loader, batches, feeds, read_rows
+from ftdeploy.compress.tools.calibration import MOST_ROWS, SEARCH_ROWS, Loader, batches, feeds, read_rows
 from ftdeploy.errors import CompressionError
 from ftdeploy.signature import read_signature
 
@@ -66,7 +66,8 @@ def smooth(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     between = {name: options[name] for name in ("alpha_min", "alpha_max", "alpha_step") if name in options}
     with _alpha_between(between):
         settings["recipes"] |= {"smooth_quant": True, "smooth_quant_args": {"alpha": alpha, "folding": True}}
-        loader = _loader(source, options, one_length=True)
+        most = SEARCH_ROWS if alpha == "auto" else MOST_ROWS
+        loader = _loader(source, options, one_length=True, most=most)
         _fit(source, out, settings, loader=loader, embeddings=options.get("embeddings"))
 
 
@@ -92,7 +93,7 @@ def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
         "op_name_dict": _kept(exclude),
         "recipes": {**_UNFUSED, **{f"{name}_args": {"accuracy_level": 4} for name in ("rtn", "gptq", "awq")}},
     }
-    most = AWQ_ROWS if algorithm == "AWQ" else MOST_ROWS
+    most = SEARCH_ROWS if algorithm == "AWQ" else MOST_ROWS
     loader = None if algorithm == "RTN" else _loader(source, options, one_length=True, most=most)
     _fit(source, out, settings, loader=loader, embeddings=options.get("embeddings"), pack=(bits, block, exclude))
 

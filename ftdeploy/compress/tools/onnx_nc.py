@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ftdeploy.compress.tools import graph
-from ftdeploy.compress.tools.calibration import AWQ_ROWS, MOST_ROWS, Reader, batches, read_rows
+from ftdeploy.compress.tools.calibration import MOST_ROWS, SEARCH_ROWS, Reader, batches, read_rows
 from ftdeploy.signature import read_signature
 
 
@@ -68,7 +68,7 @@ def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     given: tuple[Any, ...] = ()
     if algorithm != "RTN":
         rows, _ = read_rows(Path(options["calibration"]))
-        most = AWQ_ROWS if algorithm == "AWQ" else MOST_ROWS
+        most = SEARCH_ROWS if algorithm == "AWQ" else MOST_ROWS
         given = (Reader(batches(rows, read_signature(source), one_length=True, most=most)),)
     entry = getattr(algorithm_entry, f"{algorithm.lower()}_quantize_entry")
     model = entry(os.fspath(source / "model.onnx"), settings, *given)

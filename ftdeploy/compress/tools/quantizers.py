@@ -81,7 +81,7 @@ QUANTIZERS: Mapping[str, Quantizer] = {
     ),
     "inc-smooth": Quantizer(
         tool="inc-smooth",
-        options={"alpha": "auto", "method": "minmax", "format": "QDQ", "per_channel": True, "embeddings": 8},
+        options={"alpha": "auto", "alpha_step": 0.1, "method": "minmax", "format": "QDQ", "embeddings": 8},
         needs_calibration=True,
         one_length=True,
         summary="Neural Compressor, SmoothQuant with alpha searched layer by layer, then static int8",
@@ -170,6 +170,13 @@ QUANTIZERS: Mapping[str, Quantizer] = {
         needs_calibration=True,
         extra=None,
         summary="int8 by one scale a token: closest to float, and answers do not depend on the batch",
+    ),
+    "calibrated-rows-embeddings": Quantizer(
+        tool="calibrated",
+        options={"embeddings": 4, "row_scales": "all"},
+        needs_calibration=True,
+        extra=None,
+        summary="the same, and 4-bit embeddings in blocks",
     ),
     "ort-static-minmax": _static("ort-static", "MinMax", "QDQ", None, "ONNX Runtime, static int8 by the whole range"),
     "ort-static-percentile": _static(
