@@ -138,7 +138,7 @@ class Confirmation(Section):
     metrics: Mapping[str, Scored]
     """On them, against fp32."""
     accepted: bool
-    """Whether it goes on; if not, what the gate proved on validation rows does."""
+    """Whether it goes on; if not, the best of what validation rows left no doubt of does."""
     reason: str
     """In words."""
 

@@ -112,6 +112,14 @@ def test_looking_at_results(sentiment: Workspace) -> None:
     assert "train" in schema["properties"]
 
 
+def test_the_bundle_beside_other_runtimes(sentiment: Workspace) -> None:
+    """Each of the named ways to run the same fine-tuned model is measured with its accuracy, the bundle among them."""
+    (block,) = _blocks("ftdeploy bench")
+    output = _run(block, sentiment)
+    for name in ("fp32", "openvino", "torch", "optimum-int8"):
+        assert re.search(rf"^{name} .*x", output, flags=re.MULTILINE), output
+
+
 def test_a_preview_says_what_cleaning_would_do(sentiment: Workspace) -> None:
     """The dry run shows rules with examples."""
     (block,) = _blocks("ftdeploy preview")
