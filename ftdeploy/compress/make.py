@@ -123,8 +123,9 @@ class Workshop:
             return Made(folder=folder, **{name: found[name] for name in ("reason", "seconds", "absent")})
         began = time.monotonic()
         reason, absent = self._run(steps[-1], source, place, exclude=exclude, cut=cut, seconds=seconds)
+        shutil.rmtree(place.with_name(place.name + ".partial"), ignore_errors=True)  # what a failed step left
         took = time.monotonic() - began
-        unfinished = note.with_suffix(".partial")
+        unfinished = note.with_name(note.name + ".partial")
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(json.dumps({"reason": reason, "seconds": took, "absent": absent}), encoding="utf-8")
         unfinished.rename(note)
