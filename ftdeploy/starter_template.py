@@ -45,6 +45,7 @@ export:
 
 compress:
   objective: fastest            # among the candidates that keep the metric; or: smallest
+  budget: 3.0                   # time of the search, in times of the fine-tuning; less tries fewer candidates
   max_drop: {{accuracy: {max_drop}}}    # how much less than fp32 a candidate may score on validation rows
 
 validate:
