@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from workspace import Workspace, serving
+from workspace import SHORT, Workspace, serving
 
 from ftdeploy.compress.outcome import SearchResult
 
@@ -50,7 +50,7 @@ def test_the_shipped_model_is_measured_faster_and_smaller_than_fp32(sentiment: W
 def test_a_second_run_with_nothing_changed_does_nothing(sentiment: Workspace) -> None:
     """Every stage is skipped and every artifact is left as it is."""
     before = {path: path.stat().st_mtime_ns for path in sentiment.run.rglob("*") if path.name != ".lock"}
-    found = sentiment.ftdeploy("run", "recipes/sentiment.yaml")
+    found = sentiment.ftdeploy("run", "recipes/sentiment.yaml", *SHORT)
     assert found.stderr.count("nothing changed") == 6
     assert {path: path.stat().st_mtime_ns for path in before} == before
 

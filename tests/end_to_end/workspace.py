@@ -19,6 +19,8 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETUP = ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "tests/test_errors.py")
 PARTS = (*SETUP, "recipes", "evaluation_suites")
+#: The search is given a third of its time: what it then ships is decided by the same rules.
+SHORT = ("--set", "compress.budget=1.0")
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,7 @@ def prepare_workspace(folder: Path) -> Workspace:
             shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target)
-    # The search is given a third of its time: what it then ships is decided by the same rules.
-    found = make(folder, "run", "RUN_ARGS=--set compress.budget=1.0")
+    found = make(folder, "run", f"RUN_ARGS={' '.join(SHORT)}")
     assert found.returncode == 0, found.stdout + found.stderr
     return Workspace(folder=folder, output=found.stderr + found.stdout)
 
