@@ -148,7 +148,7 @@ def test_the_install_command_resolves() -> None:
 
 def test_no_block_is_left_out() -> None:
     """Every shell block of the README is one that a test above runs."""
-    known = ("make run", "make test", SERVE, CALLS, "ftdeploy init", "ftdeploy show", "ftdeploy preview", "ftdeploy bench",
-             "ftdeploy cross-validate", "pip install")  # fmt: skip
+    known = ("make run", "make test", SERVE, CALLS, "ftdeploy init", "ftdeploy show", "ftdeploy preview",
+             "ftdeploy bench", "ftdeploy cross-validate", "pip install")  # fmt: skip
     run = [block for start in known for block in _blocks(start)]
     assert sorted(run) == sorted(BLOCKS)
