@@ -5,17 +5,20 @@ Each class is a section of the YAML file; the docstring under a field is its doc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
 from ftdeploy.metrics import METRICS
+from ftdeploy.origin import RecipePath, Source, relative_to_recipe
 
 GapMetric = Literal["selection_rate", "error_rate", "false_positive_rate", "false_negative_rate", "equalized_odds"]
-RatioName = Literal["size", "throughput", "latency_p50", "latency_p95", "memory"]
+RatioName = Literal["size", "throughput", "latency_p50", "latency_p95", "latency_p99", "memory"]
+Perturbation = Literal["typos", "case", "whitespace", "punctuation", "lookalikes", "length"]
 
 
 def known_metric(name: str) -> str:
@@ -29,42 +32,200 @@ def known_metric(name: str) -> str:
     return name
 
 
-class NonInferiority(Section):
-    """The candidate may not score lower than the baseline by more than the margin (paired bootstrap)."""
+def _metric_or_file(name: str, info: ValidationInfo) -> str:
+    """A metric's name as it is; the path of a metric of the user's own, from the suite's folder."""
+    if name.endswith(".py"):
+        return str(relative_to_recipe(Path(name), info))
+    return known_metric(name)
+
+
+#: A metric of ftdeploy by its name, or the path of a file with an `evaluate.Metric`.
+MetricName = Annotated[str, AfterValidator(_metric_or_file)]
+
+
+class _Gate(Section):
+    """What every gate may say."""
+
+    case: str = ""
+    """Which of the suite's cases it judges; all of them together without it."""
+
+
+class NonInferiority(_Gate):
+    """The candidate may not be worse than the baseline by more than the margin."""
 
     kind: Literal["non-inferiority"]
     """Which rule."""
-    metric: str
-    """A metric's name."""
+    metric: MetricName
+    """A metric's name, or the path of a file with an `evaluate.Metric`."""
     margin: float = Field(gt=0, lt=1)
-    """The largest drop that is tolerated, in units of the metric."""
+    """The largest loss that is tolerated, in units of the metric."""
+    method: Literal["bootstrap", "mcnemar"] = "bootstrap"
+    """`bootstrap`: paired, for every metric. `mcnemar`: for accuracy, by Tango's (1998) score interval, which at no
+    margin is McNemar's test."""
 
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return known_metric(value)
+    @model_validator(mode="after")
+    def _mcnemar_is_for_accuracy(self) -> Self:
+        if self.method == "mcnemar" and self.metric != "accuracy":
+            raise ValueError("method mcnemar is for accuracy: it compares shares of rows")
+        return self
 
 
-class Floor(Section):
+class Equivalence(_Gate):
+    """The candidate may be neither worse nor better than the baseline by more than the margin (two one-sided tests,
+    Schuirmann 1987): for changes that should change nothing."""
+
+    kind: Literal["equivalence"]
+    """Which rule."""
+    metric: MetricName
+    """A metric's name, or the path of a file with an `evaluate.Metric`."""
+    margin: float = Field(gt=0, lt=1)
+    """The largest difference that is tolerated, in units of the metric."""
+
+
+class Superiority(_Gate):
+    """The candidate must be better than the baseline: for challengers."""
+
+    kind: Literal["superiority"]
+    """Which rule."""
+    metric: MetricName
+    """A metric's name, or the path of a file with an `evaluate.Metric`."""
+    by: float = Field(default=0.0, ge=0, lt=1)
+    """By more than this, in units of the metric."""
+
+
+class Floor(_Gate):
     """The candidate's score may not be under a fixed minimum, whatever the baseline scores."""
 
     kind: Literal["floor"]
     """Which rule."""
-    metric: str
-    """A metric's name."""
-    minimum: float = Field(ge=0, le=1)
+    metric: MetricName
+    """A metric's name, or the path of a file with an `evaluate.Metric`; one where higher is better."""
+    minimum: float = Field(ge=-1, le=1)
     """The lowest score that passes."""
 
-    @field_validator("metric")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return known_metric(value)
+
+class Ceiling(_Gate):
+    """The candidate's score may not be over a fixed maximum: for metrics where lower is better."""
+
+    kind: Literal["ceiling"]
+    """Which rule."""
+    metric: MetricName
+    """A metric's name, or the path of a file with an `evaluate.Metric`; one where lower is better."""
+    maximum: float = Field(ge=0)
+    """The highest score that passes."""
 
 
-class Ratio(Section):
+class Calibration(_Gate):
+    """The candidate's probabilities may not be further from the truth than the baseline's by more than the margin: a
+    model can keep its accuracy and become overconfident."""
+
+    kind: Literal["calibration"]
+    """Which rule."""
+    metric: Literal["ece", "brier"] = "ece"
+    """`ece`: expected calibration error over 15 bins (Guo et al. 2017); `brier`: the Brier score."""
+    margin: float = Field(gt=0, lt=1)
+    """The largest rise that is tolerated."""
+
+
+class Slices(_Gate):
+    """No slice of the rows may be worse than with the baseline by more than the margin; over many slices, by Holm's
+    (1979) correction."""
+
+    kind: Literal["slices"]
+    """Which rule."""
+    metric: MetricName = "accuracy"
+    """A metric's name."""
+    margin: float = Field(gt=0, lt=1)
+    """The largest loss that is tolerated in a slice, in units of the metric."""
+    slices: tuple[str, ...] = ()
+    """What the rows are cut by, as in reports (`text length`, `label`, a column); empty is everything."""
+    rule: Literal["none-worse", "all-proven"] = "none-worse"
+    """`none-worse`: it fails when a slice is shown to be worse by more than the margin, and where all slices are fine
+    this happens in at most 5% of the evaluations, however many slices. `all-proven`: it passes only when every slice is
+    shown to be no worse, which takes many rows in each."""
+
+
+class WorstSlice(_Gate):
+    """The candidate's score in its worst slice may not be under a fixed minimum."""
+
+    kind: Literal["worst-slice"]
+    """Which rule."""
+    metric: MetricName = "accuracy"
+    """A metric's name; one where higher is better."""
+    minimum: float = Field(ge=-1, le=1)
+    """The lowest score that passes."""
+    slices: tuple[str, ...] = ()
+    """What the rows are cut by, as in reports (`text length`, `label`, a column); empty is everything."""
+
+
+class Flips(_Gate):
+    """At most a share of the rows may go from right to wrong, whatever goes the other way: users notice what broke."""
+
+    kind: Literal["flips"]
+    """Which rule."""
+    maximum: float = Field(gt=0, lt=1)
+    """The highest share of all rows that passes."""
+
+
+class Robustness(_Gate):
+    """Changes that leave the meaning alone should leave the answer alone (invariance tests of CheckList, Ribeiro et al.
+    2020): at most a share of the answers may change, or at most so much more than with the baseline."""
+
+    kind: Literal["robustness"]
+    """Which rule."""
+    perturbation: Perturbation
+    """What is done to the texts, seeded: `typos` (neighbouring letters swapped, a letter dropped or doubled), `case`
+    (upper, lower, title), `whitespace` (runs, tabs, line ends), `punctuation` (an end mark added or taken),
+    `lookalikes` (letters of other alphabets that look the same, full-width letters), `length` (a neutral sentence
+    before or after)."""
+    rows: int = Field(default=256, ge=16)
+    """How many rows are perturbed, chosen by the seed."""
+    maximum: float | None = Field(default=None, gt=0, lt=1)
+    """The highest share of answers that may change."""
+    margin: float | None = Field(default=None, gt=0, lt=1)
+    """By how much the share may be above the baseline's."""
+
+    @model_validator(mode="after")
+    def _a_limit(self) -> Self:
+        if (self.maximum is None) == (self.margin is None):
+            raise ValueError("exactly one of maximum and margin is wanted")
+        return self
+
+
+class Directional(_Gate):
+    """Words that speak for a label may not make it less likely (directional tests of CheckList, Ribeiro et al.
+    2020)."""
+
+    kind: Literal["directional"]
+    """Which rule."""
+    add: str = Field(min_length=1)
+    """What is added to the end of each text: `I loved it.`"""
+    label: str
+    """The label that must not become less likely."""
+    tolerance: float = Field(default=0.1, ge=0, lt=1)
+    """How far its probability may fall all the same."""
+    rows: int = Field(default=256, ge=16)
+    """How many rows are changed, chosen by the seed."""
+    maximum: float = Field(gt=0, lt=1)
+    """The highest share of rows that may go the wrong way."""
+
+
+class Consistency(_Gate):
+    """A text's answer may not depend on what is asked beside it: texts asked alone, in batches and in another order
+    get the same label, but for a share of them."""
+
+    kind: Literal["consistency"]
+    """Which rule."""
+    rows: int = Field(default=128, ge=16)
+    """How many rows are asked again, chosen by the seed."""
+    maximum: float = Field(default=0.05, gt=0, lt=1)
+    """The highest share of answers that may change; a dynamically quantized model has some."""
+
+
+class Ratio(_Gate):
     """Candidate / baseline of a cost, measured side by side: `size` (bytes on disk), `throughput` (rows a second),
-    `latency_p50`, `latency_p95` (seconds for one text, of median length and at the 95th percentile), `memory` (bytes at
-    most, in processes of its own)."""
+    `latency_p50`, `latency_p95`, `latency_p99` (seconds for one text, at that percentile of the lengths), `memory`
+    (bytes at most, in processes of its own)."""
 
     kind: Literal["ratio"]
     """Which rule."""
@@ -85,7 +246,7 @@ class Ratio(Section):
         return self
 
 
-class Gap(Section):
+class Gap(_Gate):
     """The candidate may not treat groups of rows differently by more than a maximum: the greatest difference between
     any two groups of a slice, with at least `slice_rows` rows each (fairlearn's definitions). It fails when the whole
     interval lies above the maximum: the greatest of many differences is above 0 by chance alone."""
@@ -112,7 +273,56 @@ class Gap(Section):
         return self
 
 
-Gate = Annotated[NonInferiority | Floor | Ratio | Gap, Field(discriminator="kind")]
+Gate = Annotated[
+    NonInferiority | Equivalence | Superiority | Floor | Ceiling | Calibration | Slices | WorstSlice | Flips
+    | Robustness | Directional | Consistency | Ratio | Gap,
+    Field(discriminator="kind"),
+]  # fmt: skip
+#: Gates that hold the candidate against a baseline; the others judge it alone.
+RELATIVE: tuple[type[_Gate], ...] = (NonInferiority, Equivalence, Superiority, Calibration, Slices, Flips, Ratio)
+
+
+class CaseColumns(Section):
+    """Which column of a source plays which part."""
+
+    text: str = "text"
+    """What the model reads."""
+    label: str = "label"
+    """What it is to answer."""
+    id: str | None = None
+    """A row's name in reports; its number without it."""
+
+
+class Case(Section):
+    """Rows that a suite is run on: a split of a recipe, or a source of its own."""
+
+    name: str = Field(min_length=1)
+    """Shown in reports; with several cases, also a slice."""
+    recipe: RecipePath | None = None
+    """A recipe, relative to the suite's folder: its data, prepared and split as it says."""
+    split: Literal["test", "validation", "train"] = "test"
+    """Which split of the recipe."""
+    source: Source | None = None
+    """Any source of a recipe; all of its rows."""
+    columns: CaseColumns = CaseColumns()
+    """Of the source."""
+    label_map: Mapping[str, str] = {}
+    """Label of the source -> label of the model; a row whose label is not named keeps it."""
+    slices: tuple[str, ...] = ()
+    """Further columns of the source that the rows are cut by."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most so many rows, chosen by the suite's seed."""
+    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """sha256 over ids, texts and labels as they are used, which `ftdeploy eval --dry-run` prints: the version that the
+    suite was written for. Others are refused."""
+
+    @model_validator(mode="after")
+    def _recipe_or_source(self) -> Self:
+        if (self.recipe is None) == (self.source is None):
+            raise ValueError("exactly one of recipe and source is wanted")
+        if self.source is None and (self.label_map or self.slices or self.columns != CaseColumns()):
+            raise ValueError("columns, label_map and slices go with source; a recipe has its own")
+        return self
 
 
 class Swap(Section):
@@ -148,8 +358,15 @@ class Suite(Section):
     """Format of this file."""
     name: str = "default"
     """Shown in reports."""
-    metrics: tuple[str, ...] = ("accuracy", "macro_f1")
-    """What is reported, with intervals, overall and by slice."""
+    task: str = "text-classification"
+    """What the models do."""
+    seed: int = 13
+    """Of resampling, of samples, and of perturbations."""
+    cases: tuple[Case, ...] = ()
+    """The rows, for `ftdeploy eval`. A run judges its own test rows; without cases, `ftdeploy eval` takes those of the
+    run that the candidate belongs to."""
+    metrics: tuple[MetricName, ...] = ("accuracy", "macro_f1")
+    """What is reported, with intervals, overall and by slice: names, or paths of files with an `evaluate.Metric`."""
     gates: tuple[Gate, ...] = (NonInferiority(kind="non-inferiority", metric="accuracy", margin=0.02),)
     """The rules; all must pass."""
     swaps: tuple[Swap, ...] = ()
@@ -167,10 +384,16 @@ class Suite(Section):
     timing_rounds: int = Field(default=9, ge=5)
     """Alternating timing rounds; medians count. Under 5, no bound of a ratio reaches 95% confidence."""
 
-    @field_validator("metrics")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(known_metric(name) for name in value)
+    @model_validator(mode="after")
+    def _gates_name_cases(self) -> Self:
+        names = [case.name for case in self.cases]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two cases are called {twice[0]!r}")
+        for gate in self.gates:
+            if gate.case and gate.case not in names:
+                raise ValueError(f"a gate names the case {gate.case!r}; {did_you_mean(gate.case, names)}")
+        return self
 
 
 def load_suite(path: Path) -> Suite:

@@ -16,14 +16,22 @@ from ftdeploy.document import Section
 from ftdeploy.errors import ArtifactError, GateFailed, GateInconclusive
 from ftdeploy.statistics import Verdict
 
+#: The rules of a suite, and its golden rows.
+GateKind = Literal[
+    "non-inferiority", "equivalence", "superiority", "floor", "ceiling", "calibration", "slices", "worst-slice",
+    "flips", "robustness", "directional", "consistency", "ratio", "gap", "golden",
+]  # fmt: skip
+
 
 class GateResult(Section):
     """One gate and what came of it."""
 
     name: str
     """What was demanded, in a few words."""
-    kind: Literal["non-inferiority", "floor", "ratio", "golden", "gap"]
+    kind: GateKind
     """Which rule."""
+    case: str = ""
+    """The case that was judged; empty is all rows."""
     metric: str
     """The metric or cost that was judged."""
     verdict: Verdict
@@ -37,20 +45,25 @@ class GateResult(Section):
     difference: float
     """candidate - baseline."""
     value: float
-    """What is held against the limit: the difference (non-inferiority), the score (floor), candidate / baseline
-    (ratio), the share of golden rows that came out as stated, or the greatest gap between two groups (gap)."""
+    """What is held against the limit: the difference (non-inferiority, equivalence, superiority, calibration, and of
+    the worst slice for slices), the score (floor, ceiling, worst-slice), candidate / baseline (ratio), a share of rows
+    (flips, robustness, directional, consistency, golden), or the greatest gap between two groups (gap)."""
+    unit: Literal["score", "difference", "ratio", "share"] = "score"
+    """What ``value``, its ends and ``limit`` are, for people."""
     lower: float
     """Lower end of the interval of ``value``, one-sided."""
     upper: float
     """Upper end of the interval of ``value``, one-sided."""
     limit: float
     """Where passing ends: -margin, the minimum, or the maximum."""
-    better: Literal["higher", "lower"]
-    """On which side of the limit passing lies."""
+    better: Literal["higher", "lower", "inside"]
+    """On which side of the limit passing lies; `inside`: between -limit and limit (equivalence)."""
     rows: int
     """Rows that were judged (ratio: rows in a timing round)."""
     rows_to_decide: int | None = None
     """For an inconclusive quality gate: about how many rows would give a pass, if the value stays."""
+    details: tuple[str, ...] = ()
+    """What it rests on, a line each: slices by harm with their p-values, examples of changed answers."""
 
 
 class Scored(Section):
@@ -133,11 +146,80 @@ class SwapResult(Section):
     """Of the candidate."""
 
 
+class Example(Section):
+    """A text before and after a change, and the candidate's answers to both."""
+
+    before: str
+    """The row's text."""
+    after: str
+    """What was made of it."""
+    answer_before: str
+    """Label that was answered to the one."""
+    answer_after: str
+    """Label that was answered to the other."""
+
+
+class RobustnessResult(Section):
+    """Rows asked again after a change that should leave the answer alone, or move it one way only."""
+
+    name: str
+    """The perturbation; for a directional test, what was added; `alone`, `reordered` for consistency."""
+    kind: Literal["robustness", "directional", "consistency"]
+    """Which kind of test."""
+    rows: int
+    """How many rows were asked."""
+    baseline: Scored
+    """Share of the baseline's answers that changed, or went the wrong way."""
+    candidate: Scored
+    """Share of the candidate's."""
+    examples: tuple[Example, ...] = ()
+    """Some that changed."""
+
+
+class ReliabilityBin(Section):
+    """Rows whose first label has a probability between two numbers."""
+
+    lower: float
+    """From this probability."""
+    upper: float
+    """Up to this."""
+    rows: int
+    """How many rows."""
+    confidence: float
+    """Their mean probability."""
+    accuracy: float
+    """Share of them that is right."""
+
+
+class Reliability(Section):
+    """Whether probabilities mean what they say: of the rows with 0.9, nine in ten should be right."""
+
+    baseline: tuple[ReliabilityBin, ...]
+    """Bins with rows, of the baseline."""
+    candidate: tuple[ReliabilityBin, ...]
+    """Bins with rows, of the candidate."""
+
+
+class CaseResult(Section):
+    """Rows that were judged, and where they come from."""
+
+    name: str
+    """The case."""
+    rows: int
+    """How many rows."""
+    digest: str
+    """sha256 over ids, texts and labels."""
+    source: str = ""
+    """Where they come from, in words."""
+    licence: str = ""
+    """Under which terms."""
+
+
 class CostResult(Section):
     """One cost, measured side by side."""
 
     cost: str
-    """size or memory (bytes), throughput (rows a second), latency_p50 or latency_p95 (seconds)."""
+    """size or memory (bytes), throughput (rows a second), latency_p50, latency_p95 or latency_p99 (seconds)."""
     baseline: float
     """Median of the rounds."""
     candidate: float
@@ -150,6 +232,10 @@ class CostResult(Section):
     """One-sided upper bound of the median ratio."""
     confidence: float
     """What these bounds reach."""
+    baseline_rounds: tuple[float, ...] = ()
+    """Each round's value, of the baseline; none of size."""
+    candidate_rounds: tuple[float, ...] = ()
+    """Each round's value, of the candidate, in the same order."""
 
 
 class Confusion(Section):
@@ -180,16 +266,22 @@ class Compared(Section):
     """What was compared with what."""
 
     made_by: str
-    """Stage and version."""
+    """Stage and version; for what is no artifact of ours, what it is."""
     digest: str
-    """The artifact's digest."""
+    """The artifact's digest; of a service what it states, of a checkpoint that of its files."""
+    name: str = ""
+    """As it was named: a path, an address."""
+    kind: str = ""
+    """bundle, onnx, compressed, checkpoint, hub, service, or dataset."""
 
 
 class Report(Section):
     """One evaluation, as ``report.json`` holds it."""
 
-    schema_: Literal[1] = 1
+    schema_: Literal[2] = 2
     """Version of this format; in the file the key is ``schema``."""
+    created: str | None = None
+    """When, as ISO 8601 in UTC; None in the report of a run, which no clock may change."""
     name: str
     """The model."""
     task: str
@@ -222,6 +314,14 @@ class Report(Section):
     """Groups against the rest, the widest gap first: columns of identity terms, and slices that a gap gate names."""
     swaps: tuple[SwapResult, ...] = ()
     """Counterfactuals."""
+    robustness: tuple[RobustnessResult, ...] = ()
+    """Rows asked again after a change."""
+    reliability: Reliability | None = None
+    """Of both models."""
+    cases: tuple[CaseResult, ...] = ()
+    """Where the rows come from, case by case."""
+    absolute: bool = False
+    """There was no baseline: only gates that judge the candidate alone were asked, and the baseline is itself."""
     costs: tuple[CostResult, ...]
     """Size and speed."""
     provider: str

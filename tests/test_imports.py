@@ -25,7 +25,8 @@ STAGES = frozenset({"prepare", "train", "export", "compress", "validate", "packa
 LAYERS = (
     {"errors", "progress", "metrics", "batching", "starter_template", "child", "scale", "files", "reference", "svg"},
     {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks", "charts", "page"},
-    {"checkpoints", "suite", "signature", "dataset", "folds", "verdict", "origin"},
+    {"origin"},
+    {"checkpoints", "suite", "signature", "dataset", "folds", "verdict"},
     {"recipe", "session"},
     {"stage", "sources", "predictor", "onnx_export"},
     {"memory"},
