@@ -1,0 +1,269 @@
+"""Checkpoints of transformers, in torch: a folder, a checkpoint artifact, or a model of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftdeploy import progress
+from ftdeploy.artifact import digest_of, sha256_file
+from ftdeploy.batching import SERVED, Batching, pad
+from ftdeploy.checkpoints import _positions, check_checkpoint
+from ftdeploy.errors import DependencyError, ModelError
+from ftdeploy.hardware import choose_device, plan_lanes
+from ftdeploy.measure import Opened
+from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, single_logits
+from ftdeploy.predictor import Encoded
+from ftdeploy.sources import hub
+from ftdeploy.tasks.text_classification import softmax
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+#: Files that have no say in the answers.
+_SILENT = ("artifact.json", "history.json", "training_args.bin", "trainer_state.json", "model.safetensors.index.json")
+#: Tokens of the longest input where neither tokenizer nor architecture sets an end.
+_LONGEST = 512
+#: What transformers writes for a tokenizer without a limit is 1e30.
+_NO_LIMIT = 1_000_000
+
+
+class TorchRunner:
+    """A sequence classifier in torch, eager, float32, with the attention that transformers prefers.
+
+    Args:
+        folder: passed `check_checkpoint`.
+        max_length: longer texts are cut at the right.
+        threads: of a pass on processors.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        ModelError: no classifier with one label a text, or no padding token.
+    """
+
+    def __init__(self, folder: Path, *, max_length: int, threads: int, device: str) -> None:
+        self._model, self._tokenizer, self._pad_id = _load(folder, max_length)
+        self._model.to(device)
+        self._threads, self._device = threads, device
+        self.config = self._model.config
+        self.provider = f"torch eager float32 {device}"
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Tokenise as the export does: cut at the right, the closing special token kept."""
+        found = []
+        for encoding in self._tokenizer.encode_batch_fast(list(texts)):
+            special = encoding.special_tokens_mask.count(1)
+            length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
+            # A tokenizer without special tokens leaves nothing of an empty text, and no network runs over no tokens.
+            found.append(Encoded(ids=encoding.ids or [self._pad_id], length=length, unknown=0))
+        return found
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """One forward pass, padded to the longest row: float32, shape (rows, labels)."""
+        import torch
+
+        if self._device == "cpu":
+            torch.set_num_threads(self._threads)  # it holds for the calling thread, and lanes are threads
+        ids, mask = (torch.from_numpy(part).to(self._device) for part in pad(rows, self._pad_id))
+        with torch.inference_mode():
+            found: NDArray[np.float32] = self._model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
+        return found
+
+    run = logits
+
+
+def _load(folder: Path, max_length: int) -> tuple[Any, Tokenizer, int]:
+    """Model in evaluation mode, tokenizer that cuts and does not pad, padding id."""
+    try:
+        import torch  # noqa: F401  # without it transformers fails with another message
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers.utils import logging
+    except ImportError as error:
+        raise DependencyError(
+            f"the checkpoint {folder} needs the packages torch and transformers",
+            cause="ftdeploy was installed without its training extra",
+            fix="pip install 'ftdeploy[train]'",
+        ) from error
+    loud = logging.get_verbosity()
+    logging.set_verbosity_error()  # it would advise to train a model that is refused below
+    try:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
+        )
+        fast = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+    except (ValueError, OSError, RuntimeError, KeyError) as error:  # what transformers raises for what it cannot load
+        raise ModelError(
+            f"{folder} cannot be loaded as a text classifier: {(str(error).strip().splitlines() or [''])[0][:300]}",
+            cause="the architecture has no classification head in this transformers, or weights do not fit config.json",
+            fix="name a checkpoint that was fine-tuned for text classification",
+        ) from error
+    finally:
+        logging.set_verbosity(loud)
+    if report["missing_keys"]:
+        raise ModelError(
+            f"{folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}",
+            cause="it was pretrained and never fine-tuned for text classification: its answers would be random",
+            fix="name a fine-tuned checkpoint",
+        )
+    tokenizer: Tokenizer = fast.backend_tokenizer
+    tokenizer.enable_truncation(max_length)
+    tokenizer.no_padding()
+    padding = model.config.pad_token_id if model.config.pad_token_id is not None else fast.pad_token_id
+    if padding is None:
+        raise ModelError(
+            f"{folder} has no padding token",
+            cause="it is a decoder, whose classifier reads the last token before the padding",
+            fix="set pad_token_id in its config.json to the token that it was fine-tuned with",
+        )
+    model.config.pad_token_id = padding
+    return model.eval(), tokenizer, int(padding)
+
+
+class CheckpointModel:
+    """A checkpoint, open; see `ftdeploy.models.Model`.
+
+    Args:
+        name: as the user gave it.
+        folder: the checkpoint's.
+        kind: ``checkpoint`` or ``hub``.
+        digest: of what decides its answers.
+        origin: where it comes from, for ``about``.
+        max_length: tokens of the longest input; None asks the checkpoint.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        batching: how it is run.
+        labels: what it should answer with; None takes what it has.
+
+    Raises:
+        ModelError: it is refused (see `check_checkpoint`), or is no classifier with these labels.
+        DeviceError: a device was forced that is not there.
+        DependencyError: torch or transformers is not installed.
+    """
+
+    def __init__(self, name: str, folder: Path, *, kind: Kind, digest: str, origin: str, max_length: int | None = None,
+                 device: str = "auto", batching: Batching | None = None,
+                 labels: Sequence[str] | None = None) -> None:  # fmt: skip
+        config = _checked_config(folder)
+        wanted = os.environ.get("FTDEPLOY_DEVICE", "auto") if device == "auto" else device
+        chosen = choose_device(wanted).name
+        self.name, self.kind, self.digest = name, kind, digest
+        self.cacheable, self.folder = True, None
+        self.batching = batching or SERVED
+        self.max_length = max_length or longest_input(folder, config)
+        self._lanes, threads = plan_lanes(
+            threads=self.batching.threads, lanes=self.batching.lanes, on_cpu=chosen == "cpu"
+        )
+        self._runner = TorchRunner(folder, max_length=self.max_length, threads=threads, device=chosen)
+        named: Mapping[int, str] = self._runner.config.id2label
+        self.labels = label_order([named[index] for index in sorted(named)], labels, name=name)
+        self.provider = self._runner.provider
+        self._size = sum(path.stat().st_size for path in stored_files(folder))
+        self.about = f"{origin}, {config.get('model_type', 'unknown')} in {_versions()}"
+        self.conditions: Mapping[str, str | int] = {
+            "runtime": f"{_versions()} {self.provider}",
+            "max_length": self.max_length,
+            "batch_tokens": self.batching.tokens,
+            "batch_rows": self.batching.rows,
+        }
+
+    def scores(self, texts: Sequence[str], *, advance: Callable[[float], None] = no_advance) -> NDArray[np.float32]:
+        """See `ftdeploy.models.Model`."""
+        return softmax(
+            batched_logits(
+                self._runner, texts, classes=len(self.labels), batching=self.batching, lanes=self._lanes,
+                advance=advance,
+            )
+        )  # fmt: skip
+
+    def alone(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See `ftdeploy.models.Model`."""
+        return softmax(single_logits(self._runner, texts, classes=len(self.labels)))
+
+    def timed(self) -> Opened:
+        """The model as it is open here, with the bytes of its weights and tokenizer."""
+        return Opened(runner=self._runner, lanes=self._lanes, size=self._size)
+
+    def close(self) -> None:
+        """See `ftdeploy.models.Model`."""
+        self.__dict__.pop("_runner", None)
+
+
+def _checked_config(folder: Path) -> dict[str, Any]:
+    """config.json of a checkpoint that can be loaded and classifies texts into one label each."""
+    check_checkpoint(folder)
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.get("problem_type") in ("multi_label_classification", "regression"):
+        raise ModelError(
+            f"{folder} is for {config['problem_type'].replace('_', ' ')} (problem_type in its config.json)",
+            cause="its scores are not probabilities of labels of which one is right",
+            fix="name a checkpoint for single-label classification",
+        )
+    if len(config.get("id2label", {0: "", 1: ""})) < 2:  # noqa: PLR2004  # a label is told from another
+        raise ModelError(
+            f"{folder} has one output only",
+            cause="it was fine-tuned for regression or ranking",
+            fix="name a checkpoint that tells two labels or more apart",
+        )
+    return config
+
+
+def longest_input(folder: Path, config: Mapping[str, Any]) -> int:
+    """Tokens of the longest input: what the tokenizer states, bounded by the positions that the model has."""
+    path = folder / "tokenizer_config.json"
+    stated = json.loads(path.read_text(encoding="utf-8")).get("model_max_length") if path.is_file() else None
+    bounds = [_positions(dict(config)), stated]
+    known = [int(bound) for bound in bounds if isinstance(bound, int | float) and 0 < bound < _NO_LIMIT]
+    if not known:
+        progress.say(f"{folder} sets no end to its input; texts are cut at {_LONGEST} tokens")
+    return min(known, default=_LONGEST)
+
+
+def stored_files(folder: Path) -> list[Path]:
+    """The files of a checkpoint that have to be stored and sent."""
+    return [path for pattern in ("*.safetensors", "tokenizer.json", "config.json") for path in folder.glob(pattern)]
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """sha256 over the files that have a say in a checkpoint's answers: weights, configuration, tokenizer."""
+    files = [path for pattern in ("*.safetensors", "*.json", "*.model", "*.txt") for path in folder.glob(pattern)]
+    return digest_of({path.name: sha256_file(path) for path in files if path.name not in _SILENT})
+
+
+def open_hub(name: str, *, device: str = "auto", batching: Batching | None = None,
+             labels: Sequence[str] | None = None) -> CheckpointModel:  # fmt: skip
+    """Open a model of the Hugging Face hub; ``HF_HUB_OFFLINE`` and the hub's own cache are respected.
+
+    Args:
+        name: ``owner/name``, or ``owner/name@revision``.
+        device: see `CheckpointModel`.
+        batching: see `CheckpointModel`.
+        labels: see `CheckpointModel`.
+
+    Raises:
+        SourceError: no such model, or no network and no copy in the hub's cache.
+        ModelError: see `CheckpointModel`.
+    """
+    identity, _, revision = name.partition("@")
+    folder = hub.fetch(identity, revision=revision or None, dataset=False)
+    commit = folder.name  # of the hub's cache: models--owner--name/snapshots/COMMIT
+    return CheckpointModel(
+        name,
+        folder,
+        kind="hub",
+        digest=hashlib.sha256(f"{identity}@{commit}".encode()).hexdigest(),
+        origin=f"hub {identity}@{commit}",
+        device=device,
+        batching=batching,
+        labels=labels,
+    )
+
+
+def _versions() -> str:
+    from importlib.metadata import version
+
+    return f"transformers {version('transformers')}, torch {version('torch')}"
