@@ -16,8 +16,10 @@ from ftdeploy.errors import ArtifactError, SourceError, did_you_mean
 from ftdeploy.models.checkpoint import CheckpointModel, checkpoint_digest, open_hub
 from ftdeploy.models.local import LocalModel, folder_digest, open_local
 from ftdeploy.models.model import Kind, Model
+from ftdeploy.models.pipeline import as_pipeline
+from ftdeploy.models.service import ServiceModel
 
-__all__ = ["Kind", "Model", "open_model"]
+__all__ = ["Kind", "Model", "as_pipeline", "open_model"]
 
 #: A name on the hub, perhaps with a revision.
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?(@[\w./-]{1,100})?", re.ASCII)
@@ -38,11 +40,14 @@ def open_model(place: str, *, device: str = "auto", batching: Batching | None = 
             labels (``LABEL_0``) is taken to count these.
 
     Raises:
-        SourceError: there is no such place.
+        SourceError: there is no such place, or it cannot be reached.
+        ServeError: a service fails, or answers in a wrong form.
         ArtifactError: a folder is no model, or is not as it was sealed.
         ModelError: a checkpoint is refused, or the labels are others.
         DeviceError: a device was forced that is not there.
     """
+    if place.startswith(("http://", "https://")):
+        return ServiceModel(place, labels=labels)
     folder = Path(place).expanduser()
     if folder.is_dir():
         return _open_folder(place, folder, device=device, batching=batching, labels=labels)

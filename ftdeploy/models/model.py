@@ -22,6 +22,8 @@ Kind = Literal["bundle", "onnx", "compressed", "checkpoint", "hub", "service"]
 
 #: A name that transformers gives to a class when nobody named it.
 _UNNAMED = re.compile(r"LABEL_\d+")
+#: Texts that are tokenised at a time: what a tokenizer makes of a text takes many times its ids.
+_TOKENISED = 1024
 
 
 def no_advance(_rows: float) -> None:
@@ -116,7 +118,9 @@ def batched_logits(runner: Tokenised, texts: Sequence[str], *, classes: int, bat
     Returns:
         float32, shape (rows, classes), in the order of the texts.
     """
-    ids = [row.ids for row in runner.encode(texts)]
+    ids = []
+    for start in range(0, len(texts), _TOKENISED):
+        ids += [row.ids for row in runner.encode(texts[start : start + _TOKENISED])]
     plan = list(by_length([len(row) for row in ids], tokens=batching.tokens, rows=batching.rows))
     found = np.empty((len(ids), classes), dtype=np.float32)
     passes = ThreadPoolExecutor(lanes)
