@@ -16,7 +16,7 @@ from ftdeploy.checkpoints import _positions, check_checkpoint
 from ftdeploy.errors import DependencyError, ModelError
 from ftdeploy.hardware import choose_device, plan_lanes
 from ftdeploy.measure import Opened
-from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, single_logits
+from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, single_logits, with_tokens
 from ftdeploy.predictor import Encoded
 from ftdeploy.sources import hub
 from ftdeploy.tasks.text_classification import softmax
@@ -60,8 +60,7 @@ class TorchRunner:
         for encoding in self._tokenizer.encode_batch_fast(list(texts)):
             special = encoding.special_tokens_mask.count(1)
             length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
-            # A tokenizer without special tokens leaves nothing of an empty text, and no network runs over no tokens.
-            found.append(Encoded(ids=encoding.ids or [self._pad_id], length=length, unknown=0))
+            found.append(Encoded(ids=encoding.ids, length=length, unknown=0))
         return found
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -70,7 +69,8 @@ class TorchRunner:
 
         if self._device == "cpu":
             torch.set_num_threads(self._threads)  # it holds for the calling thread, and lanes are threads
-        ids, mask = (torch.from_numpy(part).to(self._device) for part in pad(rows, self._pad_id))
+        padded = pad(with_tokens(rows, self._pad_id), self._pad_id)
+        ids, mask = (torch.from_numpy(part).to(self._device) for part in padded)
         with torch.inference_mode():
             found: NDArray[np.float32] = self._model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
         return found

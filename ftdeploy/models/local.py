@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from ftdeploy.artifact import Artifact, digest_of, sha256_file
 from ftdeploy.batching import Batching
 from ftdeploy.hardware import served_lanes
 from ftdeploy.measure import MODEL_FILES
-from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, single_logits
+from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, single_logits, with_tokens
 from ftdeploy.predictor import Encoded, Outputs, Predictor
 from ftdeploy.signature import read_signature
 from ftdeploy.tasks.text_classification import softmax
@@ -22,22 +21,20 @@ if TYPE_CHECKING:
 
 
 class _OnnxRunner:
-    """A `Predictor` that gives out its logits alone, and answers also what its tokenizer finds no token in."""
+    """A `Predictor` that gives out its logits alone."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self.provider = predictor.provider
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        # A tokenizer without special tokens leaves nothing of an empty text, and no graph runs over no tokens.
-        nothing = [self._predictor.signature.pad_id]
-        return [row if row.ids else replace(row, ids=nothing) for row in self._predictor.encode(texts)]
+        return self._predictor.encode(texts)
 
     def run(self, rows: Sequence[Sequence[int]]) -> Outputs:
-        return self._predictor.run(rows)
+        return self._predictor.run(with_tokens(rows, self._predictor.signature.pad_id))
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        return self._predictor.run(rows).logits
+        return self.run(rows).logits
 
 
 class LocalModel:
