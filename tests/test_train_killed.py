@@ -90,7 +90,7 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_killed_and_run_again_it_ends_in_the_same_weights(home: Path, name: str) -> None:
     """kill -9 in the middle of a step: the run afterwards has the weights and the history of the undisturbed one, and
-    all but the first case goes on from a checkpoint."""
+    all but the last case goes on from a checkpoint, whose time is counted with its own."""
     train, step = CASES[name]
     undisturbed, killed = home / f"{name} a", home / f"{name} b"
     for folder in (undisturbed, killed):
@@ -105,8 +105,12 @@ def test_killed_and_run_again_it_ends_in_the_same_weights(home: Path, name: str)
     assert child.exitcode == -signal.SIGKILL
     resumes = bool(list((killed / "checkpoint.work").glob("checkpoint-*/complete.json")))
     assert resumes is (name != "before the first checkpoint")
+    for noted in (killed / "checkpoint.work").glob("checkpoint-*/seconds.json"):
+        assert json.loads(noted.read_text(encoding="utf-8")) > 0
+        noted.write_text("10000.0", encoding="utf-8")
 
     found = run_training(killed)
+    assert (float(found.facts["seconds"]) > 10_000) is resumes
     assert found.files["model.safetensors"] == expected.files["model.safetensors"]
     assert read_history(killed) == read_history(undisturbed)
     assert found.digest == expected.digest

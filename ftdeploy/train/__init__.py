@@ -116,6 +116,7 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
         progress.say(f"resuming after step {resumed.name.rpartition('-')[2]}")
     trainer.fit(resumed)
     seconds = time.monotonic() - started
+    whole = trainer.watch.seconds  # with what killed runs of it took
     if adapters is not None:
         merge_lora(adapters)
     _save(trainer.model, tokenizer, out)
@@ -126,7 +127,7 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     return _facts(history, chosen, train) | {
         "device": where.name,
         "precision": precision.name,
-        "seconds": round(seconds, 1),
+        "seconds": round(whole, 1),
         "rows_per_second": round(trainer.rows_seen / seconds, 1),
     }
 

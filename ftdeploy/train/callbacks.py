@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from ftdeploy import progress
-from ftdeploy.train.resume import mark_complete
+from ftdeploy.train.resume import mark_complete, write_seconds
 
 if TYPE_CHECKING:
     from ftdeploy.recipe import EarlyStopping
@@ -54,11 +55,22 @@ class Stop(TrainerCallback):  # type: ignore[misc]  # transformers ships no type
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
-    """Shows progress, has the log written where a run may resume, and marks checkpoints that are whole."""
+    """Shows progress, has the log written where a run may resume, and marks checkpoints that are whole.
+
+    Attributes:
+        before: seconds that earlier runs of this training took.
+    """
 
     def __init__(self) -> None:
+        self.before = 0.0
+        self._began = time.monotonic()
         self._open = ExitStack()
         self._advance: progress.Advance = lambda _steps: None
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return self.before + time.monotonic() - self._began
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Show what a resumed run has done already."""
@@ -79,7 +91,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers ships no typ
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The checkpoint is whole."""
-        mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        write_seconds(checkpoint, self.seconds)
+        mark_complete(checkpoint)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **_: Any) -> None:
         """Say what was found."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 MARK = "complete.json"
 STATE = "trainer_state.json"
+CLOCK = "seconds.json"
 
 
 def mark_complete(checkpoint: Path) -> None:
@@ -21,6 +22,17 @@ def mark_complete(checkpoint: Path) -> None:
     unfinished = checkpoint / (MARK + ".partial")
     unfinished.write_text(json.dumps(names), encoding="utf-8")
     unfinished.rename(checkpoint / MARK)
+
+
+def write_seconds(checkpoint: Path, seconds: float) -> None:
+    """Note how long it took to come this far, over all the runs that it took."""
+    (checkpoint / CLOCK).write_text(json.dumps(seconds), encoding="utf-8")
+
+
+def seconds_before(checkpoint: Path | None) -> float:
+    """How long it took to come to a checkpoint; nothing without one, or with one that does not tell."""
+    noted = None if checkpoint is None else checkpoint / CLOCK
+    return float(json.loads(noted.read_text(encoding="utf-8"))) if noted is not None and noted.is_file() else 0.0
 
 
 def last_complete_checkpoint(work: Path) -> Path | None:

@@ -21,6 +21,7 @@ from ftdeploy.train.divergence import check_finite, check_log
 from ftdeploy.train.objective import batch_loss
 from ftdeploy.train.optimizer import build_optimizer, layer_count
 from ftdeploy.train.regularize import layer_matrices, mix_out
+from ftdeploy.train.resume import seconds_before
 from ftdeploy.train.sampler import LengthGroupedBatches, TokenBudgetBatches
 from ftdeploy.train.schedule import Plan, build_schedule, plan_steps
 from ftdeploy.train.tokens import Row, collate, mean_weight, row_lengths
@@ -45,7 +46,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
 
     def __init__(self, *, settings: TrainSettings, pad_id: int, rows: Mapping[str, Sequence[Row]],
                  batches: LengthGroupedBatches | TokenBudgetBatches, plan: Plan, stages: Stages | None,
-                 average: AverageWeights | None, **kwargs: Any) -> None:  # fmt: skip
+                 average: AverageWeights | None, watch: Watch, **kwargs: Any) -> None:  # fmt: skip
         self._settings = settings
         self._batches = batches
         self._plan = plan
@@ -53,6 +54,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
         self._average = average
         self._weight = mean_weight(rows["train"])
         self.rows_seen = 0
+        self.watch = watch
         super().__init__(
             train_dataset=rows["train"],
             eval_dataset=rows["validation"],
@@ -207,6 +209,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
 
     def fit(self, resumed: Path | None) -> None:
         """Train, from a checkpoint where there is one; the best (or last) weights are in ``model`` afterwards."""
+        self.watch.before = seconds_before(resumed)
         self._fill_cache()
         stopping = self._settings.early_stopping
         if resumed is not None and stopping is not None:
@@ -249,9 +252,10 @@ def build_trainer(network: PreTrainedModel, rows: Mapping[str, Sequence[Row]], t
     average = AverageWeights(gathered) if gathered is not None else None
     stopping = settings.early_stopping
     # In the order in which they are asked; a checkpoint is marked as whole when all else stands in it.
+    watch = Watch()
     callbacks: tuple[TrainerCallback, ...] = (
         *([average] if average is not None else []),
-        Watch(),
+        watch,
         *([Stop(followed, stopping)] if stopping is not None else []),
     )
     trainer = FineTuner(
@@ -260,6 +264,7 @@ def build_trainer(network: PreTrainedModel, rows: Mapping[str, Sequence[Row]], t
         plan=plan,
         stages=Stages(network, unfreezing) if unfreezing is not None else None,
         average=average,
+        watch=watch,
         pad_id=tokenizer.pad_token_id or 0,
         rows=rows,
         model=network,
