@@ -24,9 +24,9 @@ from ftdeploy.hardware import served_lanes
 from ftdeploy.memory import peak_memories
 from ftdeploy.predictor import Encoded, Predictor
 
-Cost = Literal["size", "throughput", "latency_p50", "latency_p95", "memory"]
+Cost = Literal["size", "throughput", "latency_p50", "latency_p95", "latency_p99", "memory"]
 
-#: Texts of median length, and as many at the 95th percentile, that are answered one by one in a round.
+#: Texts of median length, and as many at each higher percentile, that are answered one by one in a round.
 LATENCY_TEXTS = 8
 #: How often in a round each of them is.
 LATENCY_REPEATS = 2
@@ -77,6 +77,7 @@ class Measurement:
         size: bytes of model, external data and tokenizer.
         rows: rows in a timing round.
         provider: the execution provider that ran it.
+        latencies_p99: the same at the 99th percentile; empty when not asked for.
         memories: peak bytes of each process that was started for it (see `ftdeploy.memory`); empty when not asked for.
     """
 
@@ -86,6 +87,7 @@ class Measurement:
     size: int
     rows: int
     provider: str
+    latencies_p99: tuple[float, ...] = ()
     memories: tuple[int, ...] = ()
 
     @property
@@ -113,9 +115,21 @@ class Measurement:
         """Half the interquartile range of the rounds' throughput, relative to the median."""
         return self.noise_of("throughput")
 
+    def rounds_of(self, cost: Cost) -> tuple[float, ...]:
+        """A cost round by round, of memory process by process; empty where it was not measured."""
+        values: dict[Cost, tuple[float, ...]] = {
+            "size": (self.size,),
+            "throughput": self.throughputs,
+            "latency_p50": self.latencies_p50,
+            "latency_p95": self.latencies_p95,
+            "latency_p99": self.latencies_p99,
+            "memory": self.memories,
+        }
+        return values[cost]
+
     def noise_of(self, cost: Cost) -> float:
         """Half the interquartile range of a cost over the rounds, relative to its median; a size has none."""
-        low, middle, high = np.quantile(_rounds(self, cost), [0.25, 0.5, 0.75])
+        low, middle, high = np.quantile(self.rounds_of(cost), [0.25, 0.5, 0.75])
         return float((high - low) / 2 / middle)
 
     def part(self, first: int, last: int | None = None) -> Measurement:
@@ -126,6 +140,7 @@ class Measurement:
             throughputs=self.throughputs[rounds],
             latencies_p50=self.latencies_p50[rounds],
             latencies_p95=self.latencies_p95[rounds],
+            latencies_p99=self.latencies_p99[rounds],
         )
 
 
@@ -153,7 +168,7 @@ class CostRatio:
 
 def measure(folders: Mapping[str, Path | Opened], texts: Sequence[str], *, rounds: int, rows: int,
             batching: Batching = SERVED, device: str = "auto",
-            memory_runs: int = 0) -> dict[str, Measurement]:  # fmt: skip
+            memory_runs: int = 0, tail: bool = False) -> dict[str, Measurement]:  # fmt: skip
     """Measure model folders side by side, alternating, after a warm-up that does not count.
 
     Args:
@@ -165,6 +180,7 @@ def measure(folders: Mapping[str, Path | Opened], texts: Sequence[str], *, round
         device: ``auto``, ``cpu`` or ``cuda``.
         memory_runs: processes for the peak memory of each folder; 0 leaves it out. There is none of what is open
             already.
+        tail: measure the latency at the 99th percentile of the lengths too.
 
     Returns:
         name -> what was measured, in the order of ``folders``.
@@ -181,7 +197,7 @@ def measure(folders: Mapping[str, Path | Opened], texts: Sequence[str], *, round
         one if isinstance(one, Opened) else _open(one, batching=batching, device=device) for one in folders.values()
     ]
     # The first one's tokens say which texts are how long: every model answers the same texts.
-    sample, alone = spread(texts, rows), typical(models[0].runner, texts)
+    sample, alone = spread(texts, rows), typical(models[0].runner, texts, tail=tail)
     probes = [Probe(model, sample, alone, batching=batching) for model in models]
     take_turns(probes, rounds)
     return {
@@ -210,9 +226,10 @@ def take_turns(probes: Sequence[Probe], rounds: int, *, warm: bool = False) -> N
 
 
 def measured_costs(*measurements: Measurement) -> tuple[Cost, ...]:
-    """The costs that are known of all of them: memory is measured on demand, and of model folders only."""
+    """The costs that are known of all of them: the size of a service is not, memory is measured on demand and of model
+    folders only, and the latency of the longest texts on demand."""
     costs: tuple[Cost, ...] = get_args(Cost)
-    return tuple(cost for cost in costs if all(_rounds(one, cost) for one in measurements))
+    return tuple(cost for cost in costs if all(any(one.rounds_of(cost)) for one in measurements))
 
 
 def folder_size(folder: Path) -> int:
@@ -229,14 +246,14 @@ def cost_ratio(baseline: Measurement, candidate: Measurement, cost: Cost, *, con
         confidence: of each one-sided bound.
 
     Raises:
-        ValueError: it was not measured.
+        ValueError: it was not measured, or is a size that nobody knows.
     """
-    if cost == "size":
+    if cost == "size" and baseline.size and candidate.size:
         ratio = candidate.size / baseline.size
         return CostRatio(cost=cost, baseline=baseline.size, candidate=candidate.size, ratio=ratio, lower=ratio,
                          upper=ratio, confidence=1.0)  # fmt: skip
-    before, after = _rounds(baseline, cost), _rounds(candidate, cost)
-    if not (before and after):
+    before, after = baseline.rounds_of(cost), candidate.rounds_of(cost)
+    if not (any(before) and any(after)):
         raise ValueError(f"{cost} was not measured")
     ratios = sorted(now / was for was, now in zip(before, after, strict=True))
     # P(the median lies below the k-th smallest of n) = P(Binomial(n, 1/2) < k); bdtr is the distribution function
@@ -259,19 +276,14 @@ def amount(cost: str, value: float) -> str:
     return f"{value:,.0f} rows/s" if cost == "throughput" else f"{value * 1000:.2f} ms"
 
 
-def _rounds(measurement: Measurement, cost: Cost) -> tuple[float, ...]:
-    values: dict[Cost, tuple[float, ...]] = {
-        "size": (measurement.size,),
-        "throughput": measurement.throughputs,
-        "latency_p50": measurement.latencies_p50,
-        "latency_p95": measurement.latencies_p95,
-        "memory": measurement.memories,
-    }
-    return values[cost]
+def typical(model: Runner, texts: Sequence[str], *, tail: bool = False) -> tuple[list[str], ...]:
+    """Texts whose length in tokens is nearest to the median of the lengths, and to their 95th percentile.
 
-
-def typical(model: Runner, texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Texts whose length in tokens is nearest to the median of the lengths, and to their 95th percentile."""
+    Args:
+        model: its tokens count.
+        texts: a sample of what is served.
+        tail: those at the 99th percentile too.
+    """
     some = spread(texts, min(len(texts), _LENGTH_TEXTS))
     lengths = np.array([len(row.ids) for row in model.encode(some)])
 
@@ -279,7 +291,7 @@ def typical(model: Runner, texts: Sequence[str]) -> tuple[list[str], list[str]]:
         order = np.argsort(np.abs(lengths - np.quantile(lengths, quantile)), kind="stable")
         return [some[index] for index in order[:LATENCY_TEXTS]]
 
-    return nearest(0.5), nearest(0.95)
+    return tuple(nearest(quantile) for quantile in ((0.5, 0.95, 0.99) if tail else (0.5, 0.95)))
 
 
 def spread(texts: Sequence[str], rows: int) -> list[str]:
@@ -298,7 +310,7 @@ def _open(folder: Path, *, batching: Batching, device: str) -> Opened:
 class Probe:
     """A model that is open and takes its turn in every round."""
 
-    def __init__(self, opened: Opened, sample: Sequence[str], alone: tuple[list[str], list[str]], *,
+    def __init__(self, opened: Opened, sample: Sequence[str], alone: Sequence[list[str]], *,
                  batching: Batching) -> None:  # fmt: skip
         self.predictor, self.lanes, self.size = opened.runner, opened.lanes, opened.size
         # Tokenising is the same work for every model and would hide the difference.
@@ -307,8 +319,8 @@ class Probe:
         self.plan = list(plan)[::-1]  # the longest first, so that no lane is left with them at the end
         self.typical = tuple([row.ids for row in self.predictor.encode(part)] for part in alone)
         self.throughputs: list[float] = []
-        self.p50: list[float] = []
-        self.p95: list[float] = []
+        #: A list of seconds for each percentile of the lengths, a value a round.
+        self.latencies: tuple[list[float], ...] = tuple([] for _ in alone)
 
     def batches(self) -> float:
         """Rows a second over the sample."""
@@ -319,7 +331,7 @@ class Probe:
         return len(self.ids) / (time.perf_counter() - began)
 
     def alone(self) -> list[float]:
-        """Median seconds for one text, at the median and at the 95th percentile of the lengths."""
+        """Median seconds for one text, at each percentile of the lengths."""
         medians = []
         for rows in self.typical:
             times = []
@@ -333,16 +345,17 @@ class Probe:
     def round(self) -> None:
         """One turn."""
         self.throughputs.append(self.batches())
-        p50, p95 = self.alone()
-        self.p50.append(p50)
-        self.p95.append(p95)
+        for seconds, found in zip(self.latencies, self.alone(), strict=True):
+            seconds.append(found)
 
     def measurement(self) -> Measurement:
         """What the turns have shown."""
+        p50, p95, *tail = map(tuple, self.latencies)
         return Measurement(
             throughputs=tuple(self.throughputs),
-            latencies_p50=tuple(self.p50),
-            latencies_p95=tuple(self.p95),
+            latencies_p50=p50,
+            latencies_p95=p95,
+            latencies_p99=tail[0] if tail else (),
             size=self.size,
             rows=len(self.ids),
             provider=self.predictor.provider,

@@ -278,8 +278,13 @@ Gate = Annotated[
     | Robustness | Directional | Consistency | Ratio | Gap,
     Field(discriminator="kind"),
 ]  # fmt: skip
-#: Gates that hold the candidate against a baseline; the others judge it alone.
+#: Gates that hold the candidate against a baseline; the others judge it alone, but for a robustness gate with a margin.
 RELATIVE: tuple[type[_Gate], ...] = (NonInferiority, Equivalence, Superiority, Calibration, Slices, Flips, Ratio)
+
+
+def wants_baseline(gate: Gate) -> bool:
+    """Whether a gate says nothing about a model alone."""
+    return isinstance(gate, RELATIVE) or (isinstance(gate, Robustness) and gate.margin is not None)
 
 
 class CaseColumns(Section):
@@ -310,6 +315,9 @@ class Case(Section):
     """Label of the source -> label of the model; a row whose label is not named keeps it."""
     slices: tuple[str, ...] = ()
     """Further columns of the source that the rows are cut by."""
+    duplicates: Literal["error", "drop"] = "error"
+    """Of the source: rows with the same text, but for case and white space, would count as evidence each. `error` names
+    their places; `drop` keeps the first of each, and none where their labels differ."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many rows, chosen by the suite's seed."""
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
@@ -320,8 +328,9 @@ class Case(Section):
     def _recipe_or_source(self) -> Self:
         if (self.recipe is None) == (self.source is None):
             raise ValueError("exactly one of recipe and source is wanted")
-        if self.source is None and (self.label_map or self.slices or self.columns != CaseColumns()):
-            raise ValueError("columns, label_map and slices go with source; a recipe has its own")
+        own = self.label_map or self.slices or self.columns != CaseColumns() or self.duplicates != "error"
+        if self.source is None and own:
+            raise ValueError("columns, label_map, slices and duplicates go with source; a recipe has its own")
         return self
 
 

@@ -14,16 +14,17 @@ from fairlearn.metrics import (  # type: ignore[import-untyped]  # it has no typ
     false_negative_rate_difference,
     false_positive_rate_difference,
 )
+from scripted import sure
 from tiny import write_model_folder
 
-from ftdeploy.batching import Batching
 from ftdeploy.errors import ConfigError
 from ftdeploy.measure import Cost, CostRatio
+from ftdeploy.models.local import LocalModel
 from ftdeploy.suite import Gap, GapMetric, Suite, Swap
-from ftdeploy.validate.answers import Answer, Answers
+from ftdeploy.validate.answers import Answers
 from ftdeploy.validate.bias import Share, difference, gaps, judge_gap, widest, wilson
 from ftdeploy.validate.bias_swaps import swapper
-from ftdeploy.validate.evaluation import Subject, evaluate_models
+from ftdeploy.validate.evaluation import evaluate_models
 from ftdeploy.validate.gates import Evidence, judge
 from ftdeploy.validate.render import junit, write_report
 from ftdeploy.verdict import Compared, GateResult, read_report
@@ -39,9 +40,9 @@ def answers(rows: int, *, seed: int = 1, shift: float = 0.0, labels: tuple[str, 
     predictions = np.where(draw.random(rows) < 0.8, references, draw.integers(len(labels), size=rows))
     predictions[(groups == "female") & (draw.random(rows) < shift)] = len(labels) - 1
     texts = [str(row) for row in range(rows)]
-    answer = Answer(predictions=predictions, scores=[0.9] * rows)
+    count = len(labels)
     return Answers(ids=texts, texts=texts, columns={COLUMN: groups.tolist()}, labels=labels, references=references,
-                   baseline=Answer(predictions=references, scores=[0.9] * rows), candidate=answer)  # fmt: skip
+                   baseline=sure(references, labels=count), candidate=sure(predictions, labels=count))  # fmt: skip
 
 
 def gap(metric: GapMetric, maximum: float = 0.1, **keys: Any) -> Gap:
@@ -115,8 +116,7 @@ def test_the_rows_that_are_asked_for_decide() -> None:
     again = Answers(
         ids=list(few.ids) * times, texts=list(few.texts) * times, labels=few.labels,
         columns={COLUMN: list(few.columns[COLUMN]) * times}, references=repeated(few.references),
-        baseline=Answer(predictions=repeated(few.baseline.predictions), scores=[]),
-        candidate=Answer(predictions=repeated(few.candidate.predictions), scores=[]),
+        baseline=sure(repeated(few.baseline.predictions)), candidate=sure(repeated(few.candidate.predictions)),
     )  # fmt: skip
     assert judge_gap(gap("selection_rate", limit), Suite(), again).verdict == "pass"
 
@@ -184,7 +184,7 @@ def test_a_gap_is_a_gate_like_the_others() -> None:
     names: tuple[Cost, ...] = ("size", "throughput", "latency_p50", "latency_p95")
     costs = {name: CostRatio(cost=name, baseline=1, candidate=1, ratio=1, lower=1, upper=1, confidence=0.98)
              for name in names}  # fmt: skip
-    evidence = Evidence(answers=answers(4000, shift=0.6), costs=costs, identical=False, timing_rows=8, seed=1)
+    evidence = Evidence(answers=answers(4000, shift=0.6), costs=costs, identical=False, timing_rows=8)
     (found,) = judge(Suite(gates=(gap("selection_rate"),)), evidence, ())
     assert isinstance(found, GateResult)
     assert (found.kind, found.verdict) == ("gap", "fail")
@@ -219,10 +219,10 @@ def _report(tmp_path: Path, pairs: tuple[tuple[str, str], ...]) -> Any:
                       COLUMN: ["", "film", "", "film"] * 20})  # fmt: skip
     suite = Suite(gates=(gap("selection_rate", 0.5),), swaps=(Swap(name="pairs", pairs=pairs),), slice_rows=10,
                   resamples=1000, timing_rows=8, timing_rounds=5)  # fmt: skip
-    subject = Subject(folder=tmp_path / "model", compared=Compared(made_by="x@1", digest="d"))
+    model = LocalModel("model", "onnx", tmp_path / "model", digest="d")
     report, made = evaluate_models(
-        suite, table, baseline=subject, candidate=subject, dataset=subject.compared, name="demo",
-        task="text-classification", seed=1, batching=Batching(),
+        suite, table, baseline=model, candidate=model, dataset=Compared(made_by="x@1", digest="d"), name="demo",
+        task="text-classification",
     )  # fmt: skip
     write_report(report, made, tmp_path)
     return report

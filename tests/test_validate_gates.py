@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scripted import sure
 
 from ftdeploy.measure import Cost, CostRatio
 from ftdeploy.suite import Floor, Gate, NonInferiority, Ratio, RatioName, Suite
-from ftdeploy.validate.answers import Answer, Answers
+from ftdeploy.validate.answers import Answers
 from ftdeploy.validate.gates import Evidence, judge, overall
 from ftdeploy.verdict import GateResult, GoldenResult
 
@@ -26,8 +27,8 @@ def _answers(rows: int, wrong: int, lost: int) -> Answers:
         columns={},
         labels=("no", "yes"),
         references=references,
-        baseline=Answer(predictions=baseline, scores=[0.9] * rows),
-        candidate=Answer(predictions=candidate, scores=[0.8] * rows),
+        baseline=sure(baseline),
+        candidate=sure(candidate, 0.8),
     )
 
 
@@ -40,7 +41,7 @@ def _judge(gate: Gate, answers: Answers | None = None, *, identical: bool = Fals
                         confidence=0.98)
         for name in names
     }  # fmt: skip
-    evidence = Evidence(answers=answers or _answers(100, 0, 0), costs=costs, identical=identical, timing_rows=8, seed=1)
+    evidence = Evidence(answers=answers or _answers(100, 0, 0), costs=costs, identical=identical, timing_rows=8)
     (found,) = judge(Suite(gates=(gate,), resamples=1000), evidence, ())
     return found
 
@@ -122,7 +123,7 @@ def test_golden_rows_are_one_gate() -> None:
         GoldenResult(text="fine", label="yes", baseline="yes", candidate="no"),
         GoldenResult(text="bad", label="no", baseline="no", candidate="no"),
     ]
-    evidence = Evidence(answers=_answers(10, 0, 0), costs={}, identical=False, timing_rows=8, seed=1)
+    evidence = Evidence(answers=_answers(10, 0, 0), costs={}, identical=False, timing_rows=8)
     (found,) = judge(Suite(gates=()), evidence, rows)
     assert (found.verdict, found.value, found.baseline) == ("fail", 0.5, 1)
     assert "'fine' came out as no, not yes" in found.explanation

@@ -10,10 +10,11 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from scripted import sure
 
 from ftdeploy.errors import ArtifactError
 from ftdeploy.statistics import Verdict
-from ftdeploy.validate.answers import Answer, Answers
+from ftdeploy.validate.answers import Answers
 from ftdeploy.validate.render import junit, page, write_report
 from ftdeploy.verdict import (
     Compared,
@@ -61,8 +62,8 @@ def _answers(flipped: int) -> Answers:
         columns={},
         labels=("no", "yes"),
         references=references,
-        baseline=Answer(predictions=references, scores=[0.9] * (flipped + 1)),
-        candidate=Answer(predictions=candidate, scores=[0.8] * (flipped + 1)),
+        baseline=sure(references),
+        candidate=sure(candidate, 0.8),
     )
 
 

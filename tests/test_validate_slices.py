@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted import sure
 
-from ftdeploy.validate.answers import Answer, Answers
+from ftdeploy.validate.answers import Answers
 from ftdeploy.validate.slices import slices
 
 
 def _answers(lengths: list[int], source: list[str]) -> Answers:
     references = np.arange(len(lengths), dtype=np.int64) % 2
-    answer = Answer(predictions=references, scores=[1.0] * len(lengths))
+    answer = sure(references)
     return Answers(ids=[], texts=["x" * length for length in lengths], columns={"source": source}, labels=("no", "yes"),
                    references=references, baseline=answer, candidate=answer)  # fmt: skip
 

@@ -7,6 +7,7 @@ The stage never fails because a gate fails: the verdict is in the facts and in t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from ftdeploy import progress
@@ -14,9 +15,10 @@ from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import DataError
 from ftdeploy.hardware import choose_provider, processors
+from ftdeploy.models.local import open_local
 from ftdeploy.recipe import Device, Recipe, ServeSettings, ValidateSettings
 from ftdeploy.stage import Facts, stage
-from ftdeploy.validate.evaluation import Subject, evaluate_models
+from ftdeploy.validate.evaluation import evaluate_models
 from ftdeploy.validate.render import write_report
 from ftdeploy.verdict import Compared, Report
 
@@ -27,10 +29,10 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
 
 
 @stage(
-    writes="report", version=1, outside=_outside, libraries=("evaluate", "numpy", "onnxruntime", "scipy", "tokenizers")
+    writes="report", version=2, outside=_outside, libraries=("evaluate", "numpy", "onnxruntime", "scipy", "tokenizers")
 )
 def validate(dataset: Artifact, onnx: Artifact, compressed: Artifact, *, validate_: ValidateSettings,
-             serve: ServeSettings, device: Device, seed: int, task: str, name: str, out: Path) -> Facts:  # fmt: skip
+             serve: ServeSettings, device: Device, task: str, name: str, out: Path) -> Facts:  # fmt: skip
     """Judge the compressed model by the suite, on the test rows, batched as the service batches.
 
     Writes ``report.json`` (`ftdeploy.verdict.Report`), ``report.html``, ``junit.xml`` and ``flips.csv``.
@@ -47,18 +49,21 @@ def validate(dataset: Artifact, onnx: Artifact, compressed: Artifact, *, validat
             cause="`data.split.test` leaves none of so few rows",
             fix="add rows, or raise `data.split.test`",
         )
-    report, answers = evaluate_models(
-        validate_.suite,
-        table,
-        baseline=Subject(folder=onnx.path, compared=_compared(onnx)),
-        candidate=Subject(folder=compressed.path, compared=_compared(compressed)),
-        dataset=_compared(dataset),
-        name=name,
-        task=task,
-        seed=seed,
-        batching=serve.batching(),
-        device=device,
-    )
+    opened = (open_local(one.kind, one, device=device, batching=serve.batching()) for one in (onnx, compressed))
+    with closing(next(opened)) as baseline, closing(next(opened)) as candidate:
+        report, answers = evaluate_models(
+            validate_.suite,
+            table,
+            baseline=baseline,
+            candidate=candidate,
+            dataset=_compared(dataset),
+            name=name,
+            task=task,
+            batching=serve.batching(),
+            device=device,
+        )
+    # Made by stages: no path of this machine goes into the report of a run.
+    report = report.model_copy(update={"baseline": _compared(onnx), "candidate": _compared(compressed)})
     write_report(report, answers, out)
     for gate in report.gates:
         progress.say(f"{gate.verdict}: {gate.name}. {gate.explanation}")
@@ -66,7 +71,7 @@ def validate(dataset: Artifact, onnx: Artifact, compressed: Artifact, *, validat
 
 
 def _compared(artifact: Artifact) -> Compared:
-    return Compared(made_by=artifact.made_by, digest=artifact.digest)
+    return Compared(made_by=artifact.made_by, digest=artifact.digest, kind=artifact.kind)
 
 
 def _facts(report: Report) -> Facts:

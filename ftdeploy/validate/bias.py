@@ -204,9 +204,7 @@ def _groups(name: str, suite: Suite, answers: Answers) -> dict[str, Ids]:
             cause="it is misspelt, or the column is missing in the recipe's `data.slices` or `data.bias.terms`",
             fix=did_you_mean(name, every),
         )
-    values = np.array(every[name])
-    found = {str(value): np.flatnonzero(values == value).astype(np.int64) for value in np.unique(values)}
-    return {value: rows for value, rows in found.items() if len(rows) >= suite.slice_rows}
+    return {value: rows for value, rows in every[name].parts() if len(rows) >= suite.slice_rows}
 
 
 def _labels(gate: Gap, suite: Suite, answers: Answers) -> list[int]:

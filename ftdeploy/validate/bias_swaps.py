@@ -6,21 +6,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtri
 
-from ftdeploy.batching import Batching
 from ftdeploy.metrics import Floats
-from ftdeploy.predictor import Predictor
 from ftdeploy.suite import Suite, Swap
-from ftdeploy.validate.answers import Answers
+from ftdeploy.validate.answers import Answers, Subject
 from ftdeploy.validate.bias import Share, wilson
 from ftdeploy.verdict import Scored, SwapChange, SwapResult
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def swapper(pairs: Sequence[tuple[str, str]]) -> Callable[[str], str]:
@@ -48,33 +42,30 @@ def _cased(term: str, like: str) -> str:
     return term[0].upper() + term[1:] if like[0].isupper() else term
 
 
-def counterfactuals(suite: Suite, answers: Answers, baseline: Predictor, candidate: Predictor, *,
-                    batching: Batching) -> list[SwapResult]:  # fmt: skip
+def counterfactuals(suite: Suite, answers: Answers, baseline: Subject, candidate: Subject) -> list[SwapResult]:
     """What both models answer when the suite's terms are swapped, over the rows that hold one.
 
     Args:
         suite: names the pairs.
         answers: holds the texts.
         baseline, candidate: the models.
-        batching: how the service runs a model.
     """
-    return [_one(swap, suite, answers, (baseline, candidate), batching) for swap in suite.swaps]
+    return [_one(swap, suite, answers, (baseline, candidate)) for swap in suite.swaps]
 
 
-def _one(swap: Swap, suite: Suite, answers: Answers, models: tuple[Predictor, Predictor],
-         batching: Batching) -> SwapResult:  # fmt: skip
+def _one(swap: Swap, suite: Suite, answers: Answers, models: tuple[Subject, Subject]) -> SwapResult:
     change = swapper(swap.pairs)
     pairs = [(text, changed) for text in answers.texts if (changed := change(text)) != text]
-    before, after = (_change(model, pairs, suite.confidence, batching) for model in models)
+    before, after = (_change(model, pairs, suite.confidence) for model in models)
     return SwapResult(name=swap.name, rows=len(pairs), baseline=before, candidate=after)
 
 
-def _change(model: Predictor, pairs: Sequence[tuple[str, str]], confidence: float, batching: Batching) -> SwapChange:
+def _change(model: Subject, pairs: Sequence[tuple[str, str]], confidence: float) -> SwapChange:
     if not pairs:
         nothing = Scored(value=0.0, lower=0.0, upper=1.0)
         return SwapChange(changed=nothing, score=nothing)
     z = float(ndtri(confidence))
-    was, now = (_scores(model, [pair[side] for pair in pairs], batching) for side in (0, 1))
+    was, now = (model.scores([pair[side] for pair in pairs]).astype(np.float64) for side in (0, 1))
     label = was.argmax(axis=1)
     flipped = Share(hits=int((now.argmax(axis=1) != label).sum()), of=len(pairs))
     rows = np.arange(len(pairs))
@@ -83,17 +74,6 @@ def _change(model: Predictor, pairs: Sequence[tuple[str, str]], confidence: floa
         changed=Scored(value=flipped.value, lower=low, upper=high),
         score=_mean(np.abs(now[rows, label] - was[rows, label]), z),
     )
-
-
-def _scores(model: Predictor, texts: Sequence[str], batching: Batching) -> NDArray[np.float64]:
-    """Probability of each label, float64, shape (texts, labels)."""
-    labels = {name: place for place, name in enumerate(model.signature.labels)}
-    found = np.zeros((len(texts), len(labels)))
-    decoded = model.task.decode(model.predict(texts, batching=batching).logits, model.signature, top_k=None)
-    for row, scored in zip(found, decoded, strict=True):
-        for one in scored:
-            row[labels[one["label"]]] = one["score"]
-    return found
 
 
 def _mean(values: Floats, z: float) -> Scored:

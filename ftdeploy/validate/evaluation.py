@@ -1,88 +1,102 @@
-"""One evaluation: two model folders, one suite, the same rows; everything that the report says."""
+"""One evaluation: two models, one suite, the same rows; everything that the report says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftdeploy import progress
 from ftdeploy.artifact import sha256_file
-from ftdeploy.batching import Batching
+from ftdeploy.batching import SERVED, Batching
 from ftdeploy.errors import ConfigError, Problem, did_you_mean
-from ftdeploy.measure import MODEL_FILES, Cost, Measurement, cost_ratio, measure
-from ftdeploy.metrics import METRICS, Ids
-from ftdeploy.predictor import Predictor
+from ftdeploy.measure import MODEL_FILES, CostRatio, Measurement, cost_ratio, measure, measured_costs
+from ftdeploy.models.model import Model
+from ftdeploy.models.predictions import predict, text_digest
 from ftdeploy.signature import read_signature
-from ftdeploy.statistics import compare, estimate
-from ftdeploy.suite import Ratio, Suite
-from ftdeploy.validate.answers import Answers, answer, confusion, flips, mended
+from ftdeploy.suite import Directional, Ratio, RatioName, Suite, wants_baseline
+from ftdeploy.tasks import TASKS
+from ftdeploy.validate.answers import Answers, Subject, answer, confusion, flips, mended, subjects
 from ftdeploy.validate.bias import gaps
 from ftdeploy.validate.bias_swaps import counterfactuals
-from ftdeploy.validate.crosscheck import crosscheck
 from ftdeploy.validate.gates import Evidence, judge, overall
+from ftdeploy.validate.reliability import reliability
+from ftdeploy.validate.robustness import ask_again, results
+from ftdeploy.validate.scores import crosschecked, scored
 from ftdeploy.validate.slices import slices
-from ftdeploy.verdict import Compared, Confusion, CostResult, GoldenResult, MetricResult, Report, Scored, SliceResult
+from ftdeploy.verdict import (
+    CaseResult,
+    Compared,
+    Confusion,
+    CostResult,
+    GoldenResult,
+    Report,
+    SliceResult,
+)
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
-_COSTS: tuple[Cost, ...] = ("throughput", "latency_p50", "latency_p95", "size")
 #: Processes a model that its peak memory is taken over, where a gate wants it; fewer reach no bound at 95%.
 _MEMORY_RUNS = 5
 #: The keys of a signature that decide what a model answers.
 _ANSWERING = {"task", "labels", "max_length", "pad_id", "inputs", "outputs", "temperature", "session"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A model folder, and what it is called in the report."""
-
-    folder: Path
-    compared: Compared
-
-
-def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candidate: Subject, dataset: Compared,
-                    name: str, task: str, seed: int, batching: Batching,
-                    device: str = "auto") -> tuple[Report, Answers]:  # fmt: skip
+def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline: Model | None, dataset: Compared,
+                    name: str, task: str, batching: Batching = SERVED, device: str = "auto",
+                    cases: Sequence[CaseResult] = (), cache: Path | None = None, refresh: bool = False,
+                    created: str | None = None) -> tuple[Report, Answers]:  # fmt: skip
     """Judge ``candidate`` against ``baseline``.
 
     Args:
-        suite: the rules.
-        table: the rows: columns ``text``, ``label``, ``id``, and further ones to cut them by.
-        baseline, candidate: the models.
+        suite: the rules; its seed is that of every resampling, sample and perturbation.
+        table: the rows: columns ``text``, ``label``, ``id``, and further ones to cut them by; ``case`` says which of
+            the suite's cases a row is of, where there are several.
+        candidate: the model that is judged.
+        baseline: what it is held against. None judges the candidate alone: gates that hold one against the other are
+            not asked, and the report calls itself absolute.
         dataset: where the rows come from.
         name, task: of the model, for the report.
-        seed: of every resampling.
-        batching: how the service runs a model.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        batching: how model folders are run when they are measured.
+        device: ``auto``, ``cpu`` or ``cuda``, likewise.
+        cases: where the rows come from, case by case, for the report.
+        cache: where answers are kept (`ftdeploy.models.predictions`); None keeps none.
+        refresh: ask the models again, whatever is kept.
+        created: when, for the report.
+
+    Returns:
+        The report, and the answers that it was made from.
 
     Raises:
-        ConfigError: a golden row or a gap gate wants a label that the model does not have, or a gap gate a slice that
-            the rows do not have.
-        DataError: a row has a label that the model does not have.
+        ConfigError: a gate or a golden row wants a label that the models do not have, or a slice or a case that the
+            rows do not have.
+        DataError: a row has a label that the models do not have.
+        ModelError: only one of the models has some label, or a model answers with what is no number.
         DependencyError: `evaluate` computes another metric from the same predictions.
     """
-    _check_golden(suite, read_signature(candidate.folder).labels)
-    before, after = (
-        Predictor(subject.folder, threads=batching.threads, device=device) for subject in (baseline, candidate)
-    )
-    answers = answer(table, before, after, batching=batching)
+    absolute = baseline is None
+    suite = _asked(suite) if absolute else suite
+    same = baseline is None or identical(baseline, candidate)
+    # A model that must answer alike is asked once, measured once, and compared with itself: a ratio of one, no noise.
+    before, after = subjects(candidate if same or baseline is None else baseline, candidate)
+    _check_labels(suite, candidate.labels)
+    answers = _answers(table, before, after, task=task, cache=cache, refresh=refresh)
     golden = _golden(suite, before, after)
-    swapped = counterfactuals(suite, answers, before, after, batching=batching)
-    names = tuple(dict.fromkeys((*suite.metrics, *after.task.metrics)))
-    metrics = [_metric(metric, suite, answers, seed=seed) for metric in names]
-    _crosscheck(metrics, answers)
-    same = identical(baseline.folder, candidate.folder)
-    # The same model is measured once and compared with itself: a ratio of one, without noise.
-    folders = {"candidate": candidate.folder} | ({} if same else {"baseline": baseline.folder})
-    measured = _measure(folders, answers.texts, suite, batching=batching, device=device)
-    known: tuple[Cost, ...] = (*_COSTS, "memory") if _gates_memory(suite) else _COSTS
-    costs = {cost: cost_ratio(*measured, cost, confidence=suite.confidence) for cost in known}
-    evidence = Evidence(answers=answers, costs=costs, identical=same, timing_rows=suite.timing_rows, seed=seed)
+    names = tuple(dict.fromkeys((*suite.metrics, *TASKS[task].metrics)))
+    metrics = [scored(metric, suite, answers) for metric in names]
+    crosschecked(metrics, answers)
+    asked = ask_again(suite, answers, before, after)
+    swapped = counterfactuals(suite, answers, before, after)
+    measured = _measure(suite, answers.texts, before.model, candidate, batching=batching, device=device)
+    costs = {cost: cost_ratio(*measured, cost, confidence=suite.confidence) for cost in measured_costs(*measured)}
+    evidence = Evidence(answers=answers, costs=costs, identical=same, timing_rows=suite.timing_rows, asked=asked)
     gates = judge(suite, evidence, golden)
     report = Report(
+        created=created,
         name=name,
         task=task,
         suite=suite.name,
@@ -90,16 +104,20 @@ def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candida
         rows=len(answers),
         confidence=suite.confidence,
         resamples=suite.resamples,
-        identical=same,
-        baseline=baseline.compared,
-        candidate=candidate.compared,
+        identical=same and not absolute,
+        absolute=absolute,
+        baseline=described(candidate if baseline is None else baseline),
+        candidate=described(candidate),
         dataset=dataset,
+        cases=tuple(cases),
         gates=tuple(gates),
         metrics=tuple(metrics),
-        slices=tuple(sorted(_slices(names, suite, answers, seed=seed), key=lambda part: part.difference.value)),
+        slices=tuple(sorted(_slices(names, suite, answers), key=lambda part: part.difference.value)),
         gaps=tuple(gaps(suite, answers)),
         swaps=tuple(swapped),
-        costs=tuple(CostResult(**asdict(cost)) for cost in costs.values()),
+        robustness=results(asked, suite.confidence),
+        reliability=reliability(answers),
+        costs=tuple(_cost(cost, *measured) for cost in costs.values()),
         provider=measured[-1].provider,
         noise=measured[-1].noise,
         timing_rows=suite.timing_rows,
@@ -112,88 +130,113 @@ def evaluate_models(suite: Suite, table: pa.Table, *, baseline: Subject, candida
     return report, answers
 
 
-def identical(baseline: Path, candidate: Path) -> bool:
-    """Whether two model folders must answer alike: equal files, and equal signatures as far as they decide answers."""
-    first, second = (read_signature(folder).model_dump(include=_ANSWERING) for folder in (baseline, candidate))
-    return first == second and _content(baseline) == _content(candidate)
+def described(model: Model) -> Compared:
+    """A model for the report."""
+    return Compared(made_by=model.about, digest=model.digest, name=model.name, kind=model.kind)
+
+
+def identical(baseline: Model, candidate: Model) -> bool:
+    """Whether two models must answer alike: run alike, with equal files and equal signatures as far as they decide
+    answers; or, of what is no model folder, with one digest."""
+    if baseline is candidate:
+        return True
+    if baseline.labels != candidate.labels or baseline.conditions != candidate.conditions:
+        return False
+    first, second = baseline.folder, candidate.folder
+    if first is None or second is None:
+        return baseline.cacheable and candidate.cacheable and baseline.digest == candidate.digest
+    signed, other = (read_signature(folder).model_dump(include=_ANSWERING) for folder in (first, second))
+    return signed == other and _content(first) == _content(second)
 
 
 def _content(folder: Path) -> dict[str, str]:
     return {name: sha256_file(folder / name) for name in MODEL_FILES if (folder / name).is_file()}
 
 
-def _check_golden(suite: Suite, labels: Sequence[str]) -> None:
+def _asked(suite: Suite) -> Suite:
+    """The suite without the gates that hold one model against another."""
+    left = tuple(gate for gate in suite.gates if not wants_baseline(gate))
+    skipped = len(suite.gates) - len(left)
+    if skipped:
+        progress.say(f"{skipped} of {len(suite.gates)} gates compare with a baseline, and are not asked without one")
+    return suite.model_copy(update={"gates": left})
+
+
+def _check_labels(suite: Suite, labels: Sequence[str]) -> None:
+    """Whether the models have the labels that golden rows and directional gates name.
+
+    Raises:
+        ConfigError: with every one that they do not have.
+    """
+    wanted = {f"golden[{index}].label": row.label for index, row in enumerate(suite.golden)}
+    wanted |= {
+        f"gates[{index}].label": gate.label for index, gate in enumerate(suite.gates) if isinstance(gate, Directional)
+    }
     problems = [
-        Problem(path=f"golden[{index}].label", message=f"{row.label!r} is not a label of the model",
-                hint=did_you_mean(row.label, labels))
-        for index, row in enumerate(suite.golden)
-        if row.label not in labels
-    ]  # fmt: skip
+        Problem(path=path, message=f"{label!r} is not a label of the model", hint=did_you_mean(label, labels))
+        for path, label in wanted.items()
+        if label not in labels
+    ]
     if problems:
         raise ConfigError(
-            f"suite {suite.name}: {len(problems)} golden row(s) want a label that the model does not have",
+            f"suite {suite.name}: {len(problems)} golden row(s) or gate(s) want a label that the model does not have",
             cause="the suite was written for another model, or a label is misspelt",
-            fix="correct the labels of the suite's golden rows",
+            fix="correct the labels of the suite",
             problems=problems,
         )
 
 
-def _golden(suite: Suite, baseline: Predictor, candidate: Predictor) -> list[GoldenResult]:
+def _answers(table: pa.Table, before: Subject, after: Subject, *, task: str, cache: Path | None,
+             refresh: bool) -> Answers:  # fmt: skip
+    digest = text_digest(table["text"]) if cache else ""
+    models = 1 if before is after else 2
+    with progress.task("predict", total=models * table.num_rows) as advance:
+
+        def ask(model: Model) -> NDArray[np.float32]:
+            return predict(model, table["text"], data_digest=digest, cache=cache, refresh=refresh, advance=advance)
+
+        return answer(table, before, after, task=TASKS[task], ask=ask)
+
+
+def _golden(suite: Suite, baseline: Subject, candidate: Subject) -> list[GoldenResult]:
     """Each golden text alone, as a person would send it: batch-mates cannot excuse a wrong answer."""
+    if not suite.golden:
+        return []
+    labels, texts = candidate.model.labels, [row.text for row in suite.golden]
+    now = [labels[index] for index in candidate.alone(texts).argmax(axis=1)]
+    was = now if baseline is candidate else [labels[index] for index in baseline.alone(texts).argmax(axis=1)]
     return [
-        GoldenResult(text=row.text, label=row.label, baseline=_first(baseline, row.text),
-                     candidate=_first(candidate, row.text))
-        for row in suite.golden
-    ]  # fmt: skip
+        GoldenResult(text=row.text, label=row.label, baseline=before, candidate=after)
+        for row, before, after in zip(suite.golden, was, now, strict=True)
+    ]
 
 
-def _first(model: Predictor, text: str) -> str:
-    return str(model.task.decode(model.predict([text]).logits, model.signature, top_k=1)[0][0]["label"])
-
-
-def _metric(name: str, suite: Suite, answers: Answers, *, seed: int, rows: Ids | None = None) -> MetricResult:
-    """One metric of both models and its difference, over all rows or some of them."""
-    metric, classes = METRICS[name], len(answers.labels)
-    every = (answers.references, answers.baseline.predictions, answers.candidate.predictions)
-    references, before, after = every if rows is None else (part[rows] for part in every)
-    scored = partial(estimate, metric, references, classes=classes, confidence=suite.confidence,
-                     resamples=suite.resamples, seed=seed)  # fmt: skip
-    was, now = scored(predictions=before), scored(predictions=after)
-    difference = compare(metric, references, before, after, classes=classes, margin=0.0,
-                         confidence=suite.confidence, resamples=suite.resamples, seed=seed)  # fmt: skip
-    return MetricResult(
-        metric=name,
-        baseline=Scored(**asdict(was)),
-        candidate=Scored(**asdict(now)),
-        difference=Scored(value=difference.difference, lower=difference.lower, upper=difference.upper),
-    )
-
-
-def _crosscheck(metrics: Sequence[MetricResult], answers: Answers) -> None:
-    before = {found.metric: found.baseline.value for found in metrics}
-    crosscheck(before, answers.references, answers.baseline.predictions)
-    after = {found.metric: found.candidate.value for found in metrics}
-    crosscheck(after, answers.references, answers.candidate.predictions)
-
-
-def _slices(names: Sequence[str], suite: Suite, answers: Answers, *, seed: int) -> Iterator[SliceResult]:
+def _slices(names: Sequence[str], suite: Suite, answers: Answers) -> Iterator[SliceResult]:
     for part in slices(answers, least=suite.slice_rows):
         # Over rows of one true label, accuracy is that label's recall, and an average over labels says nothing.
         for name in ("accuracy",) if part.single_class else names:
-            found = _metric(name, suite, answers, seed=seed, rows=part.rows)
+            found = scored(name, suite, answers, rows=part.rows)
             yield SliceResult(**dict(found), slice=part.slice, value=part.value, rows=len(part.rows))
 
 
-def _gates_memory(suite: Suite) -> bool:
-    return any(isinstance(gate, Ratio) and gate.metric == "memory" for gate in suite.gates)
+def _gated(suite: Suite, cost: RatioName) -> bool:
+    return any(isinstance(gate, Ratio) and gate.metric == cost for gate in suite.gates)
 
 
-def _measure(folders: dict[str, Path], texts: Sequence[str], suite: Suite, *, batching: Batching,
+def _measure(suite: Suite, texts: Sequence[str], baseline: Model, candidate: Model, *, batching: Batching,
              device: str) -> tuple[Measurement, Measurement]:  # fmt: skip
-    runs = _MEMORY_RUNS if _gates_memory(suite) else 0
-    measured = measure(folders, texts, rounds=suite.timing_rounds, rows=suite.timing_rows, batching=batching,
-                       device=device, memory_runs=runs)  # fmt: skip
+    models = {"candidate": candidate.timed()} | ({} if baseline is candidate else {"baseline": baseline.timed()})
+    runs = _MEMORY_RUNS if _gated(suite, "memory") else 0
+    measured = measure(models, texts, rounds=suite.timing_rounds, rows=suite.timing_rows, batching=batching,
+                       device=device, memory_runs=runs, tail=_gated(suite, "latency_p99"))  # fmt: skip
     return measured.get("baseline", measured["candidate"]), measured["candidate"]
+
+
+def _cost(ratio: CostRatio, baseline: Measurement, candidate: Measurement) -> CostResult:
+    rounds = {} if ratio.cost == "size" else {
+        "baseline_rounds": baseline.rounds_of(ratio.cost), "candidate_rounds": candidate.rounds_of(ratio.cost),
+    }  # fmt: skip
+    return CostResult(**asdict(ratio), **rounds)
 
 
 def _confusion(answers: Answers) -> Confusion:

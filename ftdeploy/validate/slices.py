@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from ftdeploy.errors import ConfigError, did_you_mean
 from ftdeploy.metrics import Ids
-from ftdeploy.validate.answers import Answers
+from ftdeploy.suite import Suite
+from ftdeploy.validate.answers import Answers, encoded, lengths
 
+#: The column that says which of the suite's cases a row is of, where there are several.
+CASE = "case"
 _PARTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """The parts that rows are cut into by one thing.
+
+    Attributes:
+        values: names of the parts, sorted.
+        codes: the part that each row is in: int64, shape (rows,).
+    """
+
+    values: tuple[str, ...]
+    codes: Ids
+
+    def parts(self) -> Iterator[tuple[str, Ids]]:
+        """(name, indices of the rows) of each part that has rows."""
+        order = np.argsort(self.codes, kind="stable")
+        ends = np.cumsum(np.bincount(self.codes, minlength=len(self.values)))[:-1]
+        for value, rows in zip(self.values, np.split(order, ends), strict=True):
+            if len(rows):
+                yield value, rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +55,65 @@ class Slice:
     single_class: bool
 
 
-def slices(answers: Answers, *, least: int) -> Iterator[Slice]:
-    """Slices by text length (thirds), by label and by each column, with at least ``least`` rows."""
-    for name, values in cuts(answers).items():
-        for value in dict.fromkeys(sorted(values)):
-            rows = np.flatnonzero(np.array([found == value for found in values])).astype(np.int64)
+def slices(answers: Answers, *, least: int, by: Collection[str] = ()) -> Iterator[Slice]:
+    """Slices by text length (thirds), by label and by each column, with at least ``least`` rows.
+
+    Args:
+        answers: the rows.
+        least: slices with fewer rows are left out, and so is one that holds all rows.
+        by: only these; without any, all.
+    """
+    for name, cut in cuts(answers).items():
+        for value, rows in cut.parts() if not by or name in by else ():
             if least <= len(rows) < len(answers):
                 single = len(np.unique(answers.references[rows])) == 1
                 yield Slice(slice=name, value=value, rows=rows, single_class=single)
 
 
-def cuts(answers: Answers) -> dict[str, list[str]]:
-    """The part that each row is in, by what the rows are cut by; an empty value is ``(none)``."""
-    found = {"text length": _thirds([len(text) for text in answers.texts])}
-    found["label"] = [answers.labels[index] for index in answers.references.tolist()]
-    return found | {name: [value or "(none)" for value in values] for name, values in answers.columns.items()}
+def cuts(answers: Answers) -> dict[str, Cut]:
+    """What the rows can be cut by, and the part that each is in; an empty value is ``(none)``."""
+    order = np.argsort(np.array(answers.labels, dtype=object), kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    found = {
+        "text length": _thirds(lengths(answers.texts)),
+        "label": Cut(values=tuple(sorted(answers.labels)), codes=place[answers.references]),
+    }
+    for name, column in answers.columns.items():
+        values, codes = encoded(column)
+        if "" in values and "(none)" in values:  # of the data itself: one part
+            codes = np.where(codes == values.index(""), values.index("(none)"), codes)
+        found[name] = Cut(values=tuple(value or "(none)" for value in values), codes=codes)
+    return found
 
 
-def _thirds(lengths: Sequence[int]) -> list[str]:
+def _thirds(counts: Ids) -> Cut:
     """The third that each text belongs to, in words; equal lengths stay together."""
-    edges = sorted({int(edge) for edge in np.quantile(lengths, [1 / _PARTS, 2 / _PARTS])})
+    edges = sorted({int(edge) for edge in np.quantile(counts, [1 / _PARTS, 2 / _PARTS])})
     starts = [0, *(edge + 1 for edge in edges)]
     names = [f"{start}-{end} characters" for start, end in zip(starts, edges, strict=False)]
     names.append(f"{starts[-1]} characters and more")
-    return [names[int(np.searchsorted(edges, length))] for length in lengths]
+    return Cut(values=tuple(names), codes=np.searchsorted(edges, counts).astype(np.int64))
+
+
+def case_rows(suite: Suite, answers: Answers, case: str) -> Ids:
+    """The rows of one of the suite's cases: int64, shape (rows,); all rows where no case is named, or
+    where there is one only.
+
+    Raises:
+        ConfigError: the rows are of other cases, or of none.
+    """
+    every = np.arange(len(answers), dtype=np.int64)
+    if not case or (CASE not in answers.columns and [one.name for one in suite.cases] == [case]):
+        return every
+    parts: dict[str, Ids] = {}
+    if CASE in answers.columns:
+        values, codes = encoded(answers.columns[CASE])
+        parts = dict(Cut(values=tuple(values), codes=codes).parts())
+    if case not in parts:
+        raise ConfigError(
+            f"suite {suite.name}: a gate names the case {case!r}, and no row is of it",
+            cause="none of the case's rows was kept" if parts else "a run judges its own test rows, and has no cases",
+            fix=did_you_mean(case, parts) if parts else "leave `case` out of the gates of a run's suite",
+        )
+    return parts[case]
