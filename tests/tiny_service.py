@@ -27,6 +27,7 @@ class Service:
         reply: sees a POST's path, its document and the good answer before it is sent, and gives another one or None.
         meta: laid over the metadata.
         posts: (path, document) of every POST.
+        headers: of every POST.
     """
 
     speaks: str
@@ -34,6 +35,7 @@ class Service:
     reply: Callable[[str, Any, Reply], Reply | None] = lambda _path, _asked, _reply: None
     meta: dict[str, Any] = field(default_factory=dict)
     posts: list[tuple[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     url: str = ""
 
     def asked(self) -> list[int]:
@@ -141,6 +143,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         reply = _post(self.service, self.path, document)
         if "inputs" in document:
             self.service.posts.append((self.path, document))
+            self.service.headers.append(dict(self.headers.items()))
             reply = self.service.reply(self.path, document, reply) or reply
         self._send(reply)
 

@@ -84,7 +84,7 @@ def dialects(client: Client, labels: Sequence[str] | None) -> Iterator[Dialect]:
             return
         paths = [f"{base}/predict", base or "/"]
     about = client.get(f"{base}/info")
-    if about and "model_type" in about:
+    if about and isinstance(about.get("model_type"), dict | str):
         yield _tei(paths[0], about)
         return
     for path in paths:
@@ -117,8 +117,8 @@ def _tei(path: str, about: Mapping[str, Any]) -> Dialect:
         body=_tei_body,
         read=read_labelled,
         labels=tuple(str(named[index]) for index in sorted(named, key=int)) or None,
-        max_length=about.get("max_input_length"),
-        texts=about.get("max_client_batch_size"),
+        max_length=_whole(about.get("max_input_length")),
+        texts=_whole(about.get("max_client_batch_size")),
         metadata=about,
     )
 
@@ -197,7 +197,6 @@ def _kserve(client: Client, path: str, labels: Sequence[str] | None) -> Dialect:
             cause="KServe v2 knows tensors, and no labels",
             fix="name the labels in the order of the model's outputs",
         )
-    longest = stated.get("max_length")
     return Dialect(
         name="KServe v2",
         path=f"{path}/infer",
@@ -205,7 +204,7 @@ def _kserve(client: Client, path: str, labels: Sequence[str] | None) -> Dialect:
         read=_kserve_reader(output, known),
         labels=known,
         digest=str(stated.get("digest") or ""),
-        max_length=longest if isinstance(longest, int) else None,
+        max_length=_whole(stated.get("max_length")),
         metadata=about,
     )
 
@@ -258,6 +257,11 @@ def _kserve_reader(output: str, labels: tuple[str, ...]) -> Callable[[Any, int],
 
 def _tensors(listed: Any) -> str:
     return ", ".join(f"{one.get('name')} {one.get('datatype')} {one.get('shape')}" for one in listed) or "none"
+
+
+def _whole(value: Any) -> int | None:
+    """A limit that a service states; what is no positive whole number is none."""
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _number(value: Any) -> bool:
