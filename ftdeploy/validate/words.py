@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ftdeploy.metrics import METRICS
 from ftdeploy.statistics import Verdict
-from ftdeploy.verdict import GateResult, Report
+from ftdeploy.verdict import GateResult, Report, SliceResult
 
 WORDS: dict[Verdict, str] = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive"}
 #: Beside the words: colour alone does not tell verdicts apart for everybody.
@@ -107,6 +107,16 @@ def lower_is_better(report: Report) -> frozenset[str]:
     held = {gate.metric for gate in report.gates if gate.kind in ("ceiling", "calibration")}
     known = {name for name, metric in METRICS.items() if not getattr(metric, "greater_is_better", True)}
     return frozenset(held | known)
+
+
+def worst_slices(report: Report, metric: str) -> list[SliceResult]:
+    """The slices of a metric, the greatest harm first; without a baseline the worst score first."""
+    sign = -1 if metric in lower_is_better(report) else 1
+
+    def harm(part: SliceResult) -> float:
+        return sign * (part.candidate if report.absolute else part.difference).value
+
+    return sorted((part for part in report.slices if part.metric == metric), key=harm)
 
 
 def _count(gates: int) -> str:
