@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
-from ftdeploy.metrics import METRICS
+from ftdeploy.metrics import SCORE_METRICS, is_metric_name, metric_names
 from ftdeploy.origin import RecipePath, Source, relative_to_recipe
 
 GapMetric = Literal["selection_rate", "error_rate", "false_positive_rate", "false_negative_rate", "equalized_odds"]
@@ -27,8 +27,8 @@ def known_metric(name: str) -> str:
     Raises:
         ValueError: no metric has that name.
     """
-    if name not in METRICS:
-        raise ValueError(f"{name!r} is not a metric; {did_you_mean(name, METRICS)}")
+    if not is_metric_name(name):
+        raise ValueError(f"{name!r} is not a metric; {did_you_mean(name, metric_names())}")
     return name
 
 
@@ -37,6 +37,11 @@ def _metric_or_file(name: str, info: ValidationInfo) -> str:
     if name.endswith(".py"):
         return str(relative_to_recipe(Path(name), info))
     return known_metric(name)
+
+
+def _is_error(name: str) -> bool:
+    """Whether a metric of ftdeploy is one where lower is better; of the user's own, it shows when it is opened."""
+    return name in SCORE_METRICS and not SCORE_METRICS[name].greater_is_better
 
 
 #: A metric of ftdeploy by its name, or the path of a file with an `evaluate.Metric`.
@@ -103,6 +108,13 @@ class Floor(_Gate):
     minimum: float = Field(ge=-1, le=1)
     """The lowest score that passes."""
 
+    @field_validator("metric")
+    @classmethod
+    def _higher_is_better(cls, value: str) -> str:
+        if _is_error(value):
+            raise ValueError(f"of {value} lower is better: a ceiling gate is meant")
+        return value
+
 
 class Ceiling(_Gate):
     """The candidate's score may not be over a fixed maximum: for metrics where lower is better."""
@@ -113,6 +125,13 @@ class Ceiling(_Gate):
     """A metric's name, or the path of a file with an `evaluate.Metric`; one where lower is better."""
     maximum: float = Field(ge=0)
     """The highest score that passes."""
+
+    @field_validator("metric")
+    @classmethod
+    def _lower_is_better(cls, value: str) -> str:
+        if not value.endswith(".py") and not _is_error(value):
+            raise ValueError(f"of {value} higher is better: a floor gate is meant")
+        return value
 
 
 class Calibration(_Gate):
@@ -156,6 +175,13 @@ class WorstSlice(_Gate):
     """The lowest score that passes."""
     slices: tuple[str, ...] = ()
     """What the rows are cut by, as in reports (`text length`, `label`, a column); empty is everything."""
+
+    @field_validator("metric")
+    @classmethod
+    def _higher_is_better(cls, value: str) -> str:
+        if _is_error(value):
+            raise ValueError(f"of {value} lower is better, and the worst slice is held against a minimum")
+        return value
 
 
 class Flips(_Gate):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from ftdeploy.errors import ModelError, did_you_mean
-from ftdeploy.metrics import Ids
+from ftdeploy.metrics import Floats, Ids, Named
 from ftdeploy.tasks import Task
 
 if TYPE_CHECKING:
@@ -54,10 +54,6 @@ class Column(Sequence[str]):
         for start in range(0, len(self), _PIECE):
             yield from self[start : start + _PIECE]
 
-    def take(self, rows: Ids) -> Column:
-        """Some of the rows, in the order given."""
-        return Column(self._values.take(rows))
-
     def lengths(self) -> Ids:
         """Characters of each row: int64, shape (rows,)."""
         import pyarrow as pa
@@ -74,6 +70,30 @@ class Column(Sequence[str]):
         place = {name: index for index, name in enumerate(every)}
         places = np.array([place[name] for name in names], dtype=np.int64)
         return every, places[np.asarray(found.indices.to_numpy(zero_copy_only=False), dtype=np.int64)]
+
+
+class Some(Sequence[str]):
+    """Some rows of a column, in the order given; nothing is copied.
+
+    Args:
+        values: the column.
+        rows: indices, int64, shape (rows,).
+    """
+
+    def __init__(self, values: Sequence[str], rows: Ids) -> None:
+        self.values, self.rows = values, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self.values[row] for row in self.rows[index].tolist()]
+        return self.values[int(self.rows[index])]
 
 
 def _string(value: object) -> str:
@@ -99,6 +119,10 @@ class Answer:
     def scores(self) -> NDArray[np.float32]:
         """Probability of the predicted label, float32, shape (rows,)."""
         return np.asarray(self.probabilities.max(axis=1, initial=0.0))
+
+    def wanted(self, metric: Named) -> Floats | None:
+        """The probabilities as float64 where a metric is computed from them."""
+        return self.probabilities.astype(np.float64) if metric.needs_scores else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +151,9 @@ class Answers:
     def take(self, rows: Ids) -> Answers:
         """Some of the rows, in the order given."""
         return Answers(
-            ids=_take(self.ids, rows),
-            texts=_take(self.texts, rows),
-            columns={name: _take(values, rows) for name, values in self.columns.items()},
+            ids=Some(self.ids, rows),
+            texts=Some(self.texts, rows),
+            columns={name: Some(values, rows) for name, values in self.columns.items()},
             labels=self.labels,
             references=self.references[rows],
             baseline=Answer(probabilities=self.baseline.probabilities[rows]),
@@ -137,14 +161,14 @@ class Answers:
         )
 
 
-def _take(values: Sequence[str], rows: Ids) -> Sequence[str]:
-    return values.take(rows) if isinstance(values, Column) else [values[row] for row in rows.tolist()]
-
-
 def encoded(values: Sequence[str]) -> tuple[list[str], Ids]:
     """The distinct values, sorted, and the place of each row's among them: int64, shape (rows,)."""
     if isinstance(values, Column):
         return values.encoded()
+    if isinstance(values, Some):
+        names, codes = encoded(values.values)
+        left, codes = np.unique(codes[values.rows], return_inverse=True)
+        return [names[place] for place in left.tolist()], codes.astype(np.int64)
     every = sorted(set(values))
     place = {name: index for index, name in enumerate(every)}
     return every, np.array([place[value] for value in values], dtype=np.int64)
@@ -152,7 +176,11 @@ def encoded(values: Sequence[str]) -> tuple[list[str], Ids]:
 
 def lengths(texts: Sequence[str]) -> Ids:
     """Characters of each text: int64, shape (rows,)."""
-    return texts.lengths() if isinstance(texts, Column) else np.array([len(text) for text in texts], dtype=np.int64)
+    if isinstance(texts, Column):
+        return texts.lengths()
+    if isinstance(texts, Some):
+        return lengths(texts.values)[texts.rows]
+    return np.array([len(text) for text in texts], dtype=np.int64)
 
 
 class Subject:

@@ -20,7 +20,7 @@ from ftdeploy.metrics import Ids
 from ftdeploy.statistics import Estimate, Verdict
 from ftdeploy.suite import Gap, GapMetric, Suite
 from ftdeploy.validate.answers import Answers
-from ftdeploy.validate.slices import cuts
+from ftdeploy.validate.slices import check_slice, cuts, of_case
 from ftdeploy.verdict import GapResult, GateResult, Scored
 
 #: `equalized_odds` is the greater of these gaps.
@@ -102,12 +102,13 @@ def widest(shares: Sequence[Sequence[Share]], confidence: float) -> Estimate | N
     )
 
 
-def judge_gap(gate: Gap, suite: Suite, answers: Answers) -> GateResult:
+def judge_gap(gate: Gap, suite: Suite, every: Answers) -> GateResult:
     """A gate on the greatest gap between the groups of a slice.
 
     Raises:
         ConfigError: the rows have no such column, or the model no such label.
     """
+    answers = of_case(suite, every, gate.case)
     groups = _groups(gate.slice, suite, answers)
     labels = _labels(gate, suite, answers)
 
@@ -130,6 +131,7 @@ def judge_gap(gate: Gap, suite: Suite, answers: Answers) -> GateResult:
     return GateResult(
         name=f"{gate.metric} gap by {gate.slice} at most {gate.maximum:g}",
         kind=gate.kind,
+        case=gate.case,
         metric=gate.metric,
         verdict=verdict,
         explanation=_words(gate, suite, found, verdict, groups=len(groups), needed=needed) if now else
@@ -138,6 +140,7 @@ def judge_gap(gate: Gap, suite: Suite, answers: Answers) -> GateResult:
         candidate=found.value,
         difference=found.value - before,
         value=found.value,
+        unit="share",
         lower=found.lower,
         upper=found.upper,
         limit=gate.maximum,
@@ -198,12 +201,7 @@ def _against_the_rest(name: str, suite: Suite, answers: Answers) -> Iterator[Gap
 def _groups(name: str, suite: Suite, answers: Answers) -> dict[str, Ids]:
     """The rows of each part of a slice that has enough of them."""
     every = cuts(answers)
-    if name not in every:
-        raise ConfigError(
-            f"suite {suite.name}: a gap gate names the slice {name!r}, and the rows have: {', '.join(every)}",
-            cause="it is misspelt, or the column is missing in the recipe's `data.slices` or `data.bias.terms`",
-            fix=did_you_mean(name, every),
-        )
+    check_slice(name, every, suite=suite.name, kind="gap")
     return {value: rows for value, rows in every[name].parts() if len(rows) >= suite.slice_rows}
 
 

@@ -213,9 +213,10 @@ def _golden(suite: Suite, baseline: Subject, candidate: Subject) -> list[GoldenR
 
 def _slices(names: Sequence[str], suite: Suite, answers: Answers) -> Iterator[SliceResult]:
     for part in slices(answers, least=suite.slice_rows):
+        some = answers.take(part.rows)
         # Over rows of one true label, accuracy is that label's recall, and an average over labels says nothing.
         for name in ("accuracy",) if part.single_class else names:
-            found = scored(name, suite, answers, rows=part.rows)
+            found = scored(name, suite, some)
             yield SliceResult(**dict(found), slice=part.slice, value=part.value, rows=len(part.rows))
 
 

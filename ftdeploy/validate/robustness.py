@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ftdeploy import progress
 from ftdeploy.metrics import Ids
+from ftdeploy.statistics import share
 from ftdeploy.suite import Consistency, Directional, Gate, Robustness, Suite
 from ftdeploy.validate.answers import Answer, Answers, Subject
-from ftdeploy.validate.interim import share
 from ftdeploy.validate.perturb import perturb
 from ftdeploy.validate.slices import case_rows
 from ftdeploy.verdict import Example, RobustnessResult, Scored

@@ -2,37 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 
-from ftdeploy.metrics import METRICS, Ids
-from ftdeploy.statistics import compare, estimate
+from ftdeploy.errors import ConfigError
+from ftdeploy.metrics import METRICS, Metric, OwnMetric, resolve
+from ftdeploy.statistics import Comparison, Estimate, compare, estimate
 from ftdeploy.suite import Suite
-from ftdeploy.validate.answers import Answers
+from ftdeploy.validate.answers import Answer, Answers
 from ftdeploy.validate.crosscheck import crosscheck
 from ftdeploy.verdict import MetricResult, Scored
 
 
-def scored(name: str, suite: Suite, answers: Answers, *, rows: Ids | None = None) -> MetricResult:
-    """One metric of both models and its difference.
+def metric_of(name: str, suite: Suite, labels: Sequence[str]) -> Metric | OwnMetric:
+    """The metric that a suite names: by its name, or a metric of the user's own by its path.
+
+    Raises:
+        ConfigError: the model has no such label, or there is no such metric.
+    """
+    try:
+        return resolve(name, labels)
+    except ValueError as error:
+        raise ConfigError(
+            f"suite {suite.name}: {error}",
+            cause="the suite was written for another model, or the name is misspelt",
+            fix="correct the suite's metric",
+        ) from error
+
+
+def estimated(name: str, suite: Suite, answers: Answers, answer: Answer) -> Estimate:
+    """A metric of one model with its interval.
+
+    Args:
+        name: of the metric.
+        suite: confidence, resamples and seed.
+        answers: what is true.
+        answer: of the model.
+    """
+    metric = metric_of(name, suite, answers.labels)
+    return estimate(
+        metric,
+        answers.references,
+        answer.predictions,
+        len(answers.labels),
+        confidence=suite.confidence,
+        resamples=suite.resamples,
+        seed=suite.seed,
+        scores=answer.wanted(metric),
+    )
+
+
+def compared(name: str, suite: Suite, answers: Answers, *, how: Callable[..., Comparison] = compare,
+             **limits: float) -> Comparison:  # fmt: skip
+    """A metric of the candidate against the baseline's.
 
     Args:
         name: of the metric.
         suite: confidence, resamples and seed.
         answers: of both models.
-        rows: indices, int64; None is all rows.
+        how: `compare`, `equivalent` or `superior`.
+        limits: what it is held against.
     """
-    metric, classes = METRICS[name], len(answers.labels)
-    every = (answers.references, answers.baseline.predictions, answers.candidate.predictions)
-    references, before, after = every if rows is None else (part[rows] for part in every)
-    value = partial(estimate, metric, references, classes=classes, confidence=suite.confidence,
-                    resamples=suite.resamples, seed=suite.seed)  # fmt: skip
-    was, now = value(predictions=before), value(predictions=after)
-    difference = compare(metric, references, before, after, classes=classes, margin=0.0,
-                         confidence=suite.confidence, resamples=suite.resamples, seed=suite.seed)  # fmt: skip
+    metric = metric_of(name, suite, answers.labels)
+    return how(
+        metric,
+        answers.references,
+        answers.baseline.predictions,
+        answers.candidate.predictions,
+        classes=len(answers.labels),
+        confidence=suite.confidence,
+        resamples=suite.resamples,
+        seed=suite.seed,
+        baseline_scores=answers.baseline.wanted(metric),
+        candidate_scores=answers.candidate.wanted(metric),
+        **limits,
+    )
+
+
+def scored(name: str, suite: Suite, answers: Answers) -> MetricResult:
+    """One metric of both models and its difference, with intervals.
+
+    Args:
+        name: of the metric.
+        suite: confidence, resamples and seed.
+        answers: of both models.
+    """
+    was, now = (estimated(name, suite, answers, one) for one in (answers.baseline, answers.candidate))
+    difference = compared(name, suite, answers, margin=0.0)
     return MetricResult(
-        metric=name,
+        metric=difference.metric,
         baseline=Scored(**asdict(was)),
         candidate=Scored(**asdict(now)),
         difference=Scored(value=difference.difference, lower=difference.lower, upper=difference.upper),
@@ -40,12 +98,13 @@ def scored(name: str, suite: Suite, answers: Answers, *, rows: Ids | None = None
 
 
 def crosschecked(metrics: Sequence[MetricResult], answers: Answers) -> None:
-    """Compute the metrics once more through `evaluate`.
+    """Compute what `evaluate` knows once more through it.
 
     Raises:
-        DependencyError: one differs.
+        DependencyError: a metric differs.
     """
-    before = {found.metric: found.baseline.value for found in metrics}
+    known = [found for found in metrics if found.metric in METRICS]
+    before = {found.metric: found.baseline.value for found in known}
     crosscheck(before, answers.references, answers.baseline.predictions)
-    after = {found.metric: found.candidate.value for found in metrics}
+    after = {found.metric: found.candidate.value for found in known}
     crosscheck(after, answers.references, answers.candidate.predictions)

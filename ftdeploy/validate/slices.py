@@ -117,3 +117,22 @@ def case_rows(suite: Suite, answers: Answers, case: str) -> Ids:
             fix=did_you_mean(case, parts) if parts else "leave `case` out of the gates of a run's suite",
         )
     return parts[case]
+
+
+def of_case(suite: Suite, answers: Answers, case: str) -> Answers:
+    """The answers to the rows of one of the suite's cases; see `case_rows`."""
+    return answers.take(case_rows(suite, answers, case)) if case else answers
+
+
+def check_slice(name: str, every: Collection[str], *, suite: str, kind: str) -> None:
+    """Whether the rows can be cut by what a gate names.
+
+    Raises:
+        ConfigError: they cannot; with what they can be cut by.
+    """
+    if name not in every:
+        raise ConfigError(
+            f"suite {suite}: a {kind} gate names the slice {name!r}, and the rows have: {', '.join(every)}",
+            cause="it is misspelt, or the column is missing in the `slices` of the data, or in `data.bias.terms`",
+            fix=did_you_mean(name, every),
+        )

@@ -12,7 +12,7 @@ from ftdeploy import suite as rules
 from ftdeploy.statistics import Verdict
 from ftdeploy.suite import Suite
 from ftdeploy.validate.bias import judge_gap
-from ftdeploy.validate.gates import costs, quality, shares
+from ftdeploy.validate.gates import costs, parts, quality, shares
 from ftdeploy.validate.gates.evidence import Evidence
 from ftdeploy.verdict import GateResult, GoldenResult
 
@@ -21,7 +21,13 @@ __all__ = ["JUDGES", "Evidence", "judge", "overall"]
 #: Class of a gate -> the function that judges it, called with the gate, the suite and the evidence.
 JUDGES: Mapping[type, Callable[[Any, Suite, Evidence], GateResult]] = {
     rules.NonInferiority: quality.non_inferiority,
+    rules.Equivalence: quality.equivalence,
+    rules.Superiority: quality.superiority,
     rules.Floor: quality.floor,
+    rules.Ceiling: quality.ceiling,
+    rules.Calibration: quality.calibration,
+    rules.Slices: parts.slices,
+    rules.WorstSlice: parts.worst_slice,
     rules.Flips: shares.flip,
     rules.Robustness: shares.robustness,
     rules.Directional: shares.directional,

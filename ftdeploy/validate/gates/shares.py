@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ftdeploy.statistics import Estimate, Verdict
+from ftdeploy.statistics import Estimate, Verdict, compare_accuracy, share
 from ftdeploy.suite import Consistency, Directional, Flips, Robustness, Suite
 from ftdeploy.validate.answers import flips, mended
 from ftdeploy.validate.gates.evidence import IDENTICAL, Evidence, wish
-from ftdeploy.validate.interim import compare_accuracy, share
 from ftdeploy.validate.robustness import Asked, Flags
-from ftdeploy.validate.slices import case_rows
+from ftdeploy.validate.slices import of_case
 from ftdeploy.verdict import GateResult, GoldenResult
 
 #: Rows beyond which nobody would look for more.
@@ -27,7 +26,7 @@ _SHOWN = 80
 
 def flip(gate: Flips, suite: Suite, evidence: Evidence) -> GateResult:
     """Passes when the upper end of the share of rows that turned wrong is at most the maximum."""
-    some = evidence.answers.take(case_rows(suite, evidence.answers, gate.case)) if gate.case else evidence.answers
+    some = of_case(suite, evidence.answers, gate.case)
     lost, won = len(flips(some)), mended(some)
     return _at_most(
         gate.maximum,
