@@ -78,7 +78,7 @@ def check_trainable(folder: Path, *, task: str, max_length: int, embedding_layer
             cause="it was made for generating text",
             fix="choose an encoder (bert, distilbert, roberta, electra, deberta, mpnet, ...)",
         )
-    positions = _positions(config)
+    positions = positions_of(config)
     if positions is not None and max_length > positions:
         raise ModelError(
             f"model.max_length is {max_length}, and the checkpoint has positions for {positions} tokens",
@@ -96,7 +96,7 @@ def check_trainable(folder: Path, *, task: str, max_length: int, embedding_layer
         )
 
 
-def _positions(config: dict[str, Any]) -> int | None:
+def positions_of(config: dict[str, Any]) -> int | None:
     """How many tokens have a position; None for an architecture without such a limit."""
     kind, found = str(config.get("model_type", "")), _number(config, _POSITIONS)
     # DeBERTa with relative positions only: the number bounds nothing.

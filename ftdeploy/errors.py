@@ -167,10 +167,11 @@ class DependencyError(FtdeployError):
 
 
 class ServeError(FtdeployError):
-    """A bundle cannot be served: the port is taken, the service never became ready."""
+    """A bundle cannot be served (the port is taken, the service never became ready), or a running service does not
+    answer as it should."""
 
     exit_code = 17
-    title = "The service cannot start"
+    title = "The service does not start or does not answer"
 
 
 class DeviceError(FtdeployError):

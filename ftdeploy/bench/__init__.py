@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ftdeploy.artifact import MANIFEST, Artifact, open_artifact
-from ftdeploy.batching import Batching
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import ArtifactError
 from ftdeploy.measure import Cost, amount, cost_ratio, measure
-from ftdeploy.signature import read_signature
+from ftdeploy.models.local import served_batching
 
 #: What is compared.
 COSTS: tuple[Cost, ...] = ("throughput", "latency_p50", "latency_p95", "size")
@@ -52,13 +51,6 @@ def dataset_beside(candidate: Path) -> Artifact:
             fix="name the bundle in the folder of its run (runs/NAME/bundle)",
         )
     return open_artifact(data, kind="dataset")
-
-
-def served_batching(folder: Path) -> Batching:
-    """As the bundle is served; a model that is not packaged yet states nothing, and the defaults hold."""
-    stated = read_signature(folder).serve
-    named = {"tokens": "batch_tokens", "rows": "batch_rows", "threads": "threads", "lanes": "lanes"}
-    return Batching(**{part: int(stated[name]) for part, name in named.items() if name in stated})
 
 
 def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) -> dict[str, Any]:

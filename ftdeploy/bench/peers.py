@@ -19,7 +19,7 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.artifact import open_artifact
 from ftdeploy.batching import Batching, by_length
-from ftdeploy.bench import COSTS, dataset_beside, model_folder, served_batching
+from ftdeploy.bench import COSTS, dataset_beside, model_folder
 from ftdeploy.bench.build import Source, folder_of
 from ftdeploy.bench.contenders import CONTENDERS, Contender
 from ftdeploy.bench.runners import OnnxRunner, Runner
@@ -29,6 +29,7 @@ from ftdeploy.errors import ArtifactError, FtdeployError
 from ftdeploy.hardware import CPU, choose_provider, plan_lanes, processors
 from ftdeploy.measure import Measurement, Opened, cost_ratio, folder_size, measure
 from ftdeploy.metrics import METRICS, Ids
+from ftdeploy.models.local import served_batching
 from ftdeploy.predictor import Predictor
 from ftdeploy.statistics import Comparison, compare
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ftdeploy import progress
 from ftdeploy.artifact import digest_of, sha256_file
 from ftdeploy.batching import SERVED, Batching, pad
-from ftdeploy.checkpoints import _positions, check_checkpoint
+from ftdeploy.checkpoints import check_checkpoint, positions_of
 from ftdeploy.errors import DependencyError, ModelError
 from ftdeploy.hardware import choose_device, plan_lanes
 from ftdeploy.measure import Opened
@@ -216,7 +216,7 @@ def longest_input(folder: Path, config: Mapping[str, Any]) -> int:
     """Tokens of the longest input: what the tokenizer states, bounded by the positions that the model has."""
     path = folder / "tokenizer_config.json"
     stated = json.loads(path.read_text(encoding="utf-8")).get("model_max_length") if path.is_file() else None
-    bounds = [_positions(dict(config)), stated]
+    bounds = [positions_of(dict(config)), stated]
     known = [int(bound) for bound in bounds if isinstance(bound, int | float) and 0 < bound < _NO_LIMIT]
     if not known:
         progress.say(f"{folder} sets no end to its input; texts are cut at {_LONGEST} tokens")

@@ -84,8 +84,8 @@ class Client:
         except ImportError as error:
             raise DependencyError(
                 "asking a running service needs the package httpx",
-                cause="ftdeploy was installed without its serving extra",
-                fix="pip install httpx",
+                cause="ftdeploy was installed without its extra `eval`",
+                fix="pip install 'ftdeploy[eval]'",
             ) from error
         try:
             url = httpx.URL(place)
