@@ -1,0 +1,98 @@
+"""Metrics of single-label classification, by name.
+
+``accuracy`` and the like are computed from predicted classes, ``f1:LABEL`` of one class; `SCORE_METRICS` from the
+probabilities of all classes. `metric.py` says what a metric is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+from ftdeploy.metrics import counts, ranks, scored
+from ftdeploy.metrics.counts import Accuracy, FromCounts, MacroF1
+from ftdeploy.metrics.metric import Floats, Ids, Metric, Named, OwnMetric
+from ftdeploy.metrics.ranks import Ranking
+from ftdeploy.metrics.scored import CalibrationError, MeanLoss
+
+__all__ = [
+    "CLASS_METRICS", "METRICS", "SCORE_METRICS", "Accuracy", "Floats", "Ids", "MacroF1", "Metric", "Named", "OwnMetric",
+    "is_metric_name", "resolve", "score",
+]  # fmt: skip
+
+#: Computed from predicted classes alone; higher is better in all of them.
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Accuracy(),
+        MacroF1(),
+        Accuracy("micro_f1"),
+        FromCounts("weighted_f1", counts.weighted_f1),
+        FromCounts("macro_precision", counts.macro_precision),
+        FromCounts("macro_recall", counts.macro_recall),
+        FromCounts("mcc", counts.matthews),
+    )
+}
+#: Computed from probabilities.
+SCORE_METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        MeanLoss("brier", scored.brier),
+        MeanLoss("log_loss", scored.log_loss),
+        CalibrationError(),
+        Ranking("roc_auc", ranks.roc_auc, undefined=0.5),
+        Ranking("average_precision", ranks.average_precision, undefined=0.0),
+    )
+}
+#: Of one class, as ``f1:LABEL``.
+CLASS_METRICS = {"f1": counts.f1, "precision": counts.precision, "recall": counts.recall}
+_EVERY: Mapping[str, Metric] = {**METRICS, **SCORE_METRICS}
+
+
+def is_metric_name(name: str) -> bool:
+    """Whether some model has a metric of that name: for where the labels are not known yet."""
+    kind, colon, label = name.partition(":")
+    return name in _EVERY or bool(colon and label and kind in CLASS_METRICS)
+
+
+def metric_names() -> list[str]:
+    """All names, those of one class with ``LABEL`` in the place of the label: for hints."""
+    return [*_EVERY, *(f"{kind}:LABEL" for kind in CLASS_METRICS)]
+
+
+def resolve(name: str, labels: Sequence[str]) -> Metric:
+    """The metric of a name.
+
+    Args:
+        name: ``macro_f1``, ``brier``, or ``recall:LABEL``.
+        labels: class id -> label.
+
+    Raises:
+        ValueError: there is no such metric, or the model has no such label; with what was probably meant.
+    """
+    if name in _EVERY:
+        return _EVERY[name]
+    kind, colon, label = name.partition(":")
+    if not colon or kind not in CLASS_METRICS:
+        raise ValueError(f"{name!r} is not a metric; {_hint(name, metric_names())}")
+    if label not in labels:
+        raise ValueError(f"{name!r} names the label {label!r}, which the model does not have; {_hint(label, labels)}")
+    return FromCounts(name, CLASS_METRICS[kind], index=list(labels).index(label))
+
+
+def score(metric: Metric, references: Ids, predictions: Ids, classes: int, scores: Floats | None = None) -> float:
+    """A metric over all rows, as one number.
+
+    Args:
+        metric: which one.
+        references, predictions: class ids, int64, shape (rows,).
+        classes: how many classes there are.
+        scores: probabilities, float, shape (rows, classes), where the metric needs them.
+    """
+    return float(metric.value(metric.statistics(references, predictions, classes, scores).sum(axis=0)))
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    # Not errors.did_you_mean: this part stands below all others.
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
