@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ftdeploy.cli_eval import eval_app
 
 if TYPE_CHECKING:
     from ftdeploy.errors import FtdeployError
@@ -37,6 +37,8 @@ SetOption = Annotated[
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder; runs/NAME when left out.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, for programs.")]
 
+app.add_typer(eval_app, name="eval")
+
 
 @app.command()
 def init(
@@ -47,7 +49,7 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Write a commented starter recipe for your own data."""
-    from ftdeploy.console import print_json, show_facts, show_line
+    from ftdeploy.console import called, print_json, show_facts, show_line
     from ftdeploy.starter import write_starter
 
     made = write_starter(data, out, text=text, label=label)
@@ -60,7 +62,7 @@ def init(
     hint = {role: f" (guessed; --{role} names another column)" for role in guessed}
     facts = {f"{role} column": column + hint.get(role, "") for role, column in columns.items()}
     show_facts(facts | {"rows": made.rows, "labels": ", ".join(made.labels)})
-    show_line("check it:\n  {1} check {0}\nrun it:\n  {1} run {0}", shlex.quote(str(out)), _called())
+    show_line("check it:\n  {1} check {0}\nrun it:\n  {1} run {0}", shlex.quote(str(out)), called())
 
 
 @app.command()
@@ -184,7 +186,7 @@ def tune(
     json: JsonOption = False,
 ) -> None:
     """Search better settings for a recipe, on its validation rows, and write them as a new recipe beside it."""
-    from ftdeploy.console import ConsoleReporter, print_json, show_facts, show_line
+    from ftdeploy.console import ConsoleReporter, called, print_json, show_facts, show_line
     from ftdeploy.progress import reporting
     from ftdeploy.recipe import load_recipe
     from ftdeploy.tune import FOLDER, PAGE
@@ -207,7 +209,7 @@ def tune(
         show_line("\nimportance of each key for {}", found["metric"])
         show_facts(found["importance"])
     show_line(
-        "\n{}\nrun the best settings:\n  {} run {}", folder / FOLDER / PAGE, _called(), shlex.quote(found["recipe"])
+        "\n{}\nrun the best settings:\n  {} run {}", folder / FOLDER / PAGE, called(), shlex.quote(found["recipe"])
     )
 
 
@@ -371,20 +373,13 @@ def _refusal(artifacts: Mapping[Any, Any]) -> FtdeployError | None:
 
 
 def _show_end(artifact: Any, page: Path) -> None:
-    from ftdeploy.console import show_facts, show_line
+    from ftdeploy.console import called, show_facts, show_line
 
     show_line("\n[bold]{}[/] {}", artifact.kind, artifact.path)
     show_facts({"digest": artifact.digest, **artifact.facts})
     show_line("\nthe run on one page:\n  {}", page)
     if artifact.kind == "bundle":
-        show_line("\nserve it:\n  {} serve {}", _called(), shlex.quote(str(artifact.path)))
-
-
-def _called() -> str:
-    """How the user can call ftdeploy again: by name where that is found, else as it was called this time."""
-    if sys.argv[0].endswith("__main__.py"):
-        return "python -m ftdeploy"
-    return "ftdeploy" if shutil.which("ftdeploy") else sys.argv[0]
+        show_line("\nserve it:\n  {} serve {}", called(), shlex.quote(str(artifact.path)))
 
 
 def _written_by(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,3 +89,10 @@ def number(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return str(value)
+
+
+def called() -> str:
+    """How the user can call ftdeploy again: by name where that is found, else as it was called this time."""
+    if sys.argv[0].endswith("__main__.py"):
+        return "python -m ftdeploy"
+    return "ftdeploy" if shutil.which("ftdeploy") else sys.argv[0]

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
-import re
-import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from ftdeploy.errors import ConfigError, DataError, SourceError, did_you_mean
+from ftdeploy.errors import ConfigError
 from ftdeploy.recipe import ExportSettings
+from ftdeploy.starter_rows import look_at, one_line, scalar, slug, source_lines
 from ftdeploy.starter_template import TEMPLATE
 
-_TEXT_NAMES = ("text", "sentence", "review", "content", "message", "comment", "body", "document", "utterance", "tweet",
-               "title", "description", "query", "headline", "snippet", "input")  # fmt: skip
-_LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "intent", "topic", "type", "y", "output")
-_MAX_LABELS = 200
-_TRACKED_VALUES = 2000
-_LEAST_OF_A_LABEL = 3  # rows: one for each split
 _TEST, _VALIDATION = 0.2, 0.1
 #: `compress.max_drop` of the starter recipe, in units of accuracy.
 MAX_DROP = 0.01
-# Share of test rows on which an int8 model and fp32 differ in being right; with small encoders it is 2 to 4%.
-_FLIPS = 0.04
+#: Share of test rows on which an int8 model and fp32 differ in being right; with small encoders it is 2 to 4%.
+FLIPS = 0.04
 # Normal quantiles of a one-sided 95% interval, and of a chance of 95% that a model with the tolerated drop passes.
 _Z = 1.645 + 1.645
 # Whole rows: the least favourable one that `ftdeploy.statistics.compare` adds, and one because counts take steps.
@@ -55,23 +43,6 @@ class Starter:
     margin: float
 
 
-@dataclass(kw_only=True)
-class _Column:
-    filled: int = 0
-    chars: int = 0
-    values: Counter[str] = field(default_factory=Counter)
-
-    def add(self, text: str) -> None:
-        self.filled += 1
-        self.chars += len(text)
-        if len(self.values) < _TRACKED_VALUES or text in self.values:
-            self.values[text] += 1
-
-    @property
-    def mean_chars(self) -> float:
-        return self.chars / max(self.filled, 1)
-
-
 def write_starter(data_file: Path, out: Path, *, text: str | None = None, label: str | None = None,
                   name: str | None = None) -> Starter:  # fmt: skip
     """Write a starter recipe for a CSV, TSV, JSON Lines or Parquet file.
@@ -90,35 +61,18 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
     """
     if out.exists():
         raise _exists(out)
-    if data_file.is_dir():
-        raise SourceError(
-            f"{data_file} is a folder, and a file with rows is wanted",
-            cause="`ftdeploy init` looks at the columns of one file",
-            fix="name a file in it; for a text in each file, write a recipe by hand with `format: folder`",
-        )
-    if not data_file.is_file():
-        siblings = [item.name for item in data_file.parent.iterdir()] if data_file.parent.is_dir() else []
-        hint = did_you_mean(data_file.name, siblings)
-        raise SourceError(
-            f"{data_file} does not exist",
-            cause="the path is wrong",
-            fix=hint if hint.startswith("did you mean") else "name a CSV, TSV, JSON Lines or Parquet file",
-        )
-    source = _describe_file(data_file)
-    columns, names = _survey(source)
-    text_column = _given("text", text, columns) or _guess_text(columns, label)
-    label_column = _given("label", label, columns) or _guess_label(columns, text_column)
-    counts = _label_counts(source, text_column, label_column)
+    found = look_at(data_file, text=text, label=label)
+    text_column, label_column, counts = found.text, found.label, found.counts
     rows = sum(counts.values())
     margin = supported_margin(round(rows * _TEST))
     body = TEMPLATE.format(
-        file=_one_line(data_file.name),
-        name=_slug(name or data_file.stem),
-        source=_source_lines(source, data_file, out, names),
-        text=_scalar(text_column),
-        label=_scalar(label_column),
-        others=_others(columns, text_column, label_column),
-        labels=", ".join(_scalar(item) for item in sorted(counts)),
+        file=one_line(data_file.name),
+        name=slug(name or data_file.stem),
+        source="\n    ".join(source_lines(found.source, data_file, out)),
+        text=scalar(text_column),
+        label=scalar(label_column),
+        others=_others(found.columns, text_column, label_column),
+        labels=", ".join(scalar(item) for item in sorted(counts)),
         test=_TEST,
         validation=_VALIDATION,
         rows=f"{rows:,}",
@@ -153,7 +107,7 @@ def supported_margin(test_rows: int, *, drop: float = MAX_DROP) -> float:
         drop: a true drop of accuracy that must pass.
     """
     rows = max(test_rows, 1)
-    needed = drop + _Z * math.sqrt(_FLIPS / rows) + _STEPS / rows
+    needed = drop + _Z * math.sqrt(FLIPS / rows) + _STEPS / rows
     return min(math.ceil(needed * 200) / 200, 0.5)
 
 
@@ -165,200 +119,12 @@ def _exists(out: Path) -> ConfigError:
     )
 
 
-def _describe_file(path: Path) -> Any:
-    """A `Source` for the file: format by name, encoding and header by looking."""
-    from ftdeploy.origin import Source
-    from ftdeploy.prepare.read import file_format
-    from ftdeploy.prepare.text import refuse_binary
-
-    plain = Source(path=path.resolve())
-    kind = file_format(plain, path)
-    if kind == "parquet":
-        return plain
-    refuse_binary(path, kind)
-    encoded = Source(path=path.resolve(), encoding=_find_encoding(path))
-    if kind == "jsonl":
-        return encoded
-    return _look_for_header(encoded, path, tab=kind == "tsv")
-
-
-def _find_encoding(path: Path) -> str:
-    """The first encoding in which the whole file can be read."""
-    from ftdeploy.prepare.text import guess_encoding, open_text, read_bytes
-
-    first = guess_encoding(read_bytes(path, 1 << 20))
-    for encoding in (first, "utf-8", "cp1252"):
-        try:
-            for _ in open_text(path, encoding or "utf-8"):
-                pass
-        except DataError:
-            continue
-        return encoding or "utf-8"
-    return "iso-8859-1"  # every byte is a character in it
-
-
-def _look_for_header(source: Any, path: Path, *, tab: bool) -> Any:
-    """Settle the delimiter, and whether the first line names columns or is a row."""
-    import csv
-    from itertools import islice
-
-    from ftdeploy.prepare.table import find_delimiter
-    from ftdeploy.prepare.text import open_text
-
-    first = next(open_text(path, source.encoding), "")
-    delimiter = "\t" if tab else find_delimiter(first, source, ())
-    settled = {} if delimiter == ("\t" if tab else ",") else {"delimiter": delimiter}
-    csv.field_size_limit(sys.maxsize)
-    try:
-        lines = list(islice(csv.reader(open_text(path, source.encoding), delimiter=delimiter), 500))
-    except csv.Error:
-        return source.model_copy(update=settled)  # reading it in earnest says what is wrong, with the line
-    head = [cell.strip() for cell in lines[0]] if lines else []
-    counted = head == [str(number) for number in range(len(head))]  # pandas names columns 0, 1, 2
-    recurs = any(len(row) > place and row[place].strip() == cell for row in lines[1:]
-                 for place, cell in enumerate(head) if cell)  # fmt: skip
-    numbers = any(re.fullmatch(r"[-+]?\d+(\.\d+)?", cell) for cell in head)
-    if counted or not (recurs or numbers or len(set(head)) < len(head)):
-        return source.model_copy(update=settled)
-    names = tuple(f"column{number}" for number in range(1, len(head) + 1))
-    return source.model_copy(update=settled | {"header": False, "names": names})
-
-
-def _survey(source: Any) -> tuple[dict[str, _Column], tuple[str, ...]]:
-    from ftdeploy.prepare.clean import as_text
-    from ftdeploy.prepare.read import read_rows
-
-    columns: dict[str, _Column] = {}
-    for row in read_rows(source, source.path, wanted=()):
-        for name, value in row.values.items():
-            column = columns.setdefault(str(name), _Column())
-            cell = as_text(value)
-            if isinstance(cell, str) and cell.strip():
-                column.add(cell.strip())
-    if not columns:
-        raise DataError(
-            f"{source.path.name} holds no rows",
-            cause="the file has a header only, or an export that failed",
-            fix="name the file with the rows",
-        )
-    return columns, source.names
-
-
-def _given(role: str, name: str | None, columns: Mapping[str, _Column]) -> str | None:
-    if name is not None and name not in columns:
-        raise DataError(
-            f"there is no column {name!r}; the columns are: {', '.join(columns)}",
-            cause=f"--{role} names a column that the file does not have",
-            fix=did_you_mean(name, columns),
-        )
-    return name
-
-
-def _guess_text(columns: Mapping[str, _Column], label: str | None) -> str:
-    """The column with the longest values on average; a well-known name wins among those half as long."""
-    wordy = {n: c for n, c in columns.items() if n != label and c.filled and len(c.values) > 1}
-    if "text" in wordy:
-        return "text"
-    longest = max((c.mean_chars for c in wordy.values()), default=0.0)
-    near = [n for n, c in wordy.items() if c.mean_chars * 2 >= longest]
-    named = _by_name(near, _TEXT_NAMES)
-    if named:
-        return named
-    spaced = [n for n in near if any(" " in value for value in wordy[n].values)]
-    if len(spaced) != 1:
-        raise _cannot_guess("text", "long", columns, spaced)
-    return spaced[0]
-
-
-def _guess_label(columns: Mapping[str, _Column], text: str) -> str:
-    """The column with few different values, each several times; a well-known name wins."""
-    few = [
-        n
-        for n, c in columns.items()
-        if n != text and 2 <= len(c.values) <= min(_MAX_LABELS, c.filled // _LEAST_OF_A_LABEL)  # noqa: PLR2004 - a choice
-    ]
-    named = _by_name(few, _LABEL_NAMES)
-    if named:
-        return named
-    if len(few) != 1:
-        raise _cannot_guess("label", "a few different", columns, few)
-    return few[0]
-
-
-def _by_name(candidates: Sequence[str], known: Sequence[str]) -> str | None:
-    by_lower = {name.lower().strip(): name for name in reversed(candidates)}
-    return next((by_lower[name] for name in known if name in by_lower), None)
-
-
-def _cannot_guess(role: str, kind: str, columns: Mapping[str, _Column], fitting: Sequence[str]) -> DataError:
-    found = f"{len(fitting)} columns could be it: {', '.join(fitting)}" if fitting else "no column looks like it"
-    return DataError(
-        f"cannot tell which column holds the {role}: {found}",
-        cause=f"a {role} column is expected to hold {kind} values; the columns are: {', '.join(columns)}",
-        fix=f"name it: --{role} COLUMN",
-    )
-
-
-def _label_counts(source: Any, text: str, label: str) -> Counter[str]:
-    """Rows of each label after cleaning, as `prepare` will see them."""
-    from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, clean_label, make_cleaner
-    from ftdeploy.prepare.read import read_rows
-    from ftdeploy.recipe import Clean
-
-    counts: Counter[str] = Counter()
-    tidy = make_cleaner(Clean(), NOTHING)
-    for row in read_rows(source, source.path, wanted=(text, label)):
-        found = clean_label(row.values.get(label))
-        if not isinstance(found, Rejected):
-            counts[found] += not isinstance(tidy(row.values.get(text), Counts()), Rejected)
-    kept = Counter({name: count for name, count in counts.items() if count})
-    if len(kept) < 2 or len(kept) > _MAX_LABELS:  # noqa: PLR2004 - a choice wants two
-        raise DataError(
-            f"column {label!r} holds {len(kept):,} different labels beside a text",
-            cause="it is not a label column, or most of its cells are empty",
-            fix="name another one: --label COLUMN",
-        )
-    return kept
-
-
-def _source_lines(source: Any, data_file: Path, out: Path, names: Sequence[str]) -> str:
-    path = Path(os.path.relpath(data_file.resolve(), out.parent.resolve())).as_posix()
-    lines = [f"path: {_scalar(path if path.startswith('../') else f'./{path}')}   # relative to this file"]
-    if source.encoding != "utf-8":
-        lines.append(f"encoding: {_scalar(source.encoding)}   # found by looking; check that accents read well")
-    if source.delimiter:
-        lines.append(f"delimiter: {_scalar(source.delimiter)}   # the character between columns")
-    if not source.header:
-        lines.append("header: false                 # the first line is a row")
-        lines.append(
-            f"names: [{', '.join(_scalar(name) for name in names)}]   # so the columns are named here, in order"
-        )
-    return "\n    ".join(lines)
-
-
-def _others(columns: Mapping[str, _Column], text: str, label: str) -> str:
+def _others(columns: Iterable[str], text: str, label: str) -> str:
     rest = [name for name in columns if name not in (text, label)]
-    return _one_line(", ".join(rest[:20])) or "none"
-
-
-def _one_line(text: str) -> str:
-    """Text that is safe in a comment: what YAML takes for a line break would end it."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return one_line(", ".join(rest[:20])) or "none"
 
 
 def _margin_words(margin: float) -> str:
     if margin > 0.03:  # noqa: PLR2004 - three points are more than most would give away
         return "Few: only a large drop can be told from chance; with more test rows, make the margin smaller"
     return "So many decide about this margin; with more of them, make it smaller"
-
-
-def _slug(name: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60].strip("-")
-    return slug if re.match("[a-z]", slug) else f"model-{slug}".strip("-")
-
-
-def _scalar(value: str) -> str:
-    """A string as YAML: plain where nothing can be misread, else in double quotes."""
-    if re.fullmatch(r"[A-Za-z./][\w./-]*", value, re.ASCII) and yaml.safe_load(value) == value:
-        return value
-    return str(yaml.safe_dump(value, default_style='"', allow_unicode=True, width=math.inf)).strip()

@@ -1,0 +1,274 @@
+"""The bridge to `evaluate`, both ways: its suites run here, and ours there.
+
+`subtasks` makes of a suite's cases what `evaluate.EvaluationSuite` runs; `read_evaluate_suite` makes rows and gates of
+such a suite. Data sets are read by `datasets`: local ones need no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftdeploy.errors import ConfigError, DataError, DependencyError, FtdeployError, did_you_mean
+from ftdeploy.evaluation.cases import Rows, gather, join, keep
+from ftdeploy.evaluation.listing import find_suite, read_suite
+from ftdeploy.evaluation.origins import Given, Raw
+from ftdeploy.metrics import METRICS
+from ftdeploy.starter import supported_margin
+from ftdeploy.suite import NonInferiority, Suite, suites_folder
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_TASKS = ("text-classification", "sentiment-analysis")
+#: Metrics of `evaluate` by the names that they have here; its f1 is of one class, unless it is told an average.
+_CALLED = {"accuracy": "accuracy", "f1": "macro_f1"}
+
+
+def subtasks(name: str) -> list[Any]:
+    """The cases of a suite as `evaluate.evaluation_suite.SubTask`, for a class ``Suite`` in a module of one's own.
+
+    Labels are class ids there, and ``label_mapping`` says which; the metrics are those of the suite, by the modules of
+    ftdeploy, so that nothing is fetched.
+
+    Args:
+        name: of the suite, or the path of its file.
+
+    Raises:
+        ConfigError: there is no such suite, or it has no cases.
+        FtdeployError: what reading its rows raises.
+    """
+    import datasets
+    import evaluate
+    from evaluate.evaluation_suite import SubTask
+
+    suite = read_suite(find_suite(name))
+    if not suite.cases:
+        raise ConfigError(
+            f"suite {suite.name} has no cases, and `evaluate` wants rows",
+            cause="it is a suite of a run, whose rows are the run's own",
+            fix="give it `cases:`",
+        )
+    metric = evaluate.combine([evaluate.load(_module(metric)) for metric in suite.metrics])
+    made = []
+    for case in suite.cases:
+        rows = gather([case], seed=suite.seed)
+        ids = {label: place for place, label in enumerate(rows.names)}
+        table = rows.table.select(["text", "id"]).to_pydict()
+        labels = [ids[label] for label in rows.table["label"].to_pylist()]
+        features = datasets.Features(
+            {
+                "text": datasets.Value("string"),
+                "id": datasets.Value("string"),
+                "label": datasets.ClassLabel(names=list(rows.names)),
+            }
+        )
+        data = datasets.Dataset.from_dict({**table, "label": labels}, features=features)
+        arguments = {"metric": metric, "input_column": "text", "label_column": "label", "label_mapping": ids}
+        made.append(SubTask(task_type="text-classification", data=data, args_for_task=arguments))
+    return made
+
+
+def _module(metric: str) -> str:
+    """The file of a metric for `evaluate.load`."""
+    return metric if metric.endswith(".py") else str(suites_folder() / "metrics" / f"{metric}.py")
+
+
+def read_evaluate_suite(path: Path, *, gated: bool, refresh: bool = False) -> tuple[Suite, Rows]:
+    """A Python file with a class ``Suite`` of `evaluate`, as rows and rules.
+
+    Each of its subtasks is a case. Its code runs with your rights, as `evaluate` runs it.
+
+    Args:
+        path: the file.
+        gated: there will be a baseline: non-inferiority of each metric, by the margin that so many rows support.
+        refresh: read the rows anew.
+
+    Raises:
+        ConfigError: the file has no such class, a subtask is of another task, or its metric is not known here.
+        DataError: a data set cannot be read, or its labels cannot be told.
+        DependencyError: `evaluate` is not installed.
+    """
+    tasks = _load(path)
+    metrics, parts = [], []
+    for number, task in enumerate(tasks, start=1):
+        where = f"{path.name}, subtask {number}"
+        if task.task_type not in _TASKS:
+            raise ConfigError(
+                f"{where}: the task {task.task_type!r} is not one of {', '.join(_TASKS)}",
+                cause="ftdeploy judges classifiers of single texts",
+                fix="take the subtask out, or run the suite with `evaluate` itself",
+            )
+        arguments = dict(task.args_for_task or {})
+        metrics.append(_metric(arguments.get("metric"), where))
+        given = _given(task, arguments, number, where)
+        parts.append(keep(given, limit=None, seed=0, prefixed=len(tasks) > 1, refresh=refresh))
+    rows = join(parts)
+    names = tuple(dict.fromkeys(metrics))
+    margin = supported_margin(len(rows), drop=0.0)
+    gates = tuple(NonInferiority(kind="non-inferiority", metric=name, margin=margin) for name in names) if gated else ()
+    return Suite(name=path.stem, metrics=names, gates=gates), rows
+
+
+def _load(path: Path) -> list[Any]:
+    """The subtasks of the class ``Suite`` in a file."""
+    try:
+        import evaluate
+    except ImportError as error:
+        raise DependencyError(
+            "a Python suite needs the package evaluate",
+            cause="ftdeploy was installed without its training extra",
+            fix="pip install 'ftdeploy[train]'",
+        ) from error
+    module = _imported(path)
+    found = getattr(module, "Suite", None)
+    if not (isinstance(found, type) and issubclass(found, evaluate.EvaluationSuite)):
+        raise ConfigError(
+            f"{path} has no class Suite that is an evaluate.EvaluationSuite",
+            cause="`evaluate` looks for a class of that very name",
+            fix="call it Suite; huggingface.co/docs/evaluate says what is in it (`self.suite`, a list of SubTask)",
+        )
+    tasks = list(found(path.stem).suite)
+    if not tasks:
+        raise ConfigError(f"{path}: the suite has no subtasks", cause="its list is empty", fix="add a SubTask")
+    return tasks
+
+
+def _imported(path: Path) -> ModuleType:
+    name = f"ftdeploy_suite_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is no Python module", cause="its name does not end in .py", fix="rename it")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except FtdeployError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{path} cannot be imported: {type(error).__name__}: {error}",
+            cause="its code raises when it is imported",
+            fix="run it with Python alone and correct it",
+        ) from error
+    finally:
+        del sys.modules[name]
+    return module
+
+
+def _metric(metric: Any, where: str) -> str:
+    """The name that a subtask's metric has here, or its file."""
+    name = metric if isinstance(metric, str) else getattr(metric, "name", None)
+    if metric is None:
+        return "accuracy"  # what `evaluate` takes for text classification
+    if isinstance(name, str) and name.endswith(".py") and Path(name).is_file():
+        stem = Path(name).stem
+        return stem if stem in METRICS else str(Path(name).resolve())
+    known = _CALLED.get(str(name), str(name))
+    if known not in METRICS:
+        raise ConfigError(
+            f"{where}: the metric {name!r} is not known",
+            cause="metrics of the hub are not fetched, and combined ones have no name",
+            fix=f"{did_you_mean(str(name), METRICS)}; or name the .py file of an `evaluate.Metric`",
+        )
+    return known
+
+
+def _given(task: Any, arguments: Mapping[str, Any], number: int, where: str) -> Given:
+    if arguments.get("second_input_column") is not None:
+        raise ConfigError(
+            f"{where}: second_input_column is given",
+            cause="pairs of texts are asked for, and models of ftdeploy answer single texts",
+            fix="take the subtask out",
+        )
+    data, called = _data(task, where)
+    text, label = (
+        str(arguments.get(f"{part}_column") or name) for part, name in (("input", "text"), ("label", "label"))
+    )
+    missing = [name for name in (text, label) if name not in data.column_names]
+    if missing:
+        raise DataError(
+            f"{where}: there is no column {missing[0]!r}; the columns are: {', '.join(data.column_names)}",
+            cause="input_column or label_column names a column that the data set does not have",
+            fix=did_you_mean(missing[0], data.column_names),
+        )
+    names = _names(data, label, arguments.get("label_mapping"), where)
+    return Given(
+        name=called or f"task-{number}",
+        read=partial(_rows, data, text, label, names),
+        slices=(),
+        identity={
+            "fingerprint": data._fingerprint,  # noqa: SLF001 - there is no other name for it
+            "text": text,
+            "label": label,
+            "names": sorted(map(str, names.items())),
+        },
+        tidied=True,  # `evaluate` judges what is there, and so do we
+        distinct=False,
+        names=tuple(dict.fromkeys(names.values())),
+        source=_described(task) + (f", {task.split}" if task.split else ""),
+        licence=str(getattr(data.info, "license", "") or ""),
+    )
+
+
+def _described(task: Any) -> str:
+    """What the data set of a subtask is called in reports: no path of this machine."""
+    return f"data set {Path(task.data).name}" if isinstance(task.data, str) else "data set of the suite's own code"
+
+
+def _data(task: Any, where: str) -> tuple[Any, str]:
+    """The rows of a subtask, and what they are called."""
+    import datasets
+
+    if not isinstance(task.data, str):
+        data = task.data
+        name = ""
+    else:
+        from evaluate.evaluator.utils import choose_split
+
+        try:
+            split = task.split or choose_split(task.data, task.subset)
+            data = datasets.load_dataset(task.data, name=task.subset, split=split)
+        except (ValueError, OSError, TypeError, KeyError, datasets.exceptions.DatasetsError) as error:
+            raise DataError(
+                f"{where}: the data set {task.data!r} cannot be loaded: {' '.join(str(error).split())[:300]}",
+                cause="its name, subset or split is wrong, or it is on the hub and there is no network",
+                fix="correct it; a local folder in the hub's layout needs no network",
+            ) from error
+        name = "-".join(filter(None, (Path(task.data).name, task.subset, split)))
+    return (data.map(task.data_preprocessor) if task.data_preprocessor else data), name
+
+
+def _names(data: Any, column: str, mapping: Mapping[str, Any] | None, where: str) -> dict[Any, str]:
+    """Label as the data set has it -> label of the model.
+
+    ``label_mapping`` goes from the model's labels to those of the data set; of several labels that it gives one number,
+    the first is taken.
+    """
+    if mapping:
+        found: dict[Any, str] = {}
+        for label, value in mapping.items():
+            found.setdefault(value, str(label))
+        return found
+    feature = data.features[column]
+    if hasattr(feature, "names"):
+        return dict(enumerate(map(str, feature.names)))
+    values = sorted(set(data[column]), key=str)
+    if not all(isinstance(value, str) for value in values):
+        raise DataError(
+            f"{where}: the labels are {', '.join(map(str, values[:10]))}, and nothing says which label is which",
+            cause="the column holds numbers, and there is no label_mapping",
+            fix='give args_for_task a label_mapping, as {"negative": 0, "positive": 1}',
+        )
+    return {value: value for value in values}
+
+
+def _rows(data: Any, text: str, label: str, names: Mapping[Any, str]) -> Iterator[Raw]:
+    for place, row in enumerate(data.select_columns([text, label]), start=1):
+        found = row[label]
+        yield Raw(place=place, text=row[text], label=names.get(found, found), id=None, slices={})

@@ -1,0 +1,223 @@
+"""Where the rows of a case come from: a split of a recipe, of a run's dataset, or a source of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ftdeploy.artifact import Artifact
+from ftdeploy.dataset import SplitName, label_names, read_profile
+from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.prepare import prepare
+from ftdeploy.prepare.clean import clean_label
+from ftdeploy.prepare.stream import Opened, open_sources, read_source
+from ftdeploy.recipe import DataSettings, dump_section, load_recipe
+from ftdeploy.sources import describe, fingerprint
+from ftdeploy.sources.cache import cache_folder, locked
+from ftdeploy.stage import run_stage, stage_key
+from ftdeploy.suite import Case
+
+_BATCH_ROWS = 4096
+#: Columns of a prepared split that are no part of a case: nothing is reported by them.
+_INTERNAL = ("text", "label", "id", "group", "weight")
+#: Names that a case has for columns of its own.
+_TAKEN = ("text", "label", "id", "case")
+#: Labels that an error lists.
+_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raw:
+    """A row before it is checked: its place in its source (from 1), and its cells."""
+
+    place: int
+    text: Any
+    label: Any
+    id: Any
+    slices: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A case that can be read.
+
+    Attributes:
+        name: of the case.
+        read: its rows, anew with every call.
+        slices: columns to cut the rows by.
+        identity: what decides its rows, as plain data.
+        tidied: the rows were cleaned and their duplicates decided on before.
+        distinct: of rows with one text the first is taken.
+        names: the labels in the order of their ids, where that is known.
+        source, licence: where they come from, in words.
+    """
+
+    name: str
+    read: Callable[[], Iterator[Raw]]
+    slices: tuple[str, ...]
+    identity: Mapping[str, Any]
+    tidied: bool
+    distinct: bool
+    names: tuple[str, ...]
+    source: str
+    licence: str
+
+
+def of_recipe(case: Case) -> Given:
+    """A split of a recipe, prepared in the cache by the stage of a run; a split that stands there is taken as it is.
+
+    Raises:
+        ConfigError: the recipe is not valid.
+        SourceError: its rows cannot be had.
+        DataError: they are not fit for the task, or the split is empty.
+    """
+    recipe = load_recipe(Path(str(case.recipe)))
+    key = stage_key(prepare, recipe, {})
+    with locked(f"dataset {key}"):
+        outcome = run_stage(prepare, recipe, {}, cache_folder() / "datasets" / key)
+    return of_dataset(case.name, outcome.artifact, case.split)
+
+
+def of_dataset(name: str, dataset: Artifact, split: SplitName) -> Given:
+    """A split of a dataset artifact.
+
+    Args:
+        name: of the case.
+        dataset: the artifact.
+        split: which one.
+
+    Raises:
+        DataError: it is empty.
+    """
+    import pyarrow.parquet as pq
+
+    path = dataset.file(f"{split}.parquet")
+    columns = pq.read_schema(path).names
+    if not pq.read_metadata(path).num_rows:
+        raise DataError(
+            f"case {name}: {path} has no rows",
+            cause=f"`data.split.{split}` leaves none of so few rows",
+            fix="add rows, raise that share, or name another split",
+        )
+    source, licence = _provenance(read_profile(dataset))
+    return Given(
+        name=name,
+        read=partial(_split_rows, path),
+        slices=tuple(column for column in columns if column not in _INTERNAL),
+        identity={"dataset": dataset.digest, "split": split},
+        tidied=True,
+        distinct=False,
+        names=label_names(dataset),
+        source=f"{split} rows of {source}",
+        licence=licence,
+    )
+
+
+def _split_rows(path: Path) -> Iterator[Raw]:
+    import pyarrow.parquet as pq
+
+    place = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            for row in batch.to_pylist():
+                place += 1
+                yield Raw(place=place, text=row["text"], label=row["label"], id=row["id"], slices=row)
+
+
+def _provenance(profile: Mapping[str, Any]) -> tuple[str, str]:
+    """Source and licence as the profile states them, of one source or several."""
+    entries = profile.get("sources") or [profile]
+    sources = [str(entry.get("source", "")) for entry in entries]
+    licences = [str(entry["licence"]) for entry in entries if entry.get("licence")]
+    return "; ".join(dict.fromkeys(sources)), "; ".join(dict.fromkeys(licences))
+
+
+def of_source(case: Case) -> Given:
+    """A source of the case's own; its rows are not tidied.
+
+    Reading them raises DataError for a file that is not what its format says, a column that is not there, and a label
+    of `label_map` that no row has.
+
+    Raises:
+        SourceError: it cannot be had.
+        DataError: its format cannot be told, or a slice has a name of ours.
+        TypeError: the case has no source; the suite's model lets none through.
+    """
+    if case.source is None:
+        raise TypeError(case.name)
+    taken = [name for name in case.slices if name in _TAKEN]
+    if taken:
+        raise DataError(
+            f"case {case.name}: a slice cannot be called {taken[0]!r}",
+            cause="ftdeploy has a column of that name; by label and by case the rows are cut anyway",
+            fix="rename the column, or leave it out",
+        )
+    described = describe(case.source)
+    (opened,) = open_sources(DataSettings.model_construct(source=case.source))
+    identity = {
+        "source": dump_section(case.source),
+        "content": fingerprint(case.source),
+        "columns": dump_section(case.columns),
+        "label_map": dict(case.label_map),
+        "slices": list(case.slices),
+    }
+    return Given(
+        name=case.name,
+        read=partial(_source_rows, case, opened),
+        slices=case.slices,
+        identity=identity,
+        tidied=False,
+        distinct=case.duplicates == "drop",
+        names=(),
+        source=described["source"],
+        licence=described.get("licence", ""),
+    )
+
+
+def _source_rows(case: Case, opened: Opened) -> Iterator[Raw]:
+    columns = case.columns
+    named = [columns.text, columns.label, *([columns.id] if columns.id else []), *case.slices]
+    seen: dict[str, None] = {}
+    met: Counter[str] = Counter()
+    for row in read_source(opened, DataSettings.model_construct(source=case.source), wanted=tuple(named)):
+        if not seen.keys() >= row.values.keys():
+            seen.update(dict.fromkeys(row.values))
+        label = clean_label(row.values.get(columns.label))
+        if isinstance(label, str):
+            if len(met) < _BATCH_ROWS or label in met:
+                met[label] += 1
+            label = case.label_map.get(label, label)
+        name = row.values.get(columns.id) if columns.id else row.name or None
+        yield Raw(place=row.place, text=row.values.get(columns.text), label=label, id=name, slices=row.values)
+    if not seen:
+        raise DataError(
+            f"case {case.name}: {opened.path.name} holds no rows",
+            cause="the file has a header only, or an export that failed",
+            fix="name the file with the rows",
+        )
+    _check_columns(case, named, seen)
+    _check_labels(case, met)
+
+
+def _check_columns(case: Case, named: Sequence[str], seen: Mapping[str, None]) -> None:
+    missing = [name for name in named if name not in seen]
+    if missing:
+        raise DataError(
+            f"case {case.name}: there is no column {', '.join(map(repr, missing))}; the columns are: {', '.join(seen)}",
+            cause="a misspelt name under the case's `columns` or `slices`, or another delimiter than the file's",
+            fix=did_you_mean(missing[0], seen),
+        )
+
+
+def _check_labels(case: Case, met: Mapping[str, int]) -> None:
+    unused = sorted(case.label_map.keys() - met.keys())
+    if unused:
+        raise DataError(
+            f"case {case.name}: no row has the label {unused[0]!r} of its label_map",
+            cause="it is misspelt there, or the source does not have it; on the left stand the labels of the source",
+            fix=did_you_mean(unused[0], sorted(met, key=lambda label: -met[label])[:_SHOWN]),
+        )
