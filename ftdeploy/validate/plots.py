@@ -1,4 +1,4 @@
-"""What the report draws: intervals on a line, reliability diagrams, and timings over the rounds."""
+"""What reports and their history draw: intervals on a line, reliability diagrams, rounds of timing, and trends."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from ftdeploy.statistics import Verdict
 from ftdeploy.svg import Scale, add, image, markup, scale_for, short, tell, ticks, write
 from ftdeploy.verdict import CostResult, GateResult, Reliability, ReliabilityBin
 
@@ -21,6 +22,9 @@ _WIDTH = 440
 _LEFT, _RIGHT = 48, 14  # pixels beside a plot
 _SQUARE, _COUNTS = 300, 60  # pixels that a reliability diagram and its counts are high
 _ROW = 34  # pixels for the rounds of one model
+_TREND = 240  # pixels that a trend is high
+#: Names under a trend, and points from which on marks are small.
+_NAMES, _MANY = 3, 40
 #: Where the same on both sides is, by the unit of a gate.
 _EQUAL = {"difference": 0.0, "ratio": 1.0}
 #: Factor and name of what costs are shown in.
@@ -173,6 +177,83 @@ def rounds_plot(cost: CostResult, name: str, *, absolute: bool) -> Markup | None
             dot = add(group, "circle", "round", cx=across(value), cy=middle, r=4, fill="currentColor")
             tell(dot, f"{side}, round {number}: {short(value)} {unit}")
     return markup(root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One report on a trend.
+
+    Attributes:
+        name: shown at the axis.
+        value, lower, upper: of the candidate.
+        even: what it is seen against: the baseline's score; None where there was no baseline.
+        verdict: of the report.
+    """
+
+    name: str
+    value: float
+    lower: float
+    upper: float
+    even: float | None
+    verdict: Verdict
+
+
+def trend_plot(points: Sequence[Point], *, title: str) -> Markup:
+    """Values in their order, with intervals, coloured and shaped by the verdict of their report, and what they are seen
+    against as steps.
+
+    Args:
+        points: at least one, the oldest first; values are finite.
+        title: of the plot.
+    """
+    last = points[-1]
+    root = image(
+        title, f"{len(points)} reports; the last {last.value:.4f}, {last.verdict}", width=_WIDTH, height=_TREND
+    )
+    bottom, left = _TREND - 30, 58
+    shown = [end for one in points for end in (one.value, one.lower, one.upper, one.even)]
+    up = scale_for([end for end in shown if end is not None and math.isfinite(end)], bottom, 8)
+    across = Scale(0.5, len(points) + 0.5, left, _WIDTH - _RIGHT)
+    for tick in ticks(up):
+        add(root, "line", "grid", x1=left, x2=_WIDTH - _RIGHT, y1=up(tick), y2=up(tick))
+        write(root, left - 6, up(tick) + 4, short(tick), anchor="end")
+    for place in _some(len(points), _NAMES):
+        x = across(place + 1)
+        add(root, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
+        write(root, min(max(x, left + 20), _WIDTH - 44), bottom + 20, points[place].name)
+    add(root, "line", "axis", x1=left, x2=_WIDTH - _RIGHT, y1=bottom, y2=bottom)
+    for place, one in enumerate(points, start=1):
+        if one.even is not None:
+            at = up(one.even)
+            add(root, "line", "even", x1=across(place - 0.5), x2=across(place + 0.5), y1=at, y2=at)
+    path = " ".join(f"{across(place)},{up(one.value)}" for place, one in enumerate(points, start=1))
+    add(root, "polyline", "path", points=path)
+    radius = 5 if len(points) <= _MANY else 3
+    for place, one in enumerate(points, start=1):
+        group = add(root, "g", one.verdict)
+        x, y = across(place), up(one.value)
+        if math.isfinite(one.lower) and math.isfinite(one.upper):
+            add(group, "line", "whisker", x1=x, x2=x, y1=up(one.lower), y2=up(one.upper))
+        seen = "" if one.even is None else f", against {one.even:.4f}"
+        told = f"{one.name}: {one.value:.4f} ({one.lower:.4f} to {one.upper:.4f}){seen}; {one.verdict}"
+        tell(add(group, "path", "dot", d=verdict_shape(one.verdict, x, y, radius), fill="currentColor"), told)
+    return markup(root)
+
+
+def verdict_shape(verdict: Verdict, x: float, y: float, r: float) -> str:
+    """A circle passes, a diamond cannot tell, a square fails: told apart without colour."""
+    if verdict == "pass":
+        return f"M{x - r:g} {y:g}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0z"
+    if verdict == "inconclusive":
+        return f"M{x:g} {y - r - 1.5:g}L{x + r + 1.5:g} {y:g}L{x:g} {y + r + 1.5:g}L{x - r - 1.5:g} {y:g}z"
+    return f"M{x - r + 0.5:g} {y - r + 0.5:g}h{2 * r - 1:g}v{2 * r - 1:g}h{1 - 2 * r:g}z"
+
+
+def _some(count: int, most: int) -> list[int]:
+    """At most so many places of ``count``, at even distances, with the first and the last."""
+    if count <= most:
+        return list(range(count))
+    return [round(step * (count - 1) / (most - 1)) for step in range(most)]
 
 
 def _box(group: ET.Element, values: Sequence[float], across: Scale, middle: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ftdeploy.metrics import METRICS
+from ftdeploy.metrics import METRICS, SCORE_METRICS
 from ftdeploy.statistics import Verdict
 from ftdeploy.verdict import GateResult, Report, SliceResult
 
@@ -38,7 +38,8 @@ def number(value: float, unit: str) -> str:
 
 def limit(gate: GateResult) -> str:
     """What a gate's value is held against, as the suite says it."""
-    at = {"ratio": f"{gate.limit:g}×", "share": f"{100 * gate.limit:g}%", "difference": f"{gate.limit:+g}"}
+    signed = f"{gate.limit:+g}" if gate.limit else "0"
+    at = {"ratio": f"{gate.limit:g}×", "share": f"{100 * gate.limit:g}%", "difference": signed}
     said = at.get(gate.unit, f"{gate.limit:g}")
     if gate.better == "inside":
         return f"±{said.lstrip('+-')}"
@@ -103,10 +104,10 @@ def by_weight(gates: Sequence[GateResult]) -> list[GateResult]:
 
 
 def lower_is_better(report: Report) -> frozenset[str]:
-    """Metrics of the report that are errors: known as such, or held under a ceiling."""
-    held = {gate.metric for gate in report.gates if gate.kind in ("ceiling", "calibration")}
-    known = {name for name, metric in METRICS.items() if not getattr(metric, "greater_is_better", True)}
-    return frozenset(held | known)
+    """Metrics of the report that are errors: known as such, or of the user's own and held under a ceiling."""
+    known = {**METRICS, **SCORE_METRICS}
+    held = {gate.metric for gate in report.gates if gate.kind == "ceiling"} - known.keys()
+    return frozenset(held | {name for name, metric in known.items() if not metric.greater_is_better})
 
 
 def worst_slices(report: Report, metric: str) -> list[SliceResult]:
