@@ -70,13 +70,13 @@ def plan(suite: Suite, rows: Rows) -> dict[str, Any]:
 
 
 def in_words(gate: Gate) -> str:
-    """A gate as its suite says it, defaults left out: ``non-inferiority: metric accuracy, margin 0.015``."""
+    """A gate as its suite says it: ``non-inferiority: metric accuracy, margin 0.015``."""
     said = {
         name: value
         for name, value in gate.model_dump(mode="json").items()
-        if name not in _NOT_SAID and (name in gate.model_fields_set or value != type(gate).model_fields[name].default)
+        if name not in _NOT_SAID and value not in (None, [])
     }
-    told = ", ".join(f"{name} {_value(value)}" for name, value in said.items() if value is not None)
+    told = ", ".join(f"{name} {_value(value)}" for name, value in said.items())
     return f"{gate.kind}: {told}" + (f" (case {gate.case})" if gate.case else "")
 
 
