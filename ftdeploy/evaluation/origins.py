@@ -186,11 +186,12 @@ def _source_rows(case: Case, opened: Opened) -> Iterator[Raw]:
     for row in read_source(opened, DataSettings.model_construct(source=case.source), wanted=tuple(named)):
         if not seen.keys() >= row.values.keys():
             seen.update(dict.fromkeys(row.values))
-        label = clean_label(row.values.get(columns.label))
-        if isinstance(label, str):
-            if len(met) < _BATCH_ROWS or label in met:
-                met[label] += 1
-            label = case.label_map.get(label, label)
+        label = row.values.get(columns.label)
+        called = clean_label(label)
+        if isinstance(called, str):
+            if len(met) < _BATCH_ROWS or called in case.label_map:
+                met[called] += 1
+            label = case.label_map.get(called, called)
         name = row.values.get(columns.id) if columns.id else row.name or None
         yield Raw(place=row.place, text=row.values.get(columns.text), label=label, id=name, slices=row.values)
     if not seen:
