@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
-from ftdeploy.metrics import SCORE_METRICS, is_metric_name, metric_names
+from ftdeploy.metrics import METRICS, SCORE_METRICS, is_metric_name, metric_names
 from ftdeploy.origin import RecipePath, Source, relative_to_recipe
 
 GapMetric = Literal["selection_rate", "error_rate", "false_positive_rate", "false_negative_rate", "equalized_odds"]
@@ -22,13 +22,13 @@ Perturbation = Literal["typos", "case", "whitespace", "punctuation", "lookalikes
 
 
 def known_metric(name: str) -> str:
-    """The name itself.
+    """The name itself, of a metric of predicted classes.
 
     Raises:
-        ValueError: no metric has that name.
+        ValueError: no such metric has that name.
     """
-    if not is_metric_name(name):
-        raise ValueError(f"{name!r} is not a metric; {did_you_mean(name, metric_names())}")
+    if name not in METRICS:
+        raise ValueError(f"{name!r} is not a metric; {did_you_mean(name, METRICS)}")
     return name
 
 
@@ -36,7 +36,9 @@ def _metric_or_file(name: str, info: ValidationInfo) -> str:
     """A metric's name as it is; the path of a metric of the user's own, from the suite's folder."""
     if name.endswith(".py"):
         return str(relative_to_recipe(Path(name), info))
-    return known_metric(name)
+    if not is_metric_name(name):
+        raise ValueError(f"{name!r} is not a metric; {did_you_mean(name, metric_names())}")
+    return name
 
 
 def _is_error(name: str) -> bool:

@@ -178,6 +178,34 @@ def test_a_longer_text_takes_longer() -> None:
     assert found.latency_p95 > 5 * found.latency_p50
 
 
+def test_the_longest_texts_are_timed_when_asked_for() -> None:
+    """A third latency, at the 99th percentile, with a ratio of its own; without being asked for it costs nothing."""
+    texts = ["word " * count for count in range(1, 401)]
+    found = {}
+    for tail in (False, True):
+        models = {"one": _Counting(), "two": _Counting()}
+        opened = {name: Opened(runner=model, lanes=1, size=1) for name, model in models.items()}
+        found[tail] = measure(opened, texts, rounds=3, rows=8, tail=tail)
+        longest = [rows for rows in models["one"].asked if len(rows) == 1 and rows[0] >= 390]
+        assert bool(longest) == tail
+    for tail, measured in found.items():
+        assert len(measured["one"].latencies_p99) == 3 * tail
+        assert ("latency_p99" in measured_costs(*measured.values())) == tail
+    assert cost_ratio(found[True]["one"], found[True]["two"], "latency_p99").ratio > 0
+    assert len(found[True]["one"].part(1).latencies_p99) == 2
+    with pytest.raises(ValueError, match="latency_p99 was not measured"):
+        cost_ratio(found[False]["one"], found[False]["two"], "latency_p99")
+
+
+def test_a_size_that_nobody_knows_is_no_cost() -> None:
+    """0 bytes stand for a service."""
+    known, unknown = _measurement((1.0,) * 5), _measurement((1.0,) * 5, size=0)
+    assert "size" in measured_costs(known, known)
+    assert "size" not in measured_costs(known, unknown)
+    with pytest.raises(ValueError, match="size was not measured"):
+        cost_ratio(known, unknown, "size")
+
+
 class _Sleeping(_Counting):
     """A millisecond a word."""
 

@@ -9,7 +9,7 @@ import pytest
 from ftdeploy.document import Section
 from ftdeploy.errors import ConfigError
 from ftdeploy.metrics import METRICS
-from ftdeploy.suite import Floor, Golden, NonInferiority, Ratio, Suite, load_suite, suites_folder
+from ftdeploy.suite import Floor, Golden, NonInferiority, Ratio, Suite, load_suite, suites_folder, wants_baseline
 
 WRONG = """\
 version: 1
@@ -61,7 +61,7 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
 def test_the_suite_of_the_recipe_loads() -> None:
     """sentiment.yaml is a suite with gates on quality, speed and size, and golden rows for both labels."""
     suite = load_suite(suites_folder() / "sentiment.yaml")
-    judged = {(gate.kind, gate.metric) for gate in suite.gates}
+    judged = {(gate.kind, getattr(gate, "metric", "")) for gate in suite.gates}
     assert {("non-inferiority", "accuracy"), ("non-inferiority", "macro_f1"), ("ratio", "throughput")} <= judged
     assert {row.label for row in suite.golden} == {"positive", "negative"}
 
@@ -83,6 +83,42 @@ def test_a_suite_cannot_be_changed() -> None:
     """Suites are frozen."""
     with pytest.raises(ValueError, match="frozen"):
         Suite().name = "other"  # type: ignore[misc]  # that is the test
+
+
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ("{kind: floor, metric: brier, minimum: 0.1}", "a ceiling gate is meant"),
+        ("{kind: ceiling, metric: accuracy, maximum: 0.1}", "a floor gate is meant"),
+        ("{kind: ceiling, metric: 'f1:spam', maximum: 0.1}", "a floor gate is meant"),
+        ("{kind: worst-slice, metric: ece, minimum: 0.1}", "lower is better"),
+        ("{kind: floor, metric: ecee, minimum: 0.1}", "did you mean 'ece'?"),
+    ],
+)
+def test_a_limit_goes_with_the_metric(gate: str, words: str, tmp_path: Path) -> None:
+    """A minimum for scores, a maximum for errors; said before any model is asked."""
+    with pytest.raises(ConfigError) as caught:
+        load_suite(_write(tmp_path, f"gates: [{gate}]\n"))
+    assert words in str(caught.value.problems[0])
+
+
+def test_metrics_of_probabilities_of_a_label_and_of_ones_own(tmp_path: Path) -> None:
+    """By name, by label, or by a path that starts at the suite's folder."""
+    suite = load_suite(_write(tmp_path, "metrics: [brier, 'recall:spam', own.py]\n"))
+    assert suite.metrics == ("brier", "recall:spam", str(tmp_path / "own.py"))
+
+
+def test_which_gates_want_a_baseline() -> None:
+    """Those that compare; of robustness gates those with a margin."""
+    gates = [
+        {"kind": "non-inferiority", "metric": "accuracy", "margin": 0.1}, {"kind": "calibration", "margin": 0.1},
+        {"kind": "flips", "maximum": 0.1}, {"kind": "ratio", "metric": "size", "maximum": 1},
+        {"kind": "robustness", "perturbation": "case", "margin": 0.1},
+        {"kind": "robustness", "perturbation": "case", "maximum": 0.1}, {"kind": "consistency"},
+        {"kind": "floor", "metric": "accuracy", "minimum": 0.1}, {"kind": "worst-slice", "minimum": 0.1},
+    ]  # fmt: skip
+    found = [wants_baseline(gate) for gate in Suite.model_validate({"gates": gates}).gates]
+    assert found == [True] * 5 + [False] * 4
 
 
 @pytest.mark.parametrize("section", [Suite, NonInferiority, Floor, Ratio, Golden])

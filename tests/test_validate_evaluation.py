@@ -33,7 +33,7 @@ def truth(rows: int) -> NDArray[np.int64]:
     return np.arange(rows, dtype=np.int64) % 2
 
 
-def rows_table(rows: int, labels: Sequence[str] = ("no", "yes"), **columns: Sequence[str]) -> pa.Table:
+def rows_table(rows: int, labels: Sequence[str] = ("no", "yes"), **columns: Sequence[str | None]) -> pa.Table:
     """Texts that carry their number, labels in turn."""
     return pa.table({"text": [f"text {row}" for row in range(rows)], "id": [f"row {row}" for row in range(rows)],
                      "label": [labels[row % 2] for row in range(rows)], **columns})  # fmt: skip
@@ -202,7 +202,7 @@ def test_label_slices_are_judged_by_accuracy_only() -> None:
 def test_a_model_that_is_its_own_baseline() -> None:
     """Nothing was lost, whatever the rows could show; and nothing was gained either."""
     model = answering(with_errors(60, slice(0, 6)))
-    gates = [
+    gates: list[dict[str, Any]] = [
         {"kind": "non-inferiority", "metric": "accuracy", "margin": 0.001},
         {"kind": "equivalence", "metric": "accuracy", "margin": 0.001}, {"kind": "flips", "maximum": 0.001},
         {"kind": "calibration", "margin": 0.001}, {"kind": "slices", "margin": 0.001},
@@ -219,7 +219,7 @@ def test_a_model_that_is_its_own_baseline() -> None:
 
 def test_without_a_baseline_only_the_candidate_is_judged() -> None:
     """Gates that compare are not asked, those that do not are; the report says that it is absolute."""
-    gates = [
+    gates: list[dict[str, Any]] = [
         {"kind": "non-inferiority", "metric": "accuracy", "margin": 0.02}, {"kind": "ratio", "metric": "size",
          "maximum": 1.0}, {"kind": "robustness", "perturbation": "length", "margin": 0.1},
         {"kind": "robustness", "perturbation": "length", "maximum": 0.1},
@@ -358,7 +358,7 @@ def test_real_artifacts(tiny: TinyRun) -> None:
     answered, twice the same."""
     onnx, compressed = artifact(tiny.run, "onnx"), artifact(tiny.run, "compressed")
     table = read_split(artifact(tiny.run, "dataset"), "test")
-    gates = [
+    gates: list[dict[str, Any]] = [
         {"kind": "non-inferiority", "metric": "macro_f1", "margin": 0.3},
         {"kind": "equivalence", "metric": "accuracy", "margin": 0.3}, {"kind": "superiority", "metric": "accuracy"},
         {"kind": "floor", "metric": "roc_auc", "minimum": 0.1}, {"kind": "ceiling", "metric": "brier", "maximum": 2},

@@ -32,11 +32,15 @@ class Column(Sequence[str]):
     """A column of strings in Arrow; null is an empty string.
 
     Args:
-        values: of any type that has a string for every value.
+        values: strings; or of a type that has a string for every value.
     """
 
     def __init__(self, values: pa.ChunkedArray) -> None:
-        self._values = values
+        import pyarrow as pa
+
+        kinds = pa.types
+        plain = kinds.is_string(values.type) or kinds.is_large_string(values.type)
+        self._values = values if plain else values.cast(pa.string())
 
     def __len__(self) -> int:
         return len(self._values)
@@ -56,10 +60,9 @@ class Column(Sequence[str]):
 
     def lengths(self) -> Ids:
         """Characters of each row: int64, shape (rows,)."""
-        import pyarrow as pa
         import pyarrow.compute as pc
 
-        counts = pc.utf8_length(self._values.cast(pa.string())).fill_null(0)
+        counts = pc.utf8_length(self._values).fill_null(0)
         return np.asarray(counts.to_numpy(), dtype=np.int64)
 
     def encoded(self) -> tuple[list[str], Ids]:
