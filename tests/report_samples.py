@@ -50,6 +50,7 @@ _GATES: dict[GateKind, tuple[str, str, float, float, float, float]] = {
     "gap": ("difference", "lower", 0.0811, 0.0302, 0.1321, 0.1),
     "golden": ("share", "higher", 0.75, 0.75, 0.75, 1.0),
 }
+_JUDGED: dict[GateKind, str] = {"ratio": "throughput", "ceiling": "brier", "calibration": "ece"}
 _VERDICTS: dict[GateKind, Verdict] = {
     "superiority": "fail", "slices": "inconclusive", "worst-slice": "inconclusive", "robustness": "inconclusive",
     "gap": "inconclusive", "golden": "fail",
@@ -66,7 +67,7 @@ def gate(kind: GateKind = "floor", verdict: Verdict | None = None, **changed: An
     unit, better, value, lower, upper, limit = _GATES[kind]
     verdict = verdict or _VERDICTS.get(kind, "pass")
     plain: dict[str, Any] = {
-        "name": f"the {kind} gate", "kind": kind, "metric": {"ratio": "throughput", "ceiling": "brier", "calibration": "ece"}.get(kind, "accuracy"),
+        "name": f"the {kind} gate", "kind": kind, "metric": _JUDGED.get(kind, "accuracy"),
         "verdict": verdict, "explanation": f"It is {value:.4f} and the {kind} gate says {verdict}.", "baseline": 0.8886,
         "candidate": 0.8844, "difference": -0.0042, "value": value, "unit": unit, "lower": lower, "upper": upper,
         "limit": limit, "better": better, "rows": 128 if kind == "ratio" else 2000,
@@ -145,14 +146,15 @@ def report(*gates: GateResult, **changed: Any) -> Report:
         "metrics": (metric("accuracy", 0.8886, 0.8844), metric("macro_f1", 0.8801, 0.8764),
                     metric("brier", 0.16, 0.1712)),
         "slices": slices(),
-        "gaps": (GapResult(metric="false_positive_rate", label="negative", slice="terms:origin", value="named", rows=140,
-                           rate=0.12, rest=0.041, baseline=0.07, candidate=scored(0.0811, 0.05)),),
+        "gaps": (GapResult(metric="false_positive_rate", label="negative", slice="terms:origin", value="named",
+                           rows=140, rate=0.12, rest=0.041, baseline=0.07, candidate=scored(0.0811, 0.05)),),
         "swaps": (SwapResult(name="gender", rows=412,
                              baseline=SwapChange(changed=scored(0.004, 0.004), score=scored(0.011, 0.002)),
                              candidate=SwapChange(changed=scored(0.009, 0.006), score=scored(0.019, 0.003))),),
         "robustness": again(),
         "reliability": Reliability(baseline=bins(0.01), candidate=bins(0.06)),
-        "cases": (CaseResult(name="reviews", rows=1500, digest="1" * 64, source="file reviews.csv", licence="CC BY 4.0"),
+        "cases": (CaseResult(name="reviews", rows=1500, digest="1" * 64, source="reviews.csv",
+                             licence="CC BY 4.0"),
                   CaseResult(name="forum", rows=500, digest="2" * 64)),
         "costs": (cost("throughput", 412.0, 2.41), cost("latency_p50", 0.0069, 0.44), cost("latency_p95", 0.0121, 0.47),
                   cost("latency_p99", 0.0151, 0.49), cost("memory", 310e6, 0.61), cost("size", 91_678_389, 0.256)),
@@ -170,8 +172,8 @@ def alone(**changed: Any) -> Report:
     """The same without a baseline."""
     kinds = ("floor", "ceiling", "worst-slice", "robustness", "directional", "consistency", "gap", "golden")
     side = Compared(made_by="package@2", digest="c" * 64, name="runs/today/bundle", kind="bundle")
-    return report(*(gate(kind) for kind in KINDS if kind in kinds),
-                  **{"absolute": True, "baseline": side, "right_to_wrong": 0, "wrong_to_right": 0} | changed)  # fmt: skip
+    own = {"absolute": True, "baseline": side, "right_to_wrong": 0, "wrong_to_right": 0}
+    return report(*(gate(kind) for kind in KINDS if kind in kinds), **own | changed)
 
 
 def answers(*, rows: int = 2000, flipped: int = 41, labels: Sequence[str] = LABELS,
@@ -180,7 +182,9 @@ def answers(*, rows: int = 2000, flipped: int = 41, labels: Sequence[str] = LABE
     """Answers of which the first ``flipped`` turned from right to wrong, and the others are right."""
     true = np.arange(rows, dtype=np.int64) % len(labels)
     after = true.copy()
-    after[:flipped] = (true[:flipped] + 1 + (np.arange(flipped) % 3 == 0)) % len(labels)
+    flipped = min(flipped, rows)
+    further = (np.arange(flipped) % 3 == 0) & (len(labels) > 2)  # of two there is one other
+    after[:flipped] = (true[:flipped] + 1 + further) % len(labels)
     sources = ("blog", "paper", "")
     sample = ("I loved every minute of it.", "It was neither good nor bad, and I have seen a hundred like it.",
               "Not what the poster promised: two hours of rain, and nobody says why.")  # fmt: skip

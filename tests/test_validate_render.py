@@ -1,4 +1,4 @@
-"""Reports as JUnit XML and as a page; reading them back."""
+"""Reports as files: JSON that comes back, JUnit XML, and what stands beside them."""
 
 from __future__ import annotations
 
@@ -8,68 +8,18 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import pytest
-from scripted import sure
+from report_samples import KINDS, alone, answers, gate, report
 
 from ftdeploy.errors import ArtifactError
-from ftdeploy.statistics import Verdict
-from ftdeploy.validate.answers import Answers
-from ftdeploy.validate.render import junit, page, write_report
-from ftdeploy.verdict import (
-    Compared,
-    Confusion,
-    CostResult,
-    GateResult,
-    MetricResult,
-    Report,
-    Scored,
-    read_report,
-    report_schema,
-)
-
-
-def _gate(verdict: Verdict, explanation: str = "It is so.") -> GateResult:
-    return GateResult(name=f"gate {verdict}", kind="floor", metric="accuracy", verdict=verdict, explanation=explanation,
-                      baseline=0.9, candidate=0.8, difference=-0.1, value=0.8, lower=0.7, upper=0.9, limit=0.75,
-                      better="higher", rows=10)  # fmt: skip
-
-
-def _report(*gates: GateResult, labels: int = 2, verdict: Verdict = "fail") -> Report:
-    one = Compared(made_by="test@1", digest="d" * 64)
-    scored = Scored(value=0.8, lower=0.7, upper=0.9)
-    counts = tuple(tuple(10 * (i == j) + j for j in range(labels)) for i in range(labels))
-    costs = tuple(
-        CostResult(cost=name, baseline=1, candidate=2, ratio=2, lower=1.9, upper=2.1, confidence=0.98)
-        for name in ("throughput", "latency_p50", "latency_p95", "size")
-    )
-    return Report(
-        name="tiny", task="text-classification", suite="suite", verdict=verdict, rows=10, confidence=0.95,
-        resamples=1000, identical=False, baseline=one, candidate=one, dataset=one, gates=gates,
-        metrics=(MetricResult(metric="accuracy", baseline=scored, candidate=scored, difference=scored),), slices=(),
-        costs=costs, provider="CPUExecutionProvider", noise=0.01, timing_rows=8, timing_rounds=5,
-        confusion=Confusion(labels=tuple(f"label {i}" for i in range(labels)), baseline=counts, candidate=counts),
-        golden=(), right_to_wrong=0, wrong_to_right=0,
-    )  # fmt: skip
-
-
-def _answers(flipped: int) -> Answers:
-    references = np.zeros(flipped + 1, dtype=np.int64)
-    candidate = np.append(np.ones(flipped, dtype=np.int64), 0)
-    return Answers(
-        ids=[f"row {index}" for index in range(flipped + 1)],
-        texts=["word " * 400] * (flipped + 1),
-        columns={},
-        labels=("no", "yes"),
-        references=references,
-        baseline=sure(references),
-        candidate=sure(candidate, 0.8),
-    )
+from ftdeploy.validate.render import junit, write_report
+from ftdeploy.verdict import read_report, report_schema
 
 
 def test_junit_shows_inconclusive_as_an_error() -> None:
     """CI shows errors as red and skipped tests as green; a gate that could not tell must not look green."""
-    root = ET.fromstring(junit(_report(_gate("pass"), _gate("fail"), _gate("inconclusive"))))  # noqa: S314 - our own
+    gates = [gate("floor", verdict, name=f"gate {verdict}") for verdict in ("pass", "fail", "inconclusive")]
+    root = ET.fromstring(junit(report(*gates)))  # noqa: S314 - our own
     assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("3", "1", "1")
     cases = {str(case.get("name")): [child.tag for child in case] for case in root.iter("testcase")}
     assert cases == {"gate pass": ["system-out"], "gate fail": ["failure"], "gate inconclusive": ["error"]}
@@ -77,36 +27,52 @@ def test_junit_shows_inconclusive_as_an_error() -> None:
 
 def test_junit_holds_any_text() -> None:
     """Control characters, which XML cannot hold, do not break the file."""
-    root = ET.fromstring(junit(_report(_gate("fail", "a \x00 \x1b <b> & \ud800 ü 😀"))))  # noqa: S314 - our own
-    assert [found.get("message") for found in root.iter("failure")] == ["a \ufffd \ufffd <b> & \ufffd ü 😀"]
+    found = junit(report(gate("floor", "fail", explanation="a \x00 \x1b <b> & \ufffe ü 😀", details=("\x00 <i>",))))
+    (failure,) = ET.fromstring(found).iter("failure")  # noqa: S314 - our own
+    assert failure.get("message") == "a \ufffd \ufffd <b> & \ufffd ü 😀"
+    assert failure.text == "\ufffd <i>"
 
 
-@pytest.mark.parametrize("verdict", ["pass", "fail", "inconclusive"])
-def test_the_page_begins_with_the_verdict(verdict: Verdict) -> None:
-    """The title and the first heading say it."""
-    found = page(_report(_gate(verdict), verdict=verdict), _answers(0))
-    assert f"<title>{verdict.capitalize()}: tiny" in found
-    assert f"<h1>{verdict.capitalize()}:" in found
+def test_junit_names_the_case_and_what_was_judged() -> None:
+    """Whoever sees the result in CI can tell which rows a gate is of, and which models by their digests."""
+    root = ET.fromstring(junit(report(gate("floor", case="reviews"), gate("floor"))))  # noqa: S314 - our own
+    assert [case.get("classname") for case in root.iter("testcase")] == ["sentiment.floor.reviews", "sentiment.floor"]
+    found = {str(one.get("name")): one.get("value") for one in root.iter("property")}
+    assert found["baseline.digest"] == "b" * 64
+    assert found["candidate.digest"] == "c" * 64
+    assert found["dataset.digest"] == "d" * 64
+    assert found["case.forum.digest"] == "2" * 64
+    assert found["candidate"] == "runs/today/bundle"
+    judged_alone = ET.fromstring(junit(alone()))  # noqa: S314 - our own
+    assert not [one for one in judged_alone.iter("property") if "baseline" in str(one.get("name"))]
 
 
-def test_the_page_stays_readable_with_much_to_show() -> None:
-    """Many labels: the commonest mistakes and no matrix of thousands of cells. Many flips: the first, and how many
-    more. Long texts are cut."""
-    found = page(_report(_gate("pass"), labels=80), _answers(250))
-    assert "commonest mistakes" in found
-    assert "150 more in flips.csv" in found
-    assert len(found) < 200_000
+def test_junit_has_no_clock() -> None:
+    """The same verdict gives the same file, whenever it was found."""
+    assert junit(report(created="2026-05-01T00:00:00Z")) == junit(report(created=None))
 
 
 def test_reports_come_back_as_they_were(tmp_path: Path) -> None:
-    """report.json is read into an equal report; its key for the version is `schema`."""
-    report = _report(_gate("pass"), _gate("inconclusive"))
-    write_report(report, _answers(3), tmp_path)
-    assert read_report(tmp_path / "report.json") == report
-    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["schema"] == 1
+    """report.json is read into an equal report, with every section and gates of every kind; its key for the version is
+    `schema`."""
+    for number, one in enumerate((report(), alone(), report(gate()))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_report(one, answers(rows=60, flipped=4), folder)
+        assert read_report(folder / "report.json") == one
+        assert json.loads((folder / "report.json").read_text(encoding="utf-8"))["schema"] == 2
+    assert {found.kind for found in report().gates} == set(KINDS)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"schema": 2}', "not json"])
+def test_everything_is_written(tmp_path: Path) -> None:
+    """For machines, for CI, for spreadsheets and for people; nothing is left half written."""
+    write_report(report(), answers(rows=60, flipped=4), tmp_path)
+    wanted = {"report.json", "report.html", "junit.xml", "flips.csv"}
+    assert wanted <= {path.name for path in tmp_path.iterdir()} <= wanted | {"summary.md"}
+    assert all(path.stat().st_size for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"schema": 3}', "not json"])
 def test_a_report_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
     """Damaged files and other versions are an error that names the file."""
     path = tmp_path / "report.json"
@@ -128,11 +94,11 @@ def test_no_cell_of_the_flips_is_a_formula(tmp_path: Path, start: str) -> None:
     """Text, id, labels and columns come from the data, and whoever opens flips.csv in a spreadsheet runs none of it;
     scores are plain numbers."""
     evil = f"{start}HYPERLINK(1)"
-    answers = _answers(1)
-    answers = dataclasses.replace(
-        answers, ids=[evil] * 2, texts=[evil] * 2, columns={evil: [evil] * 2}, labels=(evil, f"{evil} too")
-    )
-    write_report(_report(_gate("pass")), answers, tmp_path)
+    found = dataclasses.replace(
+        answers(rows=2, flipped=1, labels=(evil, f"{evil} too")), ids=[evil] * 2, texts=[evil] * 2,
+        columns={evil: [evil] * 2},
+    )  # fmt: skip
+    write_report(report(gate()), found, tmp_path)
     with (tmp_path / "flips.csv").open(encoding="utf-8", newline="") as handle:
         header, row = csv.reader(handle)
     assert header == ["id", "label", "baseline", "baseline_score", "candidate", "candidate_score", f"'{evil}", "text"]

@@ -9,21 +9,21 @@ from ftdeploy.measure import amount
 from ftdeploy.validate import words
 from ftdeploy.verdict import Compared, Report, Scored
 
-#: Rows of each table, and characters of a cell. GitHub cuts a comment at 65,536 characters; every character of a text
-#: may become five when it is escaped.
-_GATES, _METRICS, _SLICES, _REASONS = 40, 20, 10, 10
-_CELL, _REASON = 100, 300
+#: Rows of each table, and characters of a cell and of a sentence, escaped: GitHub cuts a comment at 65,536 characters.
+_GATES, _METRICS, _SLICES, _REASONS, _CASES = 40, 20, 10, 10, 10
+_CELL, _REASON = 160, 500
 _MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "❔"}
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "&#96;"}
-_SPECIAL = re.compile(r"[\\*_{}\[\]()~!#]")
+_SPECIAL = frozenset("\\*_{}[]()~!#$")
 #: What forges make links of: mentions of people, numbers of issues, addresses.
-_LINKS = re.compile(r"(@|#|GH-|:(?=//)|www(?=\.))")
+_LINK = frozenset({"@", "#", "gh-", "www", ":/"})
+_PIECE = re.compile(r"GH-|www(?=\.)|:/(?=/)|.", re.DOTALL | re.IGNORECASE)
 #: Invisible, and keeps two characters from being read as one thing.
 _APART = "\u200b"
 
 
 def summary(report: Report) -> str:
-    """Verdict, gates, metrics, the worst slices, flips, and what was compared; under 60,000 characters.
+    """Verdict, gates, metrics, the worst slices, flips, and what was compared; fewer than 40,000 characters.
 
     Texts of the data and names that users chose are escaped: they make no table cell, no markup, no link and no
     mention of a person.
@@ -42,11 +42,24 @@ def summary(report: Report) -> str:
 
 
 def plain(text: str, longest: int = _CELL) -> str:
-    """Text in one line that Markdown shows as it is."""
-    text = " ".join(text.split())
-    text = text if len(text) <= longest else text[: longest - 1] + "…"
-    apart = _SPECIAL.sub(r"\\\g<0>", _LINKS.sub(rf"\1{_APART}", text))
-    return "".join(_ENTITIES.get(one, one) for one in apart)
+    """Text in one line that Markdown shows as it is; of fewer characters than that, escaped."""
+    found: list[str] = []
+    length = 0
+    for piece in _PIECE.findall(" ".join(text.split())):
+        escaped = _escaped(piece)
+        length += len(escaped)
+        if length >= longest:
+            return "".join((*found, "…"))
+        found.append(escaped)
+    return "".join(found)
+
+
+def _escaped(piece: str) -> str:
+    """A character, or what forges make a link of; its first letters are taken apart from the rest."""
+    if piece in _ENTITIES:
+        return _ENTITIES[piece]
+    apart = _APART if piece.lower() in _LINK else ""
+    return (f"\\{piece}" if piece in _SPECIAL else piece) + apart
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, more: int = 0) -> Iterator[str]:
@@ -130,7 +143,8 @@ def _slices(report: Report) -> Iterator[str]:
         parts = [part for part in parts if sign * part.difference.value < 0]
     if not parts or metric is None:
         return
-    yield f"Slices with the {'worst' if report.absolute else 'greatest change for the worse in'} {plain(metric.metric)}:"
+    what = "the worst" if report.absolute else "the greatest change for the worse in"
+    yield f"Slices with {what} {plain(metric.metric)}:"
     yield ""
     rows = [
         [plain(f"{part.slice}: {part.value}"), f"{part.rows:,}", f"{part.candidate.value:.4f}"]
@@ -154,8 +168,10 @@ def _compared(report: Report) -> Iterator[str]:
     sides = [] if report.absolute else [("Baseline", report.baseline)]
     sides += [("Candidate", report.candidate), ("Rows", report.dataset)]
     rows = [[name, _named(one), plain(one.digest[:16])] for name, one in sides]
-    rows += [["Case", plain(f"{case.name}, {case.rows:,} rows"), plain(case.digest[:16])] for case in report.cases[:10]]
-    yield from _table(("Compared", "What", "Digest"), rows, more=len(report.cases) - 10)
+    rows += [
+        ["Case", plain(f"{case.name}, {case.rows:,} rows"), plain(case.digest[:16])] for case in report.cases[:_CASES]
+    ]
+    yield from _table(("Compared", "What", "Digest"), rows, more=len(report.cases) - _CASES)
 
 
 def _named(one: Compared) -> str:

@@ -20,12 +20,12 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def write_report(report: Report, answers: Answers, folder: Path) -> None:
-    """Write ``report.json``, ``report.html``, ``summary.md``, ``junit.xml`` and ``flips.csv`` into a folder that exists.
+    """Write ``report.json``, ``report.html``, ``summary.md``, ``junit.xml`` and ``flips.csv``.
 
     Args:
         report: what was found.
         answers: that it was made from.
-        folder: where to.
+        folder: where to; it exists.
 
     Raises:
         OSError: the folder cannot be written.

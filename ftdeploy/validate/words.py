@@ -20,6 +20,8 @@ COSTS = {
     "size": "Size",
     "memory": "Peak memory",
 }
+#: The sign, which looks like an x.
+_TIMES = "\u00d7"
 _ORDER: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
 #: A ratio under this has two digits wherever they are.
 _SMALL = 0.1
@@ -30,7 +32,7 @@ def number(value: float, unit: str) -> str:
     if not math.isfinite(value):
         return "not known"
     if unit == "ratio":
-        return f"{value:.2f}×" if abs(value) >= _SMALL or not value else f"{value:.2g}×"
+        return (f"{value:.2f}" if abs(value) >= _SMALL or not value else f"{value:.2g}") + _TIMES
     if unit == "share":
         return f"{100 * value:.2f}%"
     return f"{value:+.4f}" if unit == "difference" else f"{value:.4f}"
@@ -39,7 +41,7 @@ def number(value: float, unit: str) -> str:
 def limit(gate: GateResult) -> str:
     """What a gate's value is held against, as the suite says it."""
     signed = f"{gate.limit:+g}" if gate.limit else "0"
-    at = {"ratio": f"{gate.limit:g}×", "share": f"{100 * gate.limit:g}%", "difference": signed}
+    at = {"ratio": f"{gate.limit:g}{_TIMES}", "share": f"{100 * gate.limit:g}%", "difference": signed}
     said = at.get(gate.unit, f"{gate.limit:g}")
     if gate.better == "inside":
         return f"±{said.lstrip('+-')}"
@@ -71,9 +73,9 @@ def tally(report: Report) -> str:
     if not found:
         return f"The suite {report.suite} has no gate that could be asked, {rows}."
     if found.count("pass") == len(found):
-        return f"{'The only gate' if len(found) == 1 else f'All {len(found)} gates'} of the suite {report.suite} " + (
-            f"{'passes' if len(found) == 1 else 'pass'}, {rows}."
-        )
+        if len(found) == 1:
+            return f"The only gate of the suite {report.suite} passes, {rows}."
+        return f"All {len(found)} gates of the suite {report.suite} pass, {rows}."
     counts = ", ".join(
         f"{found.count(one)} {word}"
         for one, word in (("fail", "failed"), ("inconclusive", "cannot tell"), ("pass", "passed"))
