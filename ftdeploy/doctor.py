@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ftdeploy.errors import DeviceError, SourceError
-from ftdeploy.hardware import choose_provider, cpu_flags, has_bf16, nvidia_devices, processors
+from ftdeploy.hardware import choose_provider, cpu_flags, has_bf16, nvidia_devices, processors, saturates_int8
 from ftdeploy.sources.cache import cache_folder
 
 _LIBRARIES = (
@@ -17,7 +17,9 @@ _LIBRARIES = (
     "neural-compressor", "numpy",
     "pyarrow", "datasets", "evaluate", "tokenizers", "bentoml",
 )  # fmt: skip
-_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16")
+_FLAGS = (
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16",
+)  # fmt: skip
 
 
 def examine() -> dict[str, dict[str, str]]:
@@ -56,6 +58,10 @@ def _choices() -> dict[str, str]:
         device = choose_device()
         found["training on"] = f"{device.name} ({device.reason})"
     found["bf16"] = "the processor has it; used where it is measured faster" if has_bf16() else "not in this processor"
+    found["int8"] = (
+        "weights are made so that sums of products fit in 16 bits, for want of VNNI; others answer as well, but slower"
+        if saturates_int8() else "weights may take all 8 bits: sums of products are exact in this processor"
+    )  # fmt: skip
     try:
         provider = choose_provider()
         found["inference on"] = f"{provider.name} ({provider.reason})"

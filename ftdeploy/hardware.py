@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from ftdeploy.errors import DeviceError
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 OPENVINO = "OpenVINOExecutionProvider"
+#: Instructions that add products of uint8 and int8 in 32 bits, as Linux names them.
+_INT8 = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,16 @@ def cpu_flags() -> frozenset[str]:
 def has_bf16() -> bool:
     """Whether the processor multiplies bfloat16 itself."""
     return bool(cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def saturates_int8() -> bool:
+    """Whether ONNX Runtime's products of uint8 activations and int8 weights may be wrong in this processor.
+
+    On x86 without VNNI and AMX they are made by vpmaddubsw, which adds pairs in int16 and cuts the sums. Where nobody
+    tells the instruction sets (Windows, macOS), an x86 processor counts as one without.
+    (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html)
+    """
+    return platform.machine().lower() in ("x86_64", "amd64", "i686", "x86") and not cpu_flags() & _INT8
 
 
 @cache

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftdeploy.errors import ArtifactError, DeviceError
-from ftdeploy.hardware import CPU, OPENVINO, choose_provider, processors
+from ftdeploy.hardware import CPU, OPENVINO, choose_provider, processors, saturates_int8
 from ftdeploy.signature import SessionOptions
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def open_session(model: Path, options: SessionOptions | None = None, *, threads:
     chosen = choose_provider(device, preferred=options.provider)
     if options.provider and chosen.name == CPU:
         log.warning("the model runs on %s: %s", CPU, chosen.reason)
+    if options.exact_int8 and saturates_int8():
+        _warn_once(f"{model}: {_int8_here(options, chosen.name)}")
     threads = threads or processors()
     settings = _settings(options, threads)
     providers: list[str | tuple[str, dict[str, str]]] = [CPU]
@@ -77,6 +80,22 @@ def open_session(model: Path, options: SessionOptions | None = None, *, threads:
     return session
 
 
+@cache
+def _warn_once(message: str) -> None:
+    log.warning(message)
+
+
+def _int8_here(options: SessionOptions, provider: str) -> str:
+    """What int8 weights of the full range mean on a processor without VNNI."""
+    # The optimizer that makes the products exact belongs to the extended ones, and to ONNX Runtime's own provider.
+    exact = provider != OPENVINO and options.graph_optimization in ("extended", "all")
+    here = "so they are made in 16 bits, which is slower" if exact else "so answers differ from those it was judged by"
+    return (
+        "its int8 weights were made for processors with VNNI; the sums of their products may not fit in this one, "
+        f"{here}. `compress.int8: portable` makes weights that need no VNNI"
+    )
+
+
 def _settings(options: SessionOptions, threads: int) -> onnxruntime.SessionOptions:
     import onnxruntime
 
@@ -102,6 +121,7 @@ def _entries(options: SessionOptions) -> dict[str, str]:
         "session.inter_op.allow_spinning": None if options.spinning else "0",
         "session.dynamic_block_base": str(options.dynamic_block_base) if options.dynamic_block_base else None,
         "session.set_denormal_as_zero": "1" if options.denormal_as_zero else None,
+        "session.x64quantprecision": "1" if options.exact_int8 else None,
     }
     return {key: value for key, value in entries.items() if value is not None}
 

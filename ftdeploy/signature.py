@@ -42,6 +42,9 @@ class SessionOptions(Section):
     denormal_as_zero: bool = False
     """Numbers too small for the full precision count as 0 (``session.set_denormal_as_zero``), in the threads of the
     session's own pool."""
+    exact_int8: bool = False
+    """Int8 weights of the full range: without VNNI their products must be made in 16 bits, exact and slower
+    (``session.x64quantprecision``, without effect elsewhere). A fact of the weights, not a choice."""
     provider: Literal["", "OpenVINOExecutionProvider"] = ""
     """Execution provider that was measured as the fastest one on processors; it is taken where the installed
     onnxruntime has it and no device is forced. Empty is ONNX Runtime's own."""

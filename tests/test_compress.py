@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tiny_run import TinyRun, artifact, changed_recipe, ftdeploy, killed_when, remains
 
+from ftdeploy import compress
 from ftdeploy.compress.outcome import SearchResult
 from ftdeploy.predictor import Predictor
+from ftdeploy.recipe import load_recipe
 
 #: Everything that a search can do, in a shape that a tiny model can have.
 WHOLE = {
@@ -50,6 +52,16 @@ def test_a_search_tries_all_families_and_ships_a_model_that_answers(tiny: TinyRu
     answers = Predictor(made.path).predict(["a fine film", "a dull one"])
     assert answers.logits.shape == (2, 2)
     assert result.budget.spent < result.budget.seconds
+
+
+@pytest.mark.parametrize("flag", ["avx512_vnni", "avx_vnni", "amx_int8"])
+def test_another_processor_is_another_search(tiny: TinyRun, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+    """What int8 weights may be depends on these instructions, so the stage's key holds each of them."""
+    recipe = load_recipe(tiny.recipe)
+    monkeypatch.setattr(compress, "cpu_flags", lambda: frozenset({"avx2"}))
+    before = compress._outside(recipe)
+    monkeypatch.setattr(compress, "cpu_flags", lambda: frozenset({"avx2", flag}))
+    assert compress._outside(recipe) != before
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from ftdeploy.compress.qat import (
     fake_quantize_weight,
     fake_quantized,
 )
+from ftdeploy.compress.tools.int8 import levels
 
 OFF = (0.0, -3.0, 2.5)
 
@@ -65,13 +66,14 @@ def test_activation_levels_are_those_of_onnx_runtime(off: float) -> None:
     assert len(np.unique(expected)) <= 256
 
 
-def test_weight_levels() -> None:
-    """A scale an output channel, symmetric, 255 levels; a channel of zeros stays one."""
+@pytest.mark.parametrize("level", [127, 64])
+def test_weight_levels(level: int) -> None:
+    """A scale an output channel, symmetric, so many levels a side; a channel of zeros stays one."""
     weight = torch.randn(5, 400, generator=torch.Generator().manual_seed(1)) * torch.tensor(
         [[1], [9], [0.01], [3], [0]]
     )
-    found = fake_quantize_weight(weight)
-    scale = weight.abs().amax(1, keepdim=True) / 127
+    found = fake_quantize_weight(weight, level)
+    scale = weight.abs().amax(1, keepdim=True) / level
     assert torch.all((found - weight).abs() <= scale * 0.501)
     assert torch.allclose(found[:4] / scale[:4], (found[:4] / scale[:4]).round(), atol=1e-3)
     assert torch.equal(found[4], torch.zeros(400))
@@ -85,7 +87,8 @@ def test_embedding_has_one_scale() -> None:
     assert torch.allclose(found, (table[3:5] / scale).round() * scale, atol=1e-6)
 
 
-def test_answers_as_the_quantized_graph_does(model: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reduce_range", [True, False])
+def test_answers_as_the_quantized_graph_does(model: Any, tmp_path: Path, reduce_range: bool) -> None:
     """The logits agree with those of the graph that ONNX Runtime's quantizer makes ten times better than the float
     model's do: it is the very same arithmetic."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -99,13 +102,15 @@ def test_answers_as_the_quantized_graph_does(model: Any, tmp_path: Path) -> None
         )  # fmt: skip
         quantize_dynamic(
             tmp_path / "plain.onnx", tmp_path / "int8.onnx", per_channel=True, weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul"], extra_options={"MatMulConstBOnly": True},
+            op_types_to_quantize=["MatMul"], extra_options={"MatMulConstBOnly": True}, reduce_range=reduce_range,
         )  # fmt: skip
     operators = [node.op_type for node in onnx.load(str(tmp_path / "int8.onnx")).graph.node]
     assert operators.count("MatMulInteger") == 2 * 6 + 2
-    session = ort.InferenceSession(tmp_path / "int8.onnx", providers=["CPUExecutionProvider"])
+    settings = ort.SessionOptions()
+    settings.add_session_config_entry("session.x64quantprecision", "1")  # exact also without VNNI
+    session = ort.InferenceSession(tmp_path / "int8.onnx", settings, providers=["CPUExecutionProvider"])
     expected = torch.from_numpy(session.run(None, {"input_ids": ids.numpy()})[0])
-    with torch.no_grad(), _float_embeddings(model), fake_quantized(model):
+    with torch.no_grad(), _float_embeddings(model), fake_quantized(model, level=levels(reduce_range=reduce_range)):
         found = model(ids).logits
     plain = model(ids).logits
     assert (found - expected).abs().mean() * 10 < (plain - expected).abs().mean()

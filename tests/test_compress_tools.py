@@ -19,7 +19,7 @@ from tiny import write_model_folder
 
 from ftdeploy.child import run_module
 from ftdeploy.compress.search import AUTO, FAMILIES
-from ftdeploy.compress.tools import TOOLS, graph
+from ftdeploy.compress.tools import TOOLS, graph, int8
 from ftdeploy.compress.tools.calibration import READ_ROWS, batches, read_rows, write_rows
 from ftdeploy.compress.tools.ort import to_float16
 from ftdeploy.compress.tools.quantizers import QUANTIZERS
@@ -150,11 +150,15 @@ def _logits(path: Path, rows: list[list[int]]) -> np.ndarray[Any, Any]:
 
 #: Tools without the option `exclude`, or that make no smaller matrices.
 WHOLE = {"inc-tuned", "optimum-fused", "ort-embeddings", "ort-fp16"}
+#: Tools whose signed weights take the full range unless they are asked not to.
+SIGNED = {"inc-dynamic", "inc-static", "inc-smooth", "onnx-nc-dynamic", "onnx-nc-static", "onnx-nc-smooth",
+          "optimum-dynamic", "ort-dynamic", "ort-static"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Every quantizer's model of the encoder, and every tool's with two matrices left in float."""
+    """Every quantizer's model of the encoder, for any processor; and every tool's with two matrices left in float, for
+    those with VNNI."""
     folder = tmp_path_factory.mktemp("tools")
     source = folder / "source"
     write_encoder(source)
@@ -163,8 +167,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (folder / "config.json").write_text(json.dumps({"model_type": "bert", "num_attention_heads": 1, "hidden_size": 64}))
     files = {"calibration": str(folder / "rows.npz"), "evaluation": str(folder / "rows.npz"),
              "config": str(folder / "config.json")}  # fmt: skip
-    jobs = {name: (one.tool, {**one.options, **files}) for name, one in QUANTIZERS.items()}
-    jobs |= {f"exclude-{tool}": (tool, {**files, "alpha": 0.5, "exclude": [EXCLUDED, "/head/Gemm"]})
+    jobs = {name: (one.tool, {**one.options, **files, "reduce_range": True}) for name, one in QUANTIZERS.items()}
+    jobs |= {f"exclude-{tool}": (tool, {**files, "alpha": 0.5, "exclude": [EXCLUDED, "/head/Gemm"],
+                                        "reduce_range": False})
              for tool in set(TOOLS) - WHOLE}  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     found = subprocess.run([sys.executable, "-c", _MAKE_ALL, source, json.dumps(jobs)], cwd=folder, env=environment,
@@ -193,6 +198,20 @@ def test_a_quantizer_makes_a_smaller_model_that_answers_alike(made: Made, name: 
     expected, found = made.logits("fp32", rows), made.logits(name, rows)
     assert np.isfinite(found).all()
     assert np.corrcoef(expected[:, 0] - expected[:, 1], found[:, 0] - found[:, 1])[0, 1] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(QUANTIZERS) - {"ort-fp16", "optimum-fused"}))
+def test_no_quantizer_makes_weights_that_need_vnni_where_there_is_none(made: Made, name: str) -> None:
+    """Whichever tool it is of, no sum of two products can leave int16."""
+    assert not int8.may_saturate(made.model(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", sorted(SIGNED))
+def test_a_tool_takes_all_eight_bits_where_it_may(made: Made, tool: str) -> None:
+    """Where sums are exact, no bit is given away for nothing."""
+    assert int8.may_saturate(made.model(f"exclude-{tool}"))
 
 
 @pytest.mark.slow

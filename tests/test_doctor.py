@@ -50,6 +50,13 @@ def test_traps_are_told(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str
     assert list(doctor.examine()["traps"]) == [trap]
 
 
+@pytest.mark.parametrize(("saturates", "words"), [(True, "want of VNNI"), (False, "all 8 bits")])
+def test_what_int8_weights_may_be_is_told(monkeypatch: pytest.MonkeyPatch, saturates: bool, words: str) -> None:
+    """Who wonders why a bundle is slow here, or why its weights have 7 bits, finds the reason."""
+    monkeypatch.setattr(doctor, "saturates_int8", lambda: saturates)
+    assert words in doctor.examine()["choices"]["int8"]
+
+
 def test_a_cpu_build_of_torch_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """It works, and wastes the GPU: said."""
     installed(monkeypatch, torch="2.13.0+cpu")

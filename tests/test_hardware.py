@@ -5,11 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from ftdeploy import hardware
 from ftdeploy.errors import DeviceError
-from ftdeploy.hardware import CPU, CUDA, OPENVINO, choose_device, choose_provider, has_bf16, plan_lanes, processors
+from ftdeploy.hardware import (
+    CPU,
+    CUDA,
+    OPENVINO,
+    choose_device,
+    choose_provider,
+    has_bf16,
+    plan_lanes,
+    processors,
+    saturates_int8,
+)
 
 BUILT = [CUDA, CPU]
 PLAIN = ["AzureExecutionProvider", CPU]
@@ -154,6 +167,41 @@ def test_bf16_is_read_off_the_flags(monkeypatch: pytest.MonkeyPatch, flags: set[
     """Intel, AMD and Arm each name it in their way."""
     monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
     assert has_bf16() is there
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "saturates"),
+    [
+        ("x86_64", {"avx2"}, True),
+        ("x86_64", {"avx2", "avx512f", "avx512bw"}, True),
+        ("x86_64", {"avx2", "avx512f", "avx512_vnni"}, False),
+        ("x86_64", {"avx2", "avx_vnni"}, False),
+        ("x86_64", {"avx512f", "amx_int8"}, False),
+        ("AMD64", set(), True),
+        ("aarch64", {"asimddp"}, False),
+        ("arm64", set(), False),
+    ],
+)
+def test_int8_saturates_on_x86_without_vnni(
+    monkeypatch: pytest.MonkeyPatch, machine: str, flags: set[str], saturates: bool
+) -> None:
+    """AVX512 alone does not help; where an x86 processor tells nothing, the careful answer is given."""
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+    assert saturates_int8() is saturates
+
+
+def test_onnx_runtime_saturates_here_where_the_flags_say_so() -> None:
+    """The largest products there are, through the installed onnxruntime on this very processor."""
+    rows, weights = np.full((4, 64), 255, dtype=np.uint8), np.full((64, 32), 127, dtype=np.int8)
+    node = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
+    ends = [helper.make_tensor_value_info(*end) for end in (("x", TensorProto.UINT8, [4, 64]),
+                                                            ("y", TensorProto.INT32, [4, 32]))]  # fmt: skip
+    graph = helper.make_graph([node], "probe", ends[:1], ends[1:], [numpy_helper.from_array(weights, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[CPU])
+    wrong = bool((session.run(None, {"x": rows})[0] != 64 * 255 * 127).any())
+    assert wrong is saturates_int8()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,6 +59,7 @@ def test_a_model_opens_and_answers_with_the_options_asked_for(model: Path) -> No
         (SessionOptions(spinning=False), "session.inter_op.allow_spinning", "0"),
         (SessionOptions(dynamic_block_base=4), "session.dynamic_block_base", "4"),
         (SessionOptions(denormal_as_zero=True), "session.set_denormal_as_zero", "1"),
+        (SessionOptions(exact_int8=True), "session.x64quantprecision", "1"),
     ],
 )
 def test_options_reach_onnx_runtime(model: Path, options: SessionOptions, key: str, value: str) -> None:
@@ -110,6 +112,30 @@ def test_a_provider_that_is_not_installed_is_left_out_with_a_warning(
     session = open_session(model, SessionOptions(provider="OpenVINOExecutionProvider"), threads=1)
     assert session.get_providers() == ["CPUExecutionProvider"]
     assert "OpenVINOExecutionProvider was measured as faster" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "made in 16 bits, which is slower"),
+        ({"graph_optimization": "basic"}, "answers differ"),
+    ],
+)
+def test_int8_that_wants_vnni_is_warned_of_once(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, options: Any, words: str
+) -> None:
+    """Only where the processor has none, only of a model that wants it, and once for all its sessions."""
+    wants = SessionOptions(exact_int8=True, **options)
+    monkeypatch.setattr("ftdeploy.session.saturates_int8", lambda: False)
+    open_session(model, wants, threads=1)
+    monkeypatch.setattr("ftdeploy.session.saturates_int8", lambda: True)
+    open_session(model, threads=1)
+    assert caplog.text == ""
+    for _ in range(2):
+        open_session(model, wants, threads=1)
+    assert caplog.text.count("made for processors with VNNI") == 1
+    assert words in caplog.text
+    assert "compress.int8: portable" in caplog.text
 
 
 @pytest.mark.parametrize("keep", [0, 10, 400])

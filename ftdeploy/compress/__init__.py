@@ -24,7 +24,7 @@ from ftdeploy.compress.students import Cut, School, cut_to
 from ftdeploy.compress.tools.calibration import write_rows
 from ftdeploy.dataset import SplitName, label_names, read_split, read_unlabelled
 from ftdeploy.errors import FtdeployError
-from ftdeploy.hardware import choose_provider, cpu_flags, processors
+from ftdeploy.hardware import choose_provider, cpu_flags, processors, saturates_int8
 from ftdeploy.measure import Measurement, cost_ratio, measure
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import CompressSettings, Device, Recipe, ServeSettings, Shape
@@ -51,7 +51,7 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     return {"provider": provider, "processors": str(processors()), "cpu": ",".join(wide)}
 
 
-@stage(writes="compressed", version=2, outside=_outside,
+@stage(writes="compressed", version=3, outside=_outside,
        libraries=("onnxruntime", "onnx", "neural-compressor", "optimum-onnx", "torch"))  # fmt: skip
 def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings,
              serve: ServeSettings, device: Device, task: str, seed: int, out: Path, work: Path) -> Facts:  # fmt: skip
@@ -104,7 +104,7 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
         sensitivity=search.sensitivities,
         flips=jury.flips(outputs, search.base) if outputs is not None else (),
         confirmation=confirmation,
-        notes=tuple(search.notes),
+        notes=(*_int8_note(compress), *search.notes),
     )
     (out / "candidates.json").write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
     write_page(result, out)
@@ -123,6 +123,18 @@ def _training(settings: CompressSettings, checkpoint: Artifact) -> float | None:
     if settings.budget_minutes is not None:
         return None
     return float(checkpoint.facts.get("seconds", UNKNOWN_TRAINING))
+
+
+def _reduce_range(settings: CompressSettings) -> bool:
+    """Whether int8 weights shall need no VNNI."""
+    return settings.int8 == "portable" or saturates_int8()
+
+
+def _int8_note(settings: CompressSettings) -> tuple[str, ...]:
+    if not _reduce_range(settings):
+        return ()
+    why = "sums of 8-bit products may not fit in this processor" if saturates_int8() else "the recipe wants them so"
+    return (f"Int8 weights were scaled so that they need no VNNI: {why}.",)
 
 
 def _jury(dataset: Artifact, split: SplitName, task: Task, settings: CompressSettings, *, serve: ServeSettings,
@@ -191,11 +203,12 @@ def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Tas
             settings=settings.distillation, opset=int(onnx.facts["opset"]), seed=seed, device=device,
             bf16=checkpoint.facts.get("precision") == "bf16",
             unlabelled=[row.ids for row in predictor.encode(read_unlabelled(dataset))],
+            reduce_range=_reduce_range(settings),
         )  # fmt: skip
         cuts = _cuts(settings, checkpoint.path, task) if "students" in wanted else []
     workshop = Workshop(
         onnx=onnx.path, config=checkpoint.file("config.json"), calibration=calibration, texts=texts,
-        safety=settings.vocabulary_safety, school=school, work=work,
+        safety=settings.vocabulary_safety, reduce_range=_reduce_range(settings), school=school, work=work,
     )  # fmt: skip
     return workshop, cuts
 

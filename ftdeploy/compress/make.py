@@ -20,6 +20,7 @@ from typing import Any
 
 from ftdeploy.child import run_module
 from ftdeploy.compress.students import Cut, School, make_student, spare_last_layer
+from ftdeploy.compress.tools import graph, int8
 from ftdeploy.compress.tools.quantizers import QUANTIZERS, Quantizer
 from ftdeploy.compress.vocabulary import trim_vocabulary
 from ftdeploy.errors import FtdeployError
@@ -76,6 +77,7 @@ class Workshop:
         calibration: file of training rows (see ``tools.calibration.write_rows``), with labels.
         texts: of the training rows.
         safety: tokens that vocabulary trimming keeps beside those of the texts.
+        reduce_range: whether int8 weights shall need no VNNI (see ``tools.int8``).
         school: how students are made; None where there are none.
         work: the stage's work folder.
     """
@@ -85,6 +87,7 @@ class Workshop:
     calibration: Path
     texts: Sequence[str]
     safety: int
+    reduce_range: bool
     school: School | None
     work: Path
 
@@ -182,7 +185,7 @@ class Workshop:
         return ""
 
     def _quantize(self, quantizer: Quantizer, source: Path, place: Path, exclude: Sequence[str]) -> str:
-        options: dict[str, Any] = dict(quantizer.options)
+        options: dict[str, Any] = {**quantizer.options, "reduce_range": self.reduce_range}
         files = {"calibration": (quantizer.needs_calibration, self.calibration),
                  "evaluation": (quantizer.needs_labels, self.calibration),
                  "config": (quantizer.needs_config, self.config)}  # fmt: skip
@@ -206,8 +209,11 @@ class Workshop:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(partial))
             return _reason(found)
         made.rename(partial / "model.onnx")
-        for name in ("tokenizer.json", "signature.json"):
-            shutil.copyfile(source / name, partial / name)
+        signature = read_signature(source)
+        exact = int8.may_saturate(graph.load(partial / "model.onnx"))
+        session = signature.session.model_copy(update={"exact_int8": exact})
+        write_signature(partial, signature.model_copy(update={"session": session}))
+        shutil.copyfile(source / "tokenizer.json", partial / "tokenizer.json")
         shutil.rmtree(partial / "tool")
         partial.rename(place)
         return ""

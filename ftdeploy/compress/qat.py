@@ -1,11 +1,11 @@
 """Quantization-aware training: the forward pass computes with int8 as ONNX Runtime's dynamic quantization will.
 
 Inside ``with fake_quantized(model):`` every linear layer multiplies weights of 255 levels (int8, symmetric, a scale an
-output channel) with activations of 256 levels (uint8, one scale for the whole tensor, minimum and maximum of the batch
-with 0 among them: the ONNX operator DynamicQuantizeLinear), and embeddings are read from a table of 255 levels with one
-scale. Gradients pass straight through the rounding (Jacob et al. 2018, https://arxiv.org/abs/1712.05877; Bengio et al.
-2013, https://arxiv.org/abs/1308.3432). The weights themselves stay float32: outside of it the model is a plain one,
-whose weights lie where quantizing them loses less.
+output channel; 129 levels where they shall need no VNNI) with activations of 256 levels (uint8, one scale for the whole
+tensor, minimum and maximum of the batch with 0 among them: the ONNX operator DynamicQuantizeLinear), and embeddings are
+read from a table of 255 levels with one scale. Gradients pass straight through the rounding (Jacob et al. 2018,
+https://arxiv.org/abs/1712.05877; Bengio et al. 2013, https://arxiv.org/abs/1308.3432). The weights themselves stay
+float32: outside of it the model is a plain one, whose weights lie where quantizing them loses less.
 
 Attention scores and sums stay float, as they do in the quantized graphs.
 """
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     import torch
 
 #: Symmetric int8: -128 is never used, so that zero is zero.
-_WEIGHT_LEVEL = 127
+_LEVEL = 127
 _ACTIVATION_LEVELS = 255
 
 
 @contextmanager
-def fake_quantized(model: torch.nn.Module, *, activations: bool = True) -> Iterator[None]:
+def fake_quantized(model: torch.nn.Module, *, activations: bool = True, level: int = _LEVEL) -> Iterator[None]:
     """Let the linear layers and embeddings of this model compute as int8 would; other models are left alone.
 
     Works in training and evaluation, on CPU and GPU, and under bf16 autocast (the levels are computed in float32).
@@ -35,6 +35,7 @@ def fake_quantized(model: torch.nn.Module, *, activations: bool = True) -> Itera
     Args:
         model: its ``nn.Linear`` and ``nn.Embedding`` weights are known by identity; nothing in it is changed.
         activations: whether the layers' inputs are quantized, too; without it, weights only, which is cheaper.
+        level: the largest weight of a linear layer (see `ftdeploy.compress.tools.int8.levels`).
     """
     from torch import nn
     from torch.nn import functional
@@ -56,7 +57,7 @@ def fake_quantized(model: torch.nn.Module, *, activations: bool = True) -> Itera
             named = named or {}
             if function is functional.linear and id(given[1]) in linear:
                 source, weight, *rest = given
-                return function(quantize_input(source), fake_quantize_weight(weight), *rest, **named)
+                return function(quantize_input(source), fake_quantize_weight(weight, level), *rest, **named)
             if function is functional.embedding and id(given[1]) in embedding:
                 return fake_quantize_rows(function(*given, **named), given[1])
             return function(*given, **named)
@@ -68,18 +69,19 @@ def fake_quantized(model: torch.nn.Module, *, activations: bool = True) -> Itera
             last.clear()
 
 
-def fake_quantize_weight(weight: torch.Tensor) -> torch.Tensor:
-    """The weight of a linear layer with at most 255 levels an output channel.
+def fake_quantize_weight(weight: torch.Tensor, level: int = _LEVEL) -> torch.Tensor:
+    """The weight of a linear layer with as many levels an output channel on each side of 0.
 
     Args:
         weight: float, (outputs, inputs).
+        level: the largest one.
     """
     import torch
 
     weight = weight.float()
-    scale = _symmetric_scale(weight.detach().abs().amax(1))
+    scale = _symmetric_scale(weight.detach().abs().amax(1), level)
     zero = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -_WEIGHT_LEVEL, _WEIGHT_LEVEL)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -level, level)
 
 
 def fake_quantize_rows(rows: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
@@ -91,9 +93,9 @@ def fake_quantize_rows(rows: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """
     import torch
 
-    scale = _symmetric_scale(torch.stack(torch.aminmax(table.detach())).float().abs().amax())
+    scale = _symmetric_scale(torch.stack(torch.aminmax(table.detach())).float().abs().amax(), _LEVEL)
     zero = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_tensor_affine(rows.float(), scale, zero, -_WEIGHT_LEVEL, _WEIGHT_LEVEL)
+    return torch.fake_quantize_per_tensor_affine(rows.float(), scale, zero, -_LEVEL, _LEVEL)
 
 
 def fake_quantize_activation(given: torch.Tensor) -> torch.Tensor:
@@ -116,8 +118,8 @@ def fake_quantize_activation(given: torch.Tensor) -> torch.Tensor:
     return torch.fake_quantize_per_tensor_affine(given, scale, zero, 0, _ACTIVATION_LEVELS)
 
 
-def _symmetric_scale(largest: torch.Tensor) -> torch.Tensor:
+def _symmetric_scale(largest: torch.Tensor, level: int) -> torch.Tensor:
     import torch
 
-    scale = largest / _WEIGHT_LEVEL
+    scale = largest / level
     return torch.where(scale > 0, scale, torch.ones_like(scale))  # a channel of zeros stays one

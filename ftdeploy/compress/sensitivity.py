@@ -18,8 +18,8 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.batching import SERVED, Batching, by_length, pad
 from ftdeploy.compress.outcome import Sensitivity
-from ftdeploy.compress.tools import graph
-from ftdeploy.hardware import plan_lanes
+from ftdeploy.compress.tools import graph, int8
+from ftdeploy.hardware import plan_lanes, saturates_int8
 from ftdeploy.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def sensitivity(folder: Path, texts: Sequence[str], *, rows: int = 256, seed: in
                 batching: Batching = SERVED) -> tuple[Sensitivity, ...]:  # fmt: skip
     """What the logits lose when one layer alone is quantized: each MatMul or Gemm with weights, each word embedding.
 
-    Quantized as `onnxruntime.quantization.quantize_dynamic` does it per channel: weights int8 symmetric per output
-    channel, activations uint8 by the range of the batch, embeddings uint8 by the range of the table. The batches are
-    those that are served, because an activation's scale is the batch's.
+    Quantized as `onnxruntime.quantization.quantize_dynamic` does it per channel: weights int8 (7 bits where products
+    saturate) symmetric per output channel, activations uint8 by the range of the batch, embeddings uint8 by the range
+    of the table. The batches are those that are served, because an activation's scale is the batch's.
 
     Args:
         folder: the fp32 model folder.
@@ -190,9 +190,10 @@ def _matrix(node: onnx.NodeProto, weights: NDArray[np.float32],
 
     transposed = any(one.name == "transB" and helper.get_attribute_value(one) for one in node.attribute)
     matrix = weights.T if transposed else weights
-    scales = np.maximum(np.abs(matrix).max(axis=0) / 127, np.finfo(np.float32).tiny).astype(np.float32)
+    most = int8.levels(reduce_range=saturates_int8())
+    scales = np.maximum(np.abs(matrix).max(axis=0) / most, np.finfo(np.float32).tiny).astype(np.float32)
     constants: dict[str, NDArray[np.generic]] = {
-        f"{name}.weights": np.ascontiguousarray(np.rint(matrix / scales).clip(-127, 127).astype(np.int8)),
+        f"{name}.weights": np.ascontiguousarray(np.rint(matrix / scales).clip(-most, most).astype(np.int8)),
         f"{name}.scales": scales,
     }
     nodes = [

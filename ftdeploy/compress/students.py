@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from ftdeploy.compress.gradual import Schedule, prune_ffn, prune_heads, slim, sp
 from ftdeploy.compress.prune import keep_layers
 from ftdeploy.compress.qat import fake_quantized
 from ftdeploy.compress.reconstruct import narrow
+from ftdeploy.compress.tools.int8 import levels
 from ftdeploy.hardware import choose_device, processors
 from ftdeploy.onnx_export import export_onnx, input_names, load_model
 from ftdeploy.signature import read_signature, write_signature
@@ -56,6 +58,7 @@ class School:
         seed: of the recipe.
         device: ``auto``, ``cpu`` or ``cuda``.
         bf16: whether passes run under bf16 autocast.
+        reduce_range: whether int8 weights shall need no VNNI (see ``tools.int8``).
     """
 
     checkpoint: Path
@@ -69,6 +72,7 @@ class School:
     device: str
     bf16: bool
     unlabelled: Sequence[Sequence[int]] = ()
+    reduce_range: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +148,9 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
         first_token_only(teacher, school.rows[:PROVEN])
     where = choose_device(school.device).name
     teacher = teacher.to(where, torch.bfloat16 if school.bf16 else torch.float32)
+    rounding = partial(fake_quantized, level=levels(reduce_range=school.reduce_range))
     pupil = Pupil(student=student.to(where), teacher=teacher, layers=cut.layers, device=where,
-                  bf16=school.bf16, rounding=fake_quantized,
+                  bf16=school.bf16, rounding=rounding,
                   pruning=lambda steps: _hooks(student, cut, steps))  # fmt: skip
     lessons = Lessons(rows=school.rows, targets=school.targets, pad_id=signature.pad_id,
                       mask_id=_mask_id(school.onnx), unlabelled=school.unlabelled)  # fmt: skip

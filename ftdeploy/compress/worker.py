@@ -14,18 +14,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftdeploy.compress.tools import TOOLS, Tool, graph
+from ftdeploy.compress.tools import TOOLS, Tool, graph, int8
 from ftdeploy.errors import CompressionError
 
 
 def make(tool: Tool, source: Path, out: Path, options: Mapping[str, Any]) -> None:
-    """Run a tool, and put what it made at ``out``, as one file.
+    """Run a tool, and put what it made at ``out``, as one file; its int8 weights need no VNNI where asked.
 
     Args:
         tool: what to run.
         source: a model folder.
         out: the file; its folder exists, and may be written into.
-        options: of the tool.
+        options: of the tool; and ``reduce_range`` (see `ftdeploy.compress.tools.int8.reduced`).
 
     Raises:
         CompressionError: it made no model, or one that is not its source's kind.
@@ -34,16 +34,17 @@ def make(tool: Tool, source: Path, out: Path, options: Mapping[str, Any]) -> Non
     tool(source, unfinished, options)
     if not unfinished.is_file() or not unfinished.stat().st_size:
         raise _no_model("ended without an error and without a model")
-    before, after = graph.load(source / "model.onnx").graph, graph.load(unfinished)
+    before, after = graph.load(source / "model.onnx"), graph.load(unfinished)
     for role, were, are in (
-        ("inputs", before.input, after.graph.input),
-        ("outputs", before.output, after.graph.output),
+        ("inputs", before.graph.input, after.graph.input),
+        ("outputs", before.graph.output, after.graph.output),
     ):
         names = [[one.name for one in side] for side in (were, are)]
         if names[0] != names[1]:
             raise _no_model(f"changed the model's {role} from {', '.join(names[0])} to {', '.join(names[1]) or 'none'}")
+    scaled = int8.reduced(options) and int8.fit_pairs(after, before)
     external = [tensor for tensor in after.graph.initializer if tensor.external_data]
-    if external or any(out.parent.glob(f"{unfinished.name}[_.]*data*")):
+    if scaled or external or any(out.parent.glob(f"{unfinished.name}[_.]*data*")):
         graph.save(after, unfinished)  # the weights were loaded with it
         for data in out.parent.glob(f"{unfinished.name}[_.]*data*"):
             data.unlink()

@@ -159,6 +159,10 @@ class CompressSettings(Section):
     """Shapes of the students, tried in this order while there is time."""
     distillation: Distillation = Distillation()
     """How students learn."""
+    int8: Literal["auto", "portable"] = "auto"
+    """Int8 weights of the full range are multiplied right by x86 processors with VNNI only; others answer as well, but
+    slower. `auto`: what this machine needs. `portable`: weights that are exact and fast on every processor, for a model
+    that is made on one with VNNI and served on one without."""
     vocabulary_safety: int = Field(default=10_000, ge=0)
     """How many of the tokenizer's own most general tokens stay beside those that the training rows need; characters
     and special tokens always stay."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftdeploy.compress.tools import graph
+from ftdeploy.compress.tools import graph, int8
 from ftdeploy.compress.tools.calibration import batches, read_rows
 from ftdeploy.errors import CompressionError
 from ftdeploy.signature import read_signature
@@ -42,7 +42,7 @@ TOKENS = 1024
 
 
 def calibrated(source: Path, out: Path, options: Mapping[str, Any]) -> None:
-    """Int8 weights per output channel, uint8 activations by constant ranges.
+    """Int8 weights per output channel that are exact on every processor, uint8 activations by constant ranges.
 
     Options: ``calibration``; ``coverage``: the share of an activation's values that its range keeps, the same number of
     them cut off on both sides (None: for each the one of `COVERAGES` with the least error); ``row_scales``: names of
@@ -176,7 +176,7 @@ def _rewrite(model: onnx.ModelProto, products: Mapping[str, Sequence[onnx.NodePr
             continue
         source, weights = node.input
         matrix = numpy_helper.to_array(arrays[weights])
-        constants[f"{weights}.int8"], constants[f"{weights}.scale"] = _int8(matrix)
+        constants[f"{weights}.int8"], constants[f"{weights}.scale"] = int8.symmetric(matrix)
         if source in by_row:
             if name in first:
                 nodes += _quantize_rows(source, len(matrix), ranges[source], constants)
@@ -261,12 +261,6 @@ def _biases(model: onnx.ModelProto, widths: Mapping[str, int]) -> dict[str, tupl
                 if name in widths and vectors.get(other) == widths[name] and readers[name] == 1:
                     found[name] = (other, node.output[0])
     return found
-
-
-def _int8(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Weights of shape (inputs, outputs), symmetric, and the scale of each output."""
-    scales = np.maximum(np.abs(weights).max(axis=0) / 127, np.finfo(np.float32).tiny).astype(np.float32)
-    return np.rint(weights / scales).clip(-127, 127).astype(np.int8), scales
 
 
 def _replaced(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto],

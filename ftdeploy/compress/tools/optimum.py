@@ -7,19 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ftdeploy.compress.tools import int8
+
 
 def dynamic(source: Path, out: Path, options: Mapping[str, Any]) -> None:
-    """ORTQuantizer, dynamic int8 for AVX512-VNNI or ARM64, weights per channel.
+    """ORTQuantizer, dynamic int8 for AVX512-VNNI, AVX2 or ARM64, weights per channel.
 
-    Options: ``config``: the checkpoint's config.json; ``exclude``.
+    Options: ``config``: the checkpoint's config.json; ``exclude``; ``reduce_range``: its settings for AVX2, which take
+    unsigned weights of the full range: exact everywhere, and slower where there is no VNNI.
     """
     import platform
 
     from optimum.onnxruntime import ORTQuantizer
     from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
-    arm = platform.machine().lower() in ("arm64", "aarch64")
-    preset = AutoQuantizationConfig.arm64 if arm else AutoQuantizationConfig.avx512_vnni
+    if int8.reduced(options):
+        preset = AutoQuantizationConfig.avx2
+    else:
+        arm = platform.machine().lower() in ("arm64", "aarch64")
+        preset = AutoQuantizationConfig.arm64 if arm else AutoQuantizationConfig.avx512_vnni
     names = options.get("exclude", ())
     # A Gemm becomes a MatMul of another name before these are read.
     settings = preset(is_static=False, per_channel=True, nodes_to_exclude=[*names, *(f"{n}_MatMul" for n in names)])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.compress.tools import graph
+from ftdeploy.compress.tools import graph, int8
 from ftdeploy.compress.tools.calibration import Reader, batches, read_rows
 from ftdeploy.errors import DeviceError
 from ftdeploy.hardware import choose_provider
@@ -40,7 +40,7 @@ def static(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     """Static int8: activations by ranges seen in calibration.
 
     Options: ``calibration``; ``method`` (``MinMax``, ``Percentile``, ``Entropy``); ``format`` (``QDQ``,
-    ``QOperator``); ``per_channel``; ``products``; ``exclude``; ``embeddings`` (bits).
+    ``QOperator``); ``per_channel``; ``products``; ``exclude``; ``reduce_range``; ``embeddings`` (bits).
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -57,6 +57,7 @@ def static(source: Path, out: Path, options: Mapping[str, Any]) -> None:
         per_channel=options.get("per_channel", True),
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
+        reduce_range=int8.reduced(options),  # of the weights alone
         calibrate_method=CalibrationMethod[method],
         nodes_to_exclude=list(options.get("exclude", ())),
         extra_options={"MatMulConstBOnly": not options.get("products", False)},

@@ -16,7 +16,8 @@ class Quantizer:
 
     Attributes:
         tool: a key of ``ftdeploy.compress.tools.TOOLS``.
-        options: of the tool, as plain JSON; the search adds the files: ``calibration``, ``evaluation``, ``config``.
+        options: of the tool, as plain JSON; the search adds ``reduce_range`` and the files: ``calibration``,
+            ``evaluation``, ``config``.
         needs_calibration: whether it wants the option ``calibration``, a file of training rows.
         needs_labels: whether it wants the option ``evaluation`` too, a file of training rows with labels.
         needs_config: whether it wants the option ``config``, the checkpoint's config.json.
@@ -202,7 +203,7 @@ QUANTIZERS: Mapping[str, Quantizer] = {
         tool="optimum-dynamic",
         needs_config=True,
         extra="train",
-        summary="Optimum's ORTQuantizer, dynamic int8 for AVX512-VNNI or ARM64, per channel",
+        summary="Optimum's ORTQuantizer, dynamic int8 for this processor, per channel",
     ),
     "optimum-fused": Quantizer(
         tool="optimum-fused", needs_config=True, extra="train", summary="Optimum's ORTOptimizer, fused, still float32"
