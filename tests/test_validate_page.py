@@ -131,8 +131,8 @@ def test_the_page_stays_small_with_much_to_show() -> None:
     more there are."""
     labels = [f"label {number}" for number in range(80)]
     counts = tuple(tuple(10 * (i == j) + j for j in range(80)) for i in range(80))
-    rows = answers(rows=100_000, flipped=5000, labels=labels, texts=["word " * 1000] * 100_000,
-                   columns={"source": ["web"] * 100_000, "user": [f"user {row}" for row in range(100_000)]})  # fmt: skip
+    columns = {"source": ["web"] * 100_000, "user": [f"user {row}" for row in range(100_000)]}
+    rows = answers(rows=100_000, flipped=5000, labels=labels, texts=["word " * 1000] * 100_000, columns=columns)
     many = tuple(
         GoldenResult(text="word " * 1000, label="a", baseline="a", candidate="ab"[n % 7 == 6]) for n in range(3000)
     )
