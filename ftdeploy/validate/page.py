@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 #: What the page shows of a list that may be long; report.json and flips.csv have all of it.
-_SHOWN = {"slices": 20, "gaps": 20, "details": 40, "turned": 8, "tiles": 4, "confusions": 20, "golden": 200}
+_SHOWN = {"slices": 20, "gaps": 20, "details": 40, "turned": 8, "tiles": 3, "confusions": 20, "golden": 200}
 #: Flipped rows on the page, and those of them that stand there unfolded.
 _FLIPS, _FIRST_FLIPS = 1000, 10
 #: Characters of a text of the data.
