@@ -211,22 +211,35 @@ def test_a_run_without_rows_to_give(tmp_path: Path) -> None:
         rows_of_run(tmp_path)
 
 
-def test_the_test_rows_of_a_run(tmp_path: Path) -> None:
-    """Texts, labels, ids and the recipe's slices, with the recipe's order of labels; groups are nobody's business."""
+def write_dataset(run: Path, row: dict[str, str | None], *, rows: int = 1) -> None:
+    """A dataset artifact, each of whose splits has a row so many times."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    made = tmp_path / "made"
+    made = run.with_name("made")
     made.mkdir()
-    row = {"text": "nice", "label": "good", "group": None, "id": "a", "shop": "x"}
+    run.mkdir()
+    schema = pa.schema([(name, pa.string()) for name in row])
     for split in ("train", "validation", "test"):
-        pq.write_table(pa.Table.from_pylist([row]), made / f"{split}.parquet")
+        pq.write_table(pa.Table.from_pylist([row] * rows, schema=schema), made / f"{split}.parquet")
     profile = {"source": "file rows.csv", "licence": "MIT", "labels": ["good", "bad"]}
     (made / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
-    (tmp_path / "run").mkdir()
-    seal(made, target=tmp_path / "run" / "dataset", kind="dataset", made_by="prepare@1", made_from=(), key="",
-         settings={}, facts={})  # fmt: skip
+    seal(made, target=run / "dataset", kind="dataset", made_by="prepare@1", made_from=(), key="", settings={}, facts={})
+
+
+def test_the_test_rows_of_a_run(tmp_path: Path) -> None:
+    """Texts, labels, ids and the recipe's slices, with the recipe's order of labels; groups are nobody's business. A
+    text that stands twice was let through by the recipe."""
+    row = {"text": "nice", "label": "good", "group": None, "id": "a", "shop": "x"}
+    write_dataset(tmp_path / "run", row, rows=2)
     found = rows_of_run(tmp_path / "run")
-    assert found.table.to_pylist() == [{"text": "nice", "label": "good", "id": "a", "shop": "x"}]
+    assert found.table.to_pylist() == [{"text": "nice", "label": "good", "id": "a", "shop": "x"}] * 2
     assert found.names == ("good", "bad")
     assert (found.cases[0].source, found.cases[0].licence) == ("test rows of file rows.csv", "MIT")
+
+
+def test_a_run_without_test_rows(tmp_path: Path) -> None:
+    """Nothing can be judged on nothing."""
+    write_dataset(tmp_path / "run", {"text": "", "label": "", "group": None, "id": ""}, rows=0)
+    with pytest.raises(DataError, match="has no rows"):
+        rows_of_run(tmp_path / "run")
