@@ -1,0 +1,99 @@
+"""The starter suite: one that loads, reads its rows, and has margins that they support."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+from checkpoints import sentences
+from tiny import WORDS, write_model_folder
+
+from ftdeploy.errors import ConfigError, DataError, SourceError
+from ftdeploy.evaluation import evaluate_suite
+from ftdeploy.evaluation.cases import gather
+from ftdeploy.evaluation.plan import plan
+from ftdeploy.evaluation.starter import write_suite
+from ftdeploy.suite import load_suite
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache of the test's own; real rows are read before it is set."""
+    sentences()
+    monkeypatch.setenv("FTDEPLOY_CACHE", str(tmp_path / "cache"))
+
+
+def write(path: Path, count: int, header: tuple[str, str] = ("text", "label")) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        rows = sentences()[:count]
+        csv.writer(handle).writerows([header, *((row["text"], row["label"]) for row in rows)])
+    return path
+
+
+@pytest.mark.parametrize("count", [60, 600, 6000])
+def test_what_it_demands_the_rows_can_decide(tmp_path: Path, count: int) -> None:
+    """Of real rows, few or many: the plan of the written suite has no gate that they cannot decide."""
+    made = write_suite(write(tmp_path / "Film Reviews.csv", count), tmp_path / "new" / "suite.yaml")
+    suite = load_suite(made.suite)
+    assert suite.name == suite.cases[0].name == "film-reviews"
+    rows = gather(suite.cases, seed=suite.seed)
+    assert rows.cases[0].digest == made.digest == suite.cases[0].digest
+    assert (len(rows), set(rows.names)) == (made.rows, {"negative", "positive"})
+    found = plan(suite, rows)
+    assert {gate.kind for gate in suite.gates} == {
+        "non-inferiority", "slices", "flips", "calibration", "robustness", "consistency"
+    }  # fmt: skip
+    assert [gate["gate"] for gate in found["gates"] if gate["enough"] is False] == []
+    assert found["notes"] == []
+
+
+def test_more_rows_have_narrower_margins(tmp_path: Path) -> None:
+    """By about the square root."""
+    few, many = (
+        write_suite(write(tmp_path / f"{n}.csv", n), tmp_path / f"{n}.yaml", text="text", label="label")
+        for n in (400, 6400)
+    )
+    assert 2 < few.margin / many.margin < 5
+
+
+def test_a_model_can_be_judged_by_it(tmp_path: Path) -> None:
+    """As it stands: an equal model passes, under columns of the file's own and with a legacy encoding."""
+    path = tmp_path / "rows.csv"
+    with path.open("w", encoding="cp1252", newline="") as handle:
+        rows = [(f"le film était {WORDS[n % 10]} n° {n}", ("negative", "positive")[n % 10 // 5]) for n in range(200)]
+        csv.writer(handle).writerows([("avis", "note"), *rows])
+    made = write_suite(path, tmp_path / "suite.yaml")
+    assert (made.text, made.label) == ("avis", "note")
+    write_model_folder(tmp_path / "model")
+    suite = load_suite(made.suite).model_copy(update={"resamples": 1000, "timing_rows": 8, "timing_rounds": 5})
+    place = os.fspath(tmp_path / "model")
+    found = evaluate_suite(suite, candidate=place, baseline=place, report=tmp_path / "out").report
+    assert (found.verdict, found.rows) == ("pass", 200)
+
+
+def test_suggested_golden_rows_are_rows(tmp_path: Path) -> None:
+    """One of each label, as comments: uncommented, the suite still loads."""
+    made = write_suite(write(tmp_path / "rows.csv", 100), tmp_path / "suite.yaml")
+    text = made.suite.read_text(encoding="utf-8")
+    assert load_suite(made.suite).golden == ()
+    taken = text.replace("# golden:", "golden:").replace("#   - {", "  - {")
+    made.suite.write_text(taken, encoding="utf-8")
+    golden = load_suite(made.suite).golden
+    assert {row.label for row in golden} == {"negative", "positive"}
+    assert {(row.text, row.label) for row in golden} <= {(row["text"], row["label"]) for row in sentences()}
+
+
+def test_faults(tmp_path: Path) -> None:
+    """Nothing is overwritten; a file that is not there, and columns that are not, are told."""
+    path = write(tmp_path / "rows.csv", 60)
+    (tmp_path / "mine.yaml").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="was not touched"):
+        write_suite(path, tmp_path / "mine.yaml")
+    assert (tmp_path / "mine.yaml").read_text(encoding="utf-8") == "mine"
+    with pytest.raises(SourceError):
+        write_suite(tmp_path / "gone.csv", tmp_path / "new.yaml")
+    with pytest.raises(DataError, match="no column 'txt'"):
+        write_suite(path, tmp_path / "new.yaml", text="txt")
+    assert not (tmp_path / "new.yaml").exists()
