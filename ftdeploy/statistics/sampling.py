@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ftdeploy.metrics import Floats, Ids, Metric, OwnMetric
+from ftdeploy.metrics.scored import CalibrationError
+from ftdeploy.statistics import calibration
 from ftdeploy.statistics.resampling import condense, deviation, distinct, draw
 
 #: The least favourable row is looked for among this many of the rarest classes; a row weighs most in a rare one.
@@ -161,11 +163,18 @@ def _sample_sums(metric: Metric, references: Ids, answers: Sequence[Answered], o
     wide[:-1, :-1], wide[-1, -1] = cells, 1
     drawn = draw(wide, np.append(members, 1), len(references), resamples=resamples, seed=seed)
     drawn, times = drawn[:, :-1], drawn[:, -1:]
+    if isinstance(metric, CalibrationError):
+        each = (len(answers), sums.size // len(answers))
+        spread = np.sqrt(np.maximum(counts @ every**2 - sums**2 / len(references), 0))
+        below, above = calibration.ends(sums.reshape(each), spread.reshape(each), drawn.reshape(-1, *each), times[:, 0],
+                                        extra.reshape(-1, *each))  # fmt: skip
+    else:
+        below, above = function(drawn + times * worst), function(drawn + times * best)
     return Sampled(
         values=tuple(float(metric.value(part)) for part in np.split(sums, len(answers))),
         value=float(function(sums)),
-        below=function(drawn + times * worst),
-        above=function(drawn + times * best),
+        below=below,
+        above=above,
         deviation=deviation(every, counts, function),
     )
 
