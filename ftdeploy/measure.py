@@ -118,13 +118,9 @@ class Measurement:
     def rounds_of(self, cost: Cost) -> tuple[float, ...]:
         """A cost round by round, of memory process by process; empty where it was not measured."""
         values: dict[Cost, tuple[float, ...]] = {
-            "size": (self.size,),
-            "throughput": self.throughputs,
-            "latency_p50": self.latencies_p50,
-            "latency_p95": self.latencies_p95,
-            "latency_p99": self.latencies_p99,
-            "memory": self.memories,
-        }
+            "size": (self.size,), "throughput": self.throughputs, "latency_p50": self.latencies_p50,
+            "latency_p95": self.latencies_p95, "latency_p99": self.latencies_p99, "memory": self.memories,
+        }  # fmt: skip
         return values[cost]
 
     def noise_of(self, cost: Cost) -> float:
@@ -136,12 +132,9 @@ class Measurement:
         """The same over some of its rounds."""
         rounds = slice(first, last)
         return replace(
-            self,
-            throughputs=self.throughputs[rounds],
-            latencies_p50=self.latencies_p50[rounds],
-            latencies_p95=self.latencies_p95[rounds],
-            latencies_p99=self.latencies_p99[rounds],
-        )
+            self, throughputs=self.throughputs[rounds], latencies_p50=self.latencies_p50[rounds],
+            latencies_p95=self.latencies_p95[rounds], latencies_p99=self.latencies_p99[rounds],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,14 +252,10 @@ def cost_ratio(baseline: Measurement, candidate: Measurement, cost: Cost, *, con
     # P(the median lies below the k-th smallest of n) = P(Binomial(n, 1/2) < k); bdtr is the distribution function
     cut = max(1, sum(1 for k in range(len(ratios)) if bdtr(k, len(ratios), 0.5) <= 1 - confidence))
     return CostRatio(
-        cost=cost,
-        baseline=float(np.median(before)),
-        candidate=float(np.median(after)),
-        ratio=float(np.median(ratios)),
-        lower=ratios[cut - 1],
-        upper=ratios[-cut],
+        cost=cost, baseline=float(np.median(before)), candidate=float(np.median(after)),
+        ratio=float(np.median(ratios)), lower=ratios[cut - 1], upper=ratios[-cut],
         confidence=float(1 - bdtr(cut - 1, len(ratios), 0.5)),
-    )
+    )  # fmt: skip
 
 
 def amount(cost: str, value: float) -> str:

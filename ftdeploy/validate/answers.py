@@ -152,15 +152,17 @@ class Answers:
         return len(self.references)
 
     def take(self, rows: Ids) -> Answers:
-        """Some of the rows, in the order given."""
+        """Some of the rows, in the order given; one model stays one."""
+        now = Answer(probabilities=self.candidate.probabilities[rows])
+        same = self.baseline is self.candidate
         return Answers(
             ids=Some(self.ids, rows),
             texts=Some(self.texts, rows),
             columns={name: Some(values, rows) for name, values in self.columns.items()},
             labels=self.labels,
             references=self.references[rows],
-            baseline=Answer(probabilities=self.baseline.probabilities[rows]),
-            candidate=Answer(probabilities=self.candidate.probabilities[rows]),
+            baseline=now if same else Answer(probabilities=self.baseline.probabilities[rows]),
+            candidate=now,
         )
 
 

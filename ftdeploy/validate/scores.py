@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from ftdeploy.errors import ConfigError
-from ftdeploy.metrics import METRICS, Metric, OwnMetric, resolve
+from ftdeploy.metrics import Metric, OwnMetric, resolve
 from ftdeploy.statistics import Comparison, Estimate, compare, estimate
 from ftdeploy.suite import Suite
 from ftdeploy.validate.answers import Answer, Answers
 from ftdeploy.validate.crosscheck import crosscheck
 from ftdeploy.verdict import MetricResult, Scored
+
+#: Computed once more through `evaluate` in every evaluation.
+CROSSCHECKED = ("accuracy", "macro_f1")
 
 
 def metric_of(name: str, suite: Suite, labels: Sequence[str]) -> Metric | OwnMetric:
@@ -87,7 +90,8 @@ def scored(name: str, suite: Suite, answers: Answers) -> MetricResult:
         suite: confidence, resamples and seed.
         answers: of both models.
     """
-    was, now = (estimated(name, suite, answers, one) for one in (answers.baseline, answers.candidate))
+    now = estimated(name, suite, answers, answers.candidate)
+    was = now if answers.baseline is answers.candidate else estimated(name, suite, answers, answers.baseline)
     difference = compared(name, suite, answers, margin=0.0)
     return MetricResult(
         metric=difference.metric,
@@ -98,12 +102,12 @@ def scored(name: str, suite: Suite, answers: Answers) -> MetricResult:
 
 
 def crosschecked(metrics: Sequence[MetricResult], answers: Answers) -> None:
-    """Compute what `evaluate` knows once more through it.
+    """Compute the metrics that everybody reports once more through `evaluate`.
 
     Raises:
         DependencyError: a metric differs.
     """
-    known = [found for found in metrics if found.metric in METRICS]
+    known = [found for found in metrics if found.metric in CROSSCHECKED]
     before = {found.metric: found.baseline.value for found in known}
     crosscheck(before, answers.references, answers.baseline.predictions)
     after = {found.metric: found.candidate.value for found in known}
