@@ -95,7 +95,7 @@ def evaluate(  # noqa: PLR0917  # typer reads them
     from ftdeploy.progress import reporting
 
     with reporting(ConsoleReporter()):
-        read, rows = _read(suite, set_ or [], baseline=baseline is not None, refresh=refresh)
+        read, rows = _read(suite, set_ or [], baseline=baseline is not None)
         if dry_run:
             _show_plan(read, rows, candidate=candidate, baseline=baseline, refresh=refresh, json=json)
             return
@@ -156,7 +156,7 @@ def history(
     show_line("{}", page)
 
 
-def _read(suite: str, overrides: list[str], *, baseline: bool, refresh: bool) -> tuple[Suite, Rows | None]:
+def _read(suite: str, overrides: list[str], *, baseline: bool) -> tuple[Suite, Rows | None]:
     """The suite; and its rows, where it is one of `evaluate`, which brings its own."""
     from ftdeploy.evaluation.listing import find_suite, read_suite
 
@@ -167,7 +167,7 @@ def _read(suite: str, overrides: list[str], *, baseline: bool, refresh: bool) ->
         raise typer.BadParameter("a Python suite has no keys to change", param_hint="--set")
     from ftdeploy.evaluation.hf import read_evaluate_suite
 
-    return read_evaluate_suite(path, gated=baseline, refresh=refresh)
+    return read_evaluate_suite(path, gated=baseline)
 
 
 def _show_list(*, json: bool) -> None:

@@ -79,7 +79,7 @@ def _module(metric: str) -> str:
     return metric if metric.endswith(".py") else str(suites_folder() / "metrics" / f"{metric}.py")
 
 
-def read_evaluate_suite(path: Path, *, gated: bool, refresh: bool = False) -> tuple[Suite, Rows]:
+def read_evaluate_suite(path: Path, *, gated: bool) -> tuple[Suite, Rows]:
     """A Python file with a class ``Suite`` of `evaluate`, as rows and rules.
 
     Each of its subtasks is a case. Its code runs with your rights, as `evaluate` runs it.
@@ -87,7 +87,6 @@ def read_evaluate_suite(path: Path, *, gated: bool, refresh: bool = False) -> tu
     Args:
         path: the file.
         gated: there will be a baseline: non-inferiority of each metric, by the margin that so many rows support.
-        refresh: read the rows anew.
 
     Raises:
         ConfigError: the file has no such class, a subtask is of another task, or its metric is not known here.
@@ -105,9 +104,10 @@ def read_evaluate_suite(path: Path, *, gated: bool, refresh: bool = False) -> tu
                 fix="take the subtask out, or run the suite with `evaluate` itself",
             )
         arguments = dict(task.args_for_task or {})
-        metrics.append(_metric(arguments.get("metric"), where))
+        metrics += [_metric(metric, where) for metric in _single(arguments.get("metric"))]
         given = _given(task, arguments, number, where)
-        parts.append(keep(given, limit=None, seed=0, prefixed=len(tasks) > 1, refresh=refresh))
+        # What is behind a name may be another data set tomorrow, and code of the suite's own may make other rows.
+        parts.append(keep(given, limit=None, seed=0, prefixed=len(tasks) > 1, refresh=True))
     rows = join(parts)
     names = tuple(dict.fromkeys(metrics))
     margin = supported_margin(len(rows), drop=0.0)
@@ -161,6 +161,11 @@ def _imported(path: Path) -> ModuleType:
     return module
 
 
+def _single(metric: Any) -> list[Any]:
+    """The metrics of `evaluate.combine`; another one alone."""
+    return list(getattr(metric, "evaluation_modules", None) or [metric])
+
+
 def _metric(metric: Any, where: str) -> str:
     """The name that a subtask's metric has here, or its file."""
     name = metric if isinstance(metric, str) else getattr(metric, "name", None)
@@ -173,7 +178,7 @@ def _metric(metric: Any, where: str) -> str:
     if known not in METRICS:
         raise ConfigError(
             f"{where}: the metric {name!r} is not known",
-            cause="metrics of the hub are not fetched, and combined ones have no name",
+            cause="metrics of the hub are not fetched",
             fix=f"{did_you_mean(str(name), METRICS)}; or name the .py file of an `evaluate.Metric`",
         )
     return known
@@ -187,53 +192,48 @@ def _given(task: Any, arguments: Mapping[str, Any], number: int, where: str) -> 
             fix="take the subtask out",
         )
     data, called = _data(task, where)
-    text, label = (
-        str(arguments.get(f"{part}_column") or name) for part, name in (("input", "text"), ("label", "label"))
-    )
-    missing = [name for name in (text, label) if name not in data.column_names]
+    text, label = str(arguments.get("input_column") or "text"), str(arguments.get("label_column") or "label")
+    columns = data.column_names or list(next(iter(data), {}))
+    missing = [name for name in (text, label) if name not in columns]
     if missing:
         raise DataError(
-            f"{where}: there is no column {missing[0]!r}; the columns are: {', '.join(data.column_names)}",
+            f"{where}: there is no column {missing[0]!r}; the columns are: {', '.join(columns)}",
             cause="input_column or label_column names a column that the data set does not have",
-            fix=did_you_mean(missing[0], data.column_names),
+            fix=did_you_mean(missing[0], columns),
         )
     names = _names(data, label, arguments.get("label_mapping"), where)
     return Given(
         name=called or f"task-{number}",
         read=partial(_rows, data, text, label, names),
         slices=(),
-        identity={
-            "fingerprint": data._fingerprint,  # noqa: SLF001 - there is no other name for it
-            "text": text,
-            "label": label,
-            "names": sorted(map(str, names.items())),
-        },
+        identity={"subtask": where, "columns": [text, label]},
         tidied=True,  # `evaluate` judges what is there, and so do we
         distinct=False,
         names=tuple(dict.fromkeys(names.values())),
-        source=_described(task) + (f", {task.split}" if task.split else ""),
+        source=_described(task),
         licence=str(getattr(data.info, "license", "") or ""),
     )
 
 
 def _described(task: Any) -> str:
     """What the data set of a subtask is called in reports: no path of this machine."""
-    return f"data set {Path(task.data).name}" if isinstance(task.data, str) else "data set of the suite's own code"
+    if not isinstance(task.data, str):
+        return "data set of the suite's own code"
+    return ", ".join(filter(None, (f"data set {Path(task.data).name}", task.subset, task.split)))
 
 
 def _data(task: Any, where: str) -> tuple[Any, str]:
-    """The rows of a subtask, and what they are called."""
+    """The rows of a subtask, and what they are called; those behind a name are read as a stream."""
     import datasets
 
     if not isinstance(task.data, str):
-        data = task.data
-        name = ""
+        data, name = task.data, ""
     else:
         from evaluate.evaluator.utils import choose_split
 
         try:
             split = task.split or choose_split(task.data, task.subset)
-            data = datasets.load_dataset(task.data, name=task.subset, split=split)
+            data = datasets.load_dataset(task.data, name=task.subset, split=split, streaming=True)
         except (ValueError, OSError, TypeError, KeyError, datasets.exceptions.DatasetsError) as error:
             raise DataError(
                 f"{where}: the data set {task.data!r} cannot be loaded: {' '.join(str(error).split())[:300]}",
@@ -255,10 +255,10 @@ def _names(data: Any, column: str, mapping: Mapping[str, Any] | None, where: str
         for label, value in mapping.items():
             found.setdefault(value, str(label))
         return found
-    feature = data.features[column]
-    if hasattr(feature, "names"):
-        return dict(enumerate(map(str, feature.names)))
-    values = sorted(set(data[column]), key=str)
+    named = getattr((data.features or {}).get(column), "names", None)
+    if named:
+        return dict(enumerate(map(str, named)))
+    values = sorted({row[column] for row in data}, key=str)
     if not all(isinstance(value, str) for value in values):
         raise DataError(
             f"{where}: the labels are {', '.join(map(str, values[:10]))}, and nothing says which label is which",
@@ -269,6 +269,6 @@ def _names(data: Any, column: str, mapping: Mapping[str, Any] | None, where: str
 
 
 def _rows(data: Any, text: str, label: str, names: Mapping[Any, str]) -> Iterator[Raw]:
-    for place, row in enumerate(data.select_columns([text, label]), start=1):
+    for place, row in enumerate(data, start=1):
         found = row[label]
         yield Raw(place=place, text=row[text], label=names.get(found, found), id=None, slices={})
