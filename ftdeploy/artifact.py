@@ -64,7 +64,7 @@ LAYOUT: dict[Kind, Layout] = {
     "compressed": Layout(
         required=(*_MODEL_FOLDER, "candidates.json", "candidates.html"), optional=("model.onnx.data",)
     ),
-    "report": Layout(required=("report.json", "report.html", "junit.xml", "flips.csv")),
+    "report": Layout(required=("report.json", "report.html", "summary.md", "junit.xml", "flips.csv")),
     "bundle": Layout(
         required=(
             "bento.yaml",

@@ -185,10 +185,10 @@ def test_junit_has_a_test_case_per_gate(worse: Artifact) -> None:
 
 
 def test_the_page_stands_alone_and_escapes_texts(worse: Artifact) -> None:
-    """No address, no script; a hostile text of the data is shown and not run."""
+    """No address, no script but its own filters; a hostile text of the data is shown and not run."""
     page = worse.file("report.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert" in page
-    assert "<script" not in page
+    assert page.count("<script") == 1
     assert not re.search(r"https?://|src=|@import|url\(", page)
     assert page.index("must not be released") < page.index("Gates")
     for artifact in (_report(worse).baseline, _report(worse).candidate, _report(worse).dataset):

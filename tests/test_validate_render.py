@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from report_samples import KINDS, alone, answers, gate, report
 
+from ftdeploy.artifact import LAYOUT
 from ftdeploy.errors import ArtifactError
 from ftdeploy.validate.render import junit, write_report
 from ftdeploy.verdict import read_report, report_schema
@@ -67,8 +68,7 @@ def test_reports_come_back_as_they_were(tmp_path: Path) -> None:
 def test_everything_is_written(tmp_path: Path) -> None:
     """For machines, for CI, for spreadsheets and for people; nothing is left half written."""
     write_report(report(), answers(rows=60, flipped=4), tmp_path)
-    wanted = {"report.json", "report.html", "junit.xml", "flips.csv"}
-    assert wanted <= {path.name for path in tmp_path.iterdir()} <= wanted | {"summary.md"}
+    assert {path.name for path in tmp_path.iterdir()} == set(LAYOUT["report"].required)
     assert all(path.stat().st_size for path in tmp_path.iterdir())
 
 

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from ftdeploy.artifact import LAYOUT
 from ftdeploy.files import write_json
 from ftdeploy.validate.answers import Answers
 from ftdeploy.validate.flipped import write_flips
@@ -15,7 +14,6 @@ from ftdeploy.validate.page import page
 from ftdeploy.verdict import GateResult, Report
 
 #: The text for a pull request, beside ``report.json``.
-SUMMARY = "summary.md"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -35,9 +33,7 @@ def write_report(report: Report, answers: Answers, folder: Path) -> None:
     (folder / "junit.xml").write_bytes(junit(report))
     write_flips(answers, folder / "flips.csv")
     (folder / "report.html").write_text(page(report, answers), encoding="utf-8")
-    # A sealed report holds what its layout names, and nothing else.
-    if SUMMARY in (*LAYOUT["report"].required, *LAYOUT["report"].optional):
-        (folder / SUMMARY).write_text(summary(report), encoding="utf-8")
+    (folder / "summary.md").write_text(summary(report), encoding="utf-8")
 
 
 def junit(report: Report) -> bytes:
