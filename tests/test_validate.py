@@ -218,6 +218,17 @@ def test_answers_are_the_same_each_time(worse: Artifact, tmp_path: Path) -> None
     assert again.files["flips.csv"] == worse.files["flips.csv"]
 
 
+def test_no_path_of_this_machine_is_in_the_report_of_a_run(worse: Artifact) -> None:
+    """Models are called by the stages that made them, so that the same run elsewhere says the same."""
+    report = _report(worse)
+    sides = (report.baseline, report.candidate, report.dataset)
+    assert [(side.kind, side.made_by, side.name) for side in sides] == [
+        ("onnx", "test@1", ""), ("compressed", "test@1", ""), ("dataset", "test@1", ""),
+    ]  # fmt: skip
+    assert str(worse.path.parent) not in worse.file("report.json").read_text(encoding="utf-8")
+    assert (report.created, report.absolute, report.cases) == (None, False, ())
+
+
 def test_a_golden_label_that_the_model_lacks_is_an_error(tmp_path: Path) -> None:
     """Found before anything is predicted, with a suggestion."""
     with pytest.raises(ConfigError) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -345,6 +346,25 @@ def test_texts_stay_in_arrow() -> None:
     assert {part.value for part in report.slices if part.slice == "source"} == {"(none)", "a", "b"}
     assert answers.candidate.probabilities.shape == (300, 2)
     assert answers.candidate.probabilities.dtype == np.float32
+
+
+def test_memory_does_not_grow_with_the_texts() -> None:
+    """Of 2,000 characters a row nothing is held but the pieces that models are asked with; scores and classes are."""
+    gates: list[dict[str, Any]] = [
+        {"kind": "flips", "maximum": 0.1}, {"kind": "slices", "margin": 0.1}, {"kind": "consistency", "rows": 64},
+        {"kind": "robustness", "perturbation": "length", "maximum": 0.1, "rows": 64},
+    ]  # fmt: skip
+    long = "word " * 400
+    peaks = {}
+    for rows in (400, 9_000, 18_000):  # the first imports what is needed
+        columns = pa.array([f"text {row} {long}" for row in range(rows)])
+        table = rows_table(rows, source=["a", "b"] * (rows // 2)).set_column(0, "text", columns)
+        models = answering(with_errors(rows, slice(0, 9))), answering(truth(rows), name="baseline")
+        tracemalloc.start()
+        evaluated(gates, table, *models)
+        peaks[rows] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert (peaks[18_000] - peaks[9_000]) / 9_000 < 1000
 
 
 def test_every_kind_of_gate_has_a_judge() -> None:

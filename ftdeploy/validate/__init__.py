@@ -35,7 +35,8 @@ def validate(dataset: Artifact, onnx: Artifact, compressed: Artifact, *, validat
              serve: ServeSettings, device: Device, task: str, name: str, out: Path) -> Facts:  # fmt: skip
     """Judge the compressed model by the suite, on the test rows, batched as the service batches.
 
-    Writes ``report.json`` (`ftdeploy.verdict.Report`), ``report.html``, ``junit.xml`` and ``flips.csv``.
+    Writes ``report.json`` (`ftdeploy.verdict.Report`), ``report.html``, ``summary.md``, ``junit.xml`` and
+    ``flips.csv``.
 
     Raises:
         ConfigError: a golden row wants a label that the model does not have.
