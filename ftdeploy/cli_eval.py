@@ -147,9 +147,17 @@ def history(
 ) -> None:
     """Write a page of all reports below a folder: how metrics and verdicts went over time."""
     from ftdeploy.console import print_json, show_line
+    from ftdeploy.errors import StorageError
     from ftdeploy.validate.history import write_history
 
-    page = write_history(folder)
+    try:
+        page = write_history(folder)
+    except OSError as error:
+        raise StorageError(
+            f"the page cannot be written into {folder}: {error.strerror or error}",
+            cause="no permission, or a full or read-only disk",
+            fix="free space, or copy the reports to a folder that you may write",
+        ) from error
     if json:
         print_json({"page": str(page)})
         return

@@ -18,7 +18,7 @@ cases:
     # label_map: {{theirs: ours}} # labels of the file -> labels of the model
     duplicates: drop            # a text that stands twice counts once ({dropped}); of contradicting labels none
     # sha256 over ids, texts and labels: with other rows, figures of then and now would not be of the same.
-    digest: {digest}
+    digest: "{digest}"
 
 metrics: [accuracy, macro_f1]   # reported with intervals, overall and by slice
 
