@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from ftdeploy.errors import DependencyError
-from ftdeploy.metrics import METRICS, score
+from ftdeploy.metrics import METRICS, SCORE_METRICS, resolve, score
 from ftdeploy.suite import suites_folder
 from ftdeploy.validate.crosscheck import crosscheck, metric_module
 
@@ -36,9 +36,14 @@ def test_modules_are_usable_from_evaluate_alone(name: str, theirs: float, tmp_pa
 
 
 def test_agreement_is_silent_and_disagreement_an_error() -> None:
-    """A difference in the sixth digit is a difference."""
-    scores = {name: score(metric, REFERENCES, PREDICTIONS, 6) for name, metric in METRICS.items()}
-    crosscheck(scores, REFERENCES, PREDICTIONS)
+    """Every metric of ftdeploy is computed once more; a difference in the sixth digit is a difference."""
+    labels = ["a", "b", "c", "d", "e: e", "f"]
+    probabilities = _RANDOM.random((500, 6))
+    probabilities[np.arange(500), PREDICTIONS] += 1
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    names = (*METRICS, *SCORE_METRICS, "f1:e: e", "precision:f", "recall:a")
+    scores = {name: score(resolve(name, labels), REFERENCES, PREDICTIONS, 6, probabilities) for name in names}
+    crosscheck(scores, REFERENCES, PREDICTIONS, labels=labels, probabilities=probabilities)
     with pytest.raises(DependencyError, match="macro_f1 is"):
         crosscheck(scores | {"macro_f1": scores["macro_f1"] + 1e-6}, REFERENCES, PREDICTIONS)
 

@@ -79,18 +79,18 @@ def tango(lost: int, gained: int, rows: int, confidence: float) -> tuple[float, 
         confidence: of each end.
     """
     z, edge = float(ndtri(confidence)), 1 - 1e-9
-    low = brentq(lambda shift: _score(lost, gained, rows, shift, -_CONTINUITY) - z, -edge, (gained - lost) / rows)
-    high = brentq(lambda shift: _score(lost, gained, rows, shift, _CONTINUITY) + z, (gained - lost) / rows, edge)
+    low = brentq(lambda shift: tango_score(lost, gained, rows, shift, -_CONTINUITY) - z, -edge, (gained - lost) / rows)
+    high = brentq(lambda shift: tango_score(lost, gained, rows, shift, _CONTINUITY) + z, (gained - lost) / rows, edge)
     return float(low), float(high)
 
 
 def p_values(lost: int, gained: int, rows: int, margin: float) -> tuple[float, float]:
     """(p of "the drop is the margin or more", p of "the drop is the margin or less"), as `tango` has it."""
-    inferior = 1 - ndtr(_score(lost, gained, rows, -margin, -_CONTINUITY))
-    return float(inferior), float(ndtr(_score(lost, gained, rows, -margin, _CONTINUITY)))
+    inferior = 1 - ndtr(tango_score(lost, gained, rows, -margin, -_CONTINUITY))
+    return float(inferior), float(ndtr(tango_score(lost, gained, rows, -margin, _CONTINUITY)))
 
 
-def _score(lost: int, gained: int, rows: int, shift: float, correction: float) -> float:
+def tango_score(lost: int, gained: int, rows: int, shift: float, correction: float) -> float:
     """Gained less lost against what a true difference of ``shift`` makes of them, in standard errors under it.
 
     The share that is lost is then the root of a quadratic equation: the likeliest one that goes with the shift.

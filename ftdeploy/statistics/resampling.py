@@ -9,9 +9,9 @@ import numpy as np
 from ftdeploy.metrics import Floats, Ids
 
 #: Up to so many distinct rows are drawn as they are.
-_EXACT = 768
+_EXACT = 512
 #: More are put together into about so many cells.
-_CELLS = 384
+_CELLS = 256
 
 
 def resample(statistics: Floats, *, resamples: int, seed: int, extra: Floats | None = None) -> Floats:
@@ -82,12 +82,13 @@ def deviation(cells: Floats, counts: Ids, function: Callable[[Floats], Floats]) 
 
 
 def condense(cells: Floats, counts: Ids, function: Callable[[Floats], Floats]) -> tuple[Floats, Ids]:
-    """Few cells in the place of many, for a bootstrap of ``function`` that is the same but for a part in a thousand.
+    """Few cells in the place of many, for a bootstrap of ``function`` that is nearly the same.
 
     Where probabilities enter, every row is a cell of its own. Rows are put together that have about the same influence
     on the function, and statistics with the same signs (of the calibration error: the same bin, right or wrong alike);
-    each cell stands for its rows by their mean, so that totals are exact. Lost is the variance within the cells, and
-    how little of it there is a test says: less than a thousandth. A few hundred distinct rows are left as they are.
+    each cell stands for its rows by their mean, so that totals are exact. What is lost is the variance within the
+    cells: about 0.1% of it at worst and usually far less (a test holds it under 0.3%), so that ends move by about a
+    thousandth of their distance. A few hundred distinct rows are left as they are.
 
     Args:
         cells: float64, shape (cells, k).
@@ -100,16 +101,13 @@ def condense(cells: Floats, counts: Ids, function: Callable[[Floats], Floats]) -
     group = _groups(cells)
     order = np.lexsort((moves, group))
     group, moves, weight = group[order], moves[order], counts[order]
-    starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
-    sizes = np.add.reduceat(weight, starts)
-    cuts = np.maximum(1, np.ceil(_CELLS * sizes / sizes.sum())).astype(np.int64)
-    # Half by rank, for the many near the middle; half by distance, for the few far out that carry the variance.
-    rank = (np.cumsum(weight) - weight) - np.repeat(np.cumsum(sizes) - sizes, np.diff(np.append(starts, len(group))))
-    lowest, widest = np.minimum.reduceat(moves, starts), np.maximum.reduceat(moves, starts)
-    width = np.maximum(widest - lowest, np.finfo(np.float64).tiny)
-    place = rank / sizes[group] / 2 + (moves - lowest[group]) / width[group] / 2
-    cell = np.minimum((place * cuts[group]).astype(np.int64), cuts[group] - 1) + (np.cumsum(cuts) - cuts)[group]
-    firsts = np.flatnonzero(np.append(True, cell[1:] != cell[:-1]))
+    starts = np.append(True, group[1:] != group[:-1])
+    # Narrow cells where rows are dense, as the cube root of their density: then least variance is lost (Panter & Dite
+    # 1951). Over the way from row to row that is step^(2/3) times the cube root of the rows.
+    steps = np.where(starts, 0.0, np.diff(moves, prepend=moves[0])) ** (2 / 3) * np.cbrt(weight)
+    place = np.cumsum(steps)
+    cell = np.floor(place / max(place[-1], np.finfo(np.float64).tiny) * _CELLS)
+    firsts = np.flatnonzero(starts | np.append(True, cell[1:] != cell[:-1]))
     totals = np.add.reduceat(cells[order] * weight[:, None], firsts, axis=0)
     members = np.add.reduceat(weight, firsts)
     return totals / members[:, None], members

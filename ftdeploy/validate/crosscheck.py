@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
+from typing import Any
 
 from ftdeploy.errors import DependencyError
-from ftdeploy.metrics import Ids
+from ftdeploy.metrics import Floats, Ids
 from ftdeploy.suite import suites_folder
+
+#: Metric of ftdeploy -> the module that computes it as well, and with which options; those with the same name are not
+#: listed. Of one class, ``f1:LABEL``, it is the module before the colon.
+_MODULES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "micro_f1": ("f1", {"average": "micro"}),
+    "weighted_f1": ("f1", {"average": "weighted"}),
+    "macro_precision": ("precision", {"average": "macro"}),
+    "macro_recall": ("recall", {"average": "macro"}),
+    "mcc": ("matthews_correlation", {}),
+    "brier": ("brier_score", {}),
+    "ece": ("expected_calibration_error", {}),
+}
 
 
 def metric_module(name: str) -> Path:
@@ -32,7 +45,7 @@ def metric_module(name: str) -> Path:
 
 
 @contextmanager
-def _modules_in(folder: Path) -> Iterator[None]:
+def modules_in(folder: Path) -> Iterator[None]:
     """Have `evaluate` copy and import modules below a folder, and not below HOME, which may be read-only.
 
     It imports the copies as the package ``evaluate_modules`` through sys.path; both are as before when the block ends.
@@ -53,25 +66,40 @@ def _modules_in(folder: Path) -> Iterator[None]:
         sys.modules.update(imported)
 
 
-def crosscheck(scores: Mapping[str, float], references: Ids, predictions: Ids) -> None:
+def crosscheck(scores: Mapping[str, float], references: Ids, predictions: Ids, *, labels: Sequence[str] = (),
+               probabilities: Floats | None = None) -> None:  # fmt: skip
     """Compute metrics with `evaluate` on the same predictions and compare.
 
     Args:
         scores: metric name -> what ftdeploy computed.
         references, predictions: class ids, int64, shape (rows,).
+        labels: class id -> label, for metrics of one class.
+        probabilities: of all classes, float, shape (rows, classes), for metrics that need them.
 
     Raises:
         DependencyError: a metric differs, or a module is missing.
     """
     import evaluate
 
-    with TemporaryDirectory(prefix="ftdeploy-evaluate-") as folder, _modules_in(Path(folder) / "modules"):
+    with TemporaryDirectory(prefix="ftdeploy-evaluate-") as folder, modules_in(Path(folder) / "modules"):
         for name, ours in scores.items():
-            metric = evaluate.load(str(metric_module(name)), cache_dir=folder, keep_in_memory=True)
-            theirs = metric.compute(predictions=predictions, references=references)[name]
+            module, options = _module(name, labels)
+            metric = evaluate.load(str(metric_module(module)), cache_dir=folder, keep_in_memory=True)
+            columns = {"references": references, "predictions": predictions, "prediction_scores": probabilities}
+            given = {column: columns[column] for column in metric.features}
+            theirs = metric.compute(**given, **options)[module]
+            theirs = theirs[0] if isinstance(theirs, list) else theirs
             if not math.isclose(theirs, ours, rel_tol=1e-9, abs_tol=1e-12):
                 raise DependencyError(
                     f"{name} is {ours!r} in ftdeploy and {theirs!r} through evaluate, on the same predictions",
-                    cause=f"{metric_module(name)} was changed, or a version of evaluate computes otherwise",
+                    cause=f"{metric_module(module)} was changed, or a version of evaluate computes otherwise",
                     fix="do not trust either number; install the pinned versions, or report this",
                 )
+
+
+def _module(name: str, labels: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
+    """The module of a metric and its options."""
+    kind, colon, label = name.partition(":")
+    if colon:
+        return kind, {"average": None, "labels": [list(labels).index(label)]}
+    return _MODULES.get(name, (name, {}))
