@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tracemalloc
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -293,6 +294,43 @@ def test_a_metric_of_one_label() -> None:
     report, _ = evaluated([gate], rows_table(400), model, None, metrics=["recall:yes", "brier"])
     assert report.gates[0].value == pytest.approx(160 / 200)
     assert [found.metric for found in report.metrics] == ["recall:yes", "brier", "accuracy", "macro_f1"]
+
+
+OWN = """\
+import datasets
+import evaluate
+
+
+class Mine(evaluate.Metric):
+    def _info(self):
+        ids = datasets.Value("int64")
+        features = datasets.Features({"predictions": ids, "references": ids})
+        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=features)
+
+    def _compute(self, predictions, references):
+        return {"mine": sum(p == r for p, r in zip(predictions, references)) / len(references)}
+"""
+
+
+def test_a_metric_of_ones_own(tmp_path: Path) -> None:
+    """Named by its file, in metrics and in gates, and reported by the file's name: no path goes into a report."""
+    path = tmp_path / "mine.py"
+    path.write_text(OWN, encoding="utf-8")
+    gates: list[dict[str, Any]] = [
+        {"kind": "floor", "metric": str(path), "minimum": 0.8},
+        {"kind": "non-inferiority", "metric": str(path), "margin": 0.05},
+        {"kind": "slices", "metric": str(path), "margin": 0.1, "slices": ["source"]},
+        {"kind": "worst-slice", "metric": str(path), "minimum": 0.5, "slices": ["source"]},
+    ]  # fmt: skip
+    table = rows_table(300, source=["a", "b", "c"] * 100)
+    report, _ = evaluated(
+        gates, table, answering(with_errors(300, slice(0, 32))), answering(with_errors(300, slice(0, 30))),
+        metrics=[str(path), "mcc", "f1:yes"],
+    )  # fmt: skip
+    assert [found.metric for found in report.metrics] == ["mine", "mcc", "f1:yes", "accuracy", "macro_f1"]
+    assert [(gate.metric, gate.verdict) for gate in report.gates] == [("mine", "pass")] * 4
+    assert report.metrics[0].candidate.value == report.metrics[3].candidate.value == pytest.approx(268 / 300)
+    assert str(tmp_path) not in report.model_dump_json()
 
 
 def test_costs_that_nobody_knows_leave_a_gate_open() -> None:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from ftdeploy.errors import ConfigError
-from ftdeploy.metrics import Metric, OwnMetric, resolve
+from ftdeploy.metrics import METRICS, Metric, OwnMetric, resolve
 from ftdeploy.statistics import Comparison, Estimate, compare, estimate
 from ftdeploy.suite import Suite
 from ftdeploy.validate.answers import Answer, Answers
 from ftdeploy.validate.crosscheck import crosscheck
+from ftdeploy.validate.own_metric import own_metric
 from ftdeploy.verdict import MetricResult, Scored
-
-#: Computed once more through `evaluate` in every evaluation.
-CROSSCHECKED = ("accuracy", "macro_f1")
 
 
 def metric_of(name: str, suite: Suite, labels: Sequence[str]) -> Metric | OwnMetric:
     """The metric that a suite names: by its name, or a metric of the user's own by its path.
 
     Raises:
-        ConfigError: the model has no such label, or there is no such metric.
+        ConfigError: the model has no such label, there is no such metric, or the file holds none.
     """
+    if name.endswith(".py"):
+        return own_metric(Path(name))
     try:
         return resolve(name, labels)
     except ValueError as error:
@@ -102,13 +103,16 @@ def scored(name: str, suite: Suite, answers: Answers) -> MetricResult:
 
 
 def crosschecked(metrics: Sequence[MetricResult], answers: Answers) -> None:
-    """Compute the metrics that everybody reports once more through `evaluate`.
+    """Compute the metrics of predicted classes once more through `evaluate`. Those of probabilities are left out: they
+    would become Python numbers, as many as rows times labels.
 
     Raises:
         DependencyError: a metric differs.
     """
-    known = [found for found in metrics if found.metric in CROSSCHECKED]
-    before = {found.metric: found.baseline.value for found in known}
-    crosscheck(before, answers.references, answers.baseline.predictions)
-    after = {found.metric: found.candidate.value for found in known}
-    crosscheck(after, answers.references, answers.candidate.predictions)
+    known = [found for found in metrics if found.metric in METRICS or ":" in found.metric]
+    models = [answers.candidate] if answers.baseline is answers.candidate else [answers.baseline, answers.candidate]
+    for answer in models:
+        values = {
+            found.metric: (found.candidate if answer is answers.candidate else found.baseline).value for found in known
+        }
+        crosscheck(values, answers.references, answer.predictions, labels=answers.labels)
