@@ -19,8 +19,8 @@ MAX_DROP = 0.01
 FLIPS = 0.04
 # Normal quantiles of a one-sided 95% interval, and of a chance of 95% that a model with the tolerated drop passes.
 _Z = 1.645 + 1.645
-# Whole rows: the least favourable one that `ftdeploy.statistics.compare` adds, and one because counts take steps.
-_STEPS = 2
+#: Whole rows: the least favourable one that `ftdeploy.statistics.compare` adds, and one because counts take steps.
+STEPS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def supported_margin(test_rows: int, *, drop: float = MAX_DROP) -> float:
         drop: a true drop of accuracy that must pass.
     """
     rows = max(test_rows, 1)
-    needed = drop + _Z * math.sqrt(FLIPS / rows) + _STEPS / rows
+    needed = drop + _Z * math.sqrt(FLIPS / rows) + STEPS / rows
     return min(math.ceil(needed * 200) / 200, 0.5)
 
 
