@@ -17,6 +17,7 @@ import yaml
 from workspace import ROOT, Workspace, free_port, make, serving
 
 from ftdeploy.recipe import load_recipe
+from ftdeploy.suite import load_suite
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +113,20 @@ def test_looking_at_results(sentiment: Workspace) -> None:
     assert "train" in schema["properties"]
 
 
+def test_suites_on_the_bundle(sentiment: Workspace) -> None:
+    """The recipe's suite passes; a suite is written for a user's own rows and decides; the history shows both."""
+    with (sentiment.folder / "my-data.csv").open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["opinion", "verdict"])
+        writer.writerows(_sample(sentiment))
+    (block,) = _blocks("ftdeploy eval")
+    output = _run(block, sentiment)
+    assert "sentiment-domains" in output
+    assert "pass on 2,008 rows" in output
+    assert "wrote my-suite.yaml" in output
+    assert "reports/history.html" in output
+
+
 def test_the_bundle_beside_other_runtimes(sentiment: Workspace) -> None:
     """Each of the named ways to run the same fine-tuned model is measured with its accuracy, the bundle among them."""
     (block,) = _blocks("ftdeploy bench")
@@ -128,11 +143,16 @@ def test_a_preview_says_what_cleaning_would_do(sentiment: Workspace) -> None:
 
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL))
 def test_excerpts_of_recipes_are_taken(block: str, tmp_path: Path) -> None:
-    """Each YAML block of the README can be laid over a recipe."""
+    """Each YAML block of the README can be laid over a recipe, or is a suite."""
     file = ROOT / "recipes" / "finance-sentiment.yaml"
     whole = yaml.safe_load(file.read_text(encoding="utf-8"))
     whole["validate"]["suite"] = str((file.parent / whole["validate"]["suite"]).resolve())
-    for key, section in yaml.safe_load(block).items():
+    read = yaml.safe_load(block)
+    if "gates" in read:  # a suite
+        (tmp_path / "suite.yaml").write_text(block, encoding="utf-8")
+        assert load_suite(tmp_path / "suite.yaml").cases
+        return
+    for key, section in read.items():
         whole[key] = whole.get(key, {}) | section
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
     assert load_recipe(tmp_path / "recipe.yaml")
@@ -149,6 +169,6 @@ def test_the_install_command_resolves() -> None:
 def test_no_block_is_left_out() -> None:
     """Every shell block of the README is one that a test above runs."""
     known = ("make run", "make test", SERVE, CALLS, "ftdeploy init", "ftdeploy show", "ftdeploy preview",
-             "ftdeploy bench", "ftdeploy cross-validate", "pip install")  # fmt: skip
+             "ftdeploy bench", "ftdeploy cross-validate", "ftdeploy eval", "pip install")  # fmt: skip
     run = [block for start in known for block in _blocks(start)]
     assert sorted(run) == sorted(BLOCKS)
