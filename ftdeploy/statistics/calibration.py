@@ -65,9 +65,9 @@ def plain(sums: Floats) -> Floats:
 
 def honest(sums: Floats, deviations: Floats) -> Floats:
     """The calibration error, on average not above the truth; it can be negative."""
-    known = np.maximum(deviations[:-1], np.finfo(np.float64).tiny)
-    t = np.abs(sums[..., :-1]) / known
-    parts = known * (t * (2 * ndtr(t) - 1) - np.sqrt(2 / np.pi) * np.exp(-(t**2) / 2))
+    size = np.abs(sums[..., :-1])
+    t = np.minimum(size / np.maximum(deviations[:-1], np.finfo(np.float64).tiny), 40)  # from there on it is all size
+    parts = size * (2 * ndtr(t) - 1) - deviations[:-1] * np.sqrt(2 / np.pi) * np.exp(-(t**2) / 2)
     return np.asarray(parts.sum(axis=-1) / np.maximum(sums[..., -1], 1))
 
 
