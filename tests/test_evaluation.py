@@ -169,3 +169,18 @@ def test_json_of_the_report_is_what_the_schema_says() -> None:
     """Its version stands first, as in the report of a run."""
     found = evaluate_suite(suite(FLOOR), candidate=model("new"))
     assert next(iter(json.loads((found.folder / "report.json").read_text(encoding="utf-8")))) == "schema"
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (("LABEL_0", "LABEL_1"), LABELS),
+        (LABELS, ("LABEL_0", "LABEL_1")),
+        (("LABEL_0", "LABEL_1"), ("LABEL_0", "LABEL_1")),
+    ],
+)
+def test_a_model_that_only_counts_its_labels(new: tuple[str, ...], old: tuple[str, ...]) -> None:
+    """It is taken to count those of the other model, or of the rows."""
+    found = evaluate_suite(suite(FLOOR, NOT_WORSE), candidate=model("new", *new), baseline=model("old", *old)).report
+    assert found.verdict == "pass"
+    assert found.confusion.labels == LABELS

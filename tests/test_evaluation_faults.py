@@ -42,3 +42,14 @@ def test_rows_that_were_tidied_may_stand_twice() -> None:
         else:
             with pytest.raises(DataError, match="1 and 2 have the same text"):
                 faults.check(2)
+
+
+def test_each_group_of_equal_rows_is_named_once() -> None:
+    """By the first places, in the order of the file; texts and ids apart."""
+    faults = Faults("films", tidied=False)
+    for place, (text, name) in enumerate([("a", "1"), ("b", "2"), ("c", "2"), ("b", "3"), ("a", "4"), ("a", "5")], 1):
+        assert not faults.note(place, text, "good", name)
+    with pytest.raises(DataError) as caught:
+        faults.check(6)
+    listed = "1 and 5 and 6 have the same text; 2 and 4 have the same text; 2 and 3 have the same id"
+    assert caught.value.what == f"case films: 3 fault(s) in 6 rows, by their places: {listed}"

@@ -30,8 +30,10 @@ class _Seen:
         """A line for each value that stands more than once, by the first of its places."""
         keys, places = (np.frombuffer(part, dtype=np.uint64) for part in (self.keys, self.places))
         order = np.argsort(keys, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(keys[order]) != 0]) if len(keys) else np.array([], dtype=np.int64)
-        groups = [group for group in np.split(places[order], starts[1:]) if len(group) > 1]
+        same = np.diff(keys[order]) == 0
+        order = order[np.append(same, False) | np.append(False, same)] if len(keys) else order  # few are left
+        starts = np.flatnonzero(np.diff(keys[order])) + 1
+        groups = [group for group in np.split(places[order], starts) if len(group)]
         return [
             f"{' and '.join(f'{place:,}' for place in group[:3].tolist())} have the same {self.what}"
             for group in sorted(groups, key=lambda group: int(group[0]))
