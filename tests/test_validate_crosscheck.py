@@ -79,3 +79,13 @@ def test_nothing_is_left_of_the_check(tmp_path: Path) -> None:
         env=plain | {"HOME": str(tmp_path / "home")}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
+
+
+def test_another_place_for_modules_does_not_get_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has called `evaluate.load` before has such a place on sys.path, with a package of the same name."""
+    (tmp_path / "evaluate_modules" / "metrics").mkdir(parents=True)
+    for folder in (tmp_path / "evaluate_modules", tmp_path / "evaluate_modules" / "metrics"):
+        (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    crosscheck({"accuracy": accuracy_score(REFERENCES, PREDICTIONS)}, REFERENCES, PREDICTIONS)
+    assert sys.path[0] == str(tmp_path)

@@ -58,6 +58,8 @@ def modules_in(folder: Path) -> Iterator[None]:
 
     before, places, imported = config.HF_MODULES_CACHE, list(sys.path), take_imported()
     config.HF_MODULES_CACHE = folder
+    # First: whoever has called `evaluate.load` before left another place with a package of this name, and it would win.
+    sys.path.insert(0, str(folder))
     try:
         yield
     finally:
