@@ -292,8 +292,7 @@ def spread(texts: Sequence[str], rows: int) -> list[str]:
 
 def _open(folder: Path, *, batching: Batching, device: str) -> Opened:
     lanes, threads = served_lanes(batching, device)
-    runner = Predictor(folder, threads=threads, device=device)
-    return Opened(runner=runner, lanes=lanes, size=folder_size(folder))
+    return Opened(runner=Predictor(folder, threads=threads, device=device), lanes=lanes, size=folder_size(folder))
 
 
 class Probe:
