@@ -1,8 +1,8 @@
 """The rows of a suite's cases: read once into Arrow files of the cache, memory-mapped from there.
 
 A case is a split of a recipe, prepared by the very stage of ``ftdeploy run``, or a source of its own, whose rows are
-taken as they are: what a service is asked is not tidied either. Memory does not grow with the texts; a row costs 32
-bytes while its case is read.
+taken as they are: what a service is asked is not tidied either. Memory does not grow with the texts; a row costs
+about 40 bytes while its case is read (measured on 400,000).
 """
 
 from __future__ import annotations
