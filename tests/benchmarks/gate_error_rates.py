@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import get_args
@@ -286,9 +286,10 @@ def main(say: Callable[[str], None]) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=2000)
-    parser.add_argument("--score-pairs", type=int, default=200, help="of probabilities and of slices")
+    parser.add_argument("--score-pairs", type=int, default=200, help="of metrics of probabilities")
     parser.add_argument("--rows", type=int, nargs="+", default=[200, 1000, 5000])
     parser.add_argument("--drop", type=float, default=0.02, help="of the accuracy, at the margin")
+    parser.add_argument("--only", default="", help="gates with this in their name")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     drop, pairs, fewer = options.drop, options.pairs, options.score_pairs
@@ -297,18 +298,19 @@ def main(say: Callable[[str], None]) -> None:
     say("| gate | population | margin | rows | false passes | of the plainer method | power at no drop |")
     say("|---|---|---|---|---|---|---|")
     kinds = range(len(populations(drop)))
+    jobs: list[tuple[str, Callable[[], Line | None]]] = [
+        *((name, partial(counted, name, drop, kind, rows, pairs))
+          for name in COUNTS for kind in kinds for rows in options.rows),
+        *(("superiority accuracy", partial(superiority, drop, kind, rows, pairs))
+          for kind in kinds for rows in options.rows),
+        *((f"slices {rule}", partial(sliced, rule, drop, rows, pairs))
+          for rule in get_args(Rule) for rows in options.rows),
+        *((f"bootstrap {name}", partial(scored, name, kind, rows, fewer))
+          for name in SCORE_METRICS for kind in range(len(SCORES)) for rows in options.rows),
+    ]  # fmt: skip
     with ProcessPoolExecutor(options.workers) as pool:
-        lines: list[Future[Line] | Future[Line | None]] = [
-            *(pool.submit(counted, name, drop, kind, rows, pairs)
-              for name in COUNTS for kind in kinds for rows in options.rows),
-            *(pool.submit(superiority, drop, kind, rows, pairs) for kind in kinds for rows in options.rows),
-            *(pool.submit(sliced, rule, drop, rows, fewer)
-              for rule in get_args(Rule) for rows in options.rows),
-            *(pool.submit(scored, name, kind, rows, fewer)
-              for name in SCORE_METRICS for kind in range(len(SCORES)) for rows in options.rows),
-        ]  # fmt: skip
-        for line in lines:
-            if found := line.result():
+        for waiting in [pool.submit(job) for name, job in jobs if options.only in name]:
+            if found := waiting.result():
                 say(str(found))
 
 
