@@ -147,7 +147,7 @@ def _slices(report: Report) -> Iterator[str]:
     yield f"Slices with {what} {plain(metric.metric)}:"
     yield ""
     rows = [
-        [plain(f"{part.slice}: {part.value}"), f"{part.rows:,}", f"{part.candidate.value:.4f}"]
+        [plain(f"{part.slice.strip()}: {part.value}"), f"{part.rows:,}", f"{part.candidate.value:.4f}"]
         + ([] if report.absolute else [f"{part.difference.value:+.4f}"])
         for part in parts[:_SLICES]
     ]
