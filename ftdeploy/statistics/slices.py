@@ -135,7 +135,7 @@ def slices_non_inferior(metric: Metric | OwnMetric, references: Ids, baseline: I
 
     - ``all-proven``, the default: when every slice is shown not to be. A candidate that is worse by the margin in any
       slice passes with a probability of at most 1 - confidence. It takes rows: with 200 in each of ten slices and 4%
-      of the answers changed, a margin of about 0.06.
+      of the answers changed, a candidate that is no worse passes at a margin of 0.06 three times in four.
     - ``none-worse``: when no slice is shown to be worse, and all their rows together are shown not to be. It is an
       alarm. A slice that is worse, but not clearly, does pass, so that the bound on false passes is on all slices
       together only; without it, slices too small to show anything would always pass.

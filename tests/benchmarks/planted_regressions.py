@@ -299,9 +299,8 @@ HARMLESS: tuple[Change, ...] = (
 def main(say: Callable[[str], None], arguments: Sequence[str]) -> None:
     """Print the table."""
     run = open_run(Path(arguments[0]), Path(arguments[1]))
-    say(
-        "| change | verdict | as expected | gates that did not pass | seconds | of processors |\n|---|---|---|---|---|---|"
-    )
+    say("| change | verdict | as expected | gates that did not pass | seconds | of processors |")
+    say("|---|---|---|---|---|---|")
     for change in (*PLANTED, *HARMLESS):
         if arguments[2:] and change.name not in arguments[2:]:
             continue
