@@ -63,22 +63,18 @@ def roc_auc(positive: NDArray[np.bool_], scores: Floats) -> tuple[float, Floats]
         The area, and each row's influence: its placement among the rows of the other side, less the area, over the
         rows of its side (less one, as in an unbiased variance). None without positives or without negatives.
     """
-    yes, no = np.sort(scores[positive]), np.sort(scores[~positive])
-    if not len(yes) or not len(no):
+    group, hits, sizes = _levels(positive, scores)
+    yes, no = float(hits.sum()), float(len(scores) - hits.sum())
+    if not yes or not no:
         return None
 
-    def below(values: Floats, others: Floats) -> Floats:
-        return np.asarray((np.searchsorted(others, values) + np.searchsorted(others, values, side="right")) / 2)
+    def below(counts: Floats) -> Floats:  # in lower levels, and half of the row's own
+        return np.asarray((np.cumsum(counts) - counts / 2)[group])
 
-    placements = np.empty(len(scores))
-    placements[positive] = below(scores[positive], no) / len(no)
-    placements[~positive] = 1 - below(scores[~positive], yes) / len(yes)
+    placements = np.where(positive, below(sizes - hits) / no, 1 - below(hits) / yes)
     area = float(placements[positive].mean())
-
-    def over(rows: int) -> float:
-        return float(np.sqrt(rows * max(rows - 1, 1)))
-
-    return area, (placements - area) / np.where(positive, over(len(yes)), over(len(no)))
+    unbiased = np.where(positive, yes * max(yes - 1, 1), no * max(no - 1, 1))
+    return area, (placements - area) / np.sqrt(unbiased)
 
 
 def average_precision(positive: NDArray[np.bool_], scores: Floats) -> tuple[float, Floats] | None:
@@ -89,18 +85,26 @@ def average_precision(positive: NDArray[np.bool_], scores: Floats) -> tuple[floa
     Returns:
         The average precision, and each row's influence, its derivative by the row's weight. None without positives.
     """
-    count = int(positive.sum())
+    group, hits, sizes = _levels(positive, scores)
+    count = hits.sum()
     if not count:
         return None
-    # One entry a distinct score, from the highest.
-    _, group = np.unique(-scores, return_inverse=True)
-    hits = np.bincount(group, weights=positive)
-    above, hits_above = np.cumsum(np.bincount(group)), np.cumsum(hits)
-    precision = hits_above / above
+
+    def from_above(counts: Floats) -> Floats:  # sum over this level and all higher ones
+        return np.asarray(np.cumsum(counts[::-1])[::-1])
+
+    above = from_above(sizes)
+    precision = from_above(hits) / above
     found = float((hits * precision).sum() / count)
-
-    def from_below(values: Floats) -> Floats:  # sum over this score and all lower ones
-        return np.asarray(np.cumsum(values[::-1])[::-1])
-
-    gain, loss = from_below(hits / above), from_below(hits * precision / above)
+    gain, loss = np.cumsum(hits / above), np.cumsum(hits * precision / above)
     return found, (positive * (precision[group] - found + gain[group]) - loss[group]) / count
+
+
+def _levels(positive: NDArray[np.bool_], scores: Floats) -> tuple[Ids, Floats, Floats]:
+    """Each row's level among the distinct scores, from the lowest; the positive rows at each level; all rows there."""
+    order = np.argsort(scores, kind="stable")
+    ranked = scores[order]
+    group = np.empty(len(scores), dtype=np.int64)
+    group[order] = np.cumsum(np.append(False, ranked[1:] != ranked[:-1]))
+    sizes = np.bincount(group).astype(np.float64)
+    return group, np.bincount(group[positive], minlength=len(sizes)).astype(np.float64), sizes

@@ -193,25 +193,32 @@ def _cells(metric: Metric, references: Ids, answers: Sequence[Answered], classes
 
 def _sample_ranks(metric: Metric, references: Ids, answers: Sequence[Answered], options: _Rows, *, classes: int,
                   resamples: int, seed: int) -> Sampled:  # fmt: skip
-    """Where a row more changes what all others add; harm and help in the rarest classes are all that is looked at."""
+    """Where a row more changes what all others add: tried is each of the two rarest classes taken for the other, by
+    either model. A negative row at the top may weigh more than a positive one at the bottom."""
     function = _over_sums(metric, len(answers))
     own = _statistics(metric, references, answers, classes)
-    sums = own.sum(axis=0)
+    ones, sums = np.ones(len(references), dtype=np.int64), own.sum(axis=0)
 
     def with_row(row: int) -> Floats:
         more = options.at(row)
         longer = [one.and_(extra) for one, extra in zip(answers, more.answers, strict=True)]
-        found = _statistics(metric, np.append(references, more.references), longer, classes)
-        cells, members = condense(found[:-1], np.ones(len(references), dtype=np.int64), function)
+        return _statistics(metric, np.append(references, more.references), longer, classes)
+
+    def drawn(found: Floats) -> Floats:
+        cells, members = condense(found[:-1], ones, function)
         return function(draw(np.vstack([cells, found[-1]]), np.append(members, 1), len(references),
                              resamples=resamples, seed=seed))  # fmt: skip
 
+    half = len(options.references) // 2
+    other = int(np.argmax(options.references != options.references[0]))  # the first of another true class
+    tried = [with_row(row) for row in (0, other, half, half + other)]
+    tried.sort(key=lambda found: float(function(found.sum(axis=0))))
     return Sampled(
         values=tuple(float(metric.value(part)) for part in np.split(sums, len(answers))),
         value=float(function(sums)),
-        below=with_row(0),
-        above=with_row(len(options.references) // 2),
-        deviation=deviation(own, np.ones(len(own), dtype=np.int64), function),
+        below=drawn(tried[0]),
+        above=drawn(tried[-1]),
+        deviation=deviation(own, ones, function),
     )
 
 
