@@ -160,10 +160,11 @@ class Slices(_Gate):
     """The largest loss that is tolerated in a slice, in units of the metric."""
     slices: tuple[str, ...] = ()
     """What the rows are cut by, as in reports (`text length`, `label`, a column); empty is everything."""
-    rule: Literal["none-worse", "all-proven"] = "none-worse"
-    """`none-worse`: it fails when a slice is shown to be worse by more than the margin, and where all slices are fine
-    this happens in at most 5% of the evaluations, however many slices. `all-proven`: it passes only when every slice is
-    shown to be no worse, which takes many rows in each."""
+    rule: Literal["all-proven", "none-worse"] = "all-proven"
+    """`all-proven`: it passes only when every slice is shown to be no worse, which takes many rows in each; one that is
+    worse by the margin gets through in at most 5% of the evaluations. `none-worse`, for slices of few rows: it fails
+    when a slice is shown to be worse, which happens without cause in at most 5% of the evaluations, however many
+    slices; that it passes proves this of all of them together and not of each."""
 
 
 class WorstSlice(_Gate):

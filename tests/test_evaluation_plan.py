@@ -52,7 +52,7 @@ def test_a_gate_in_words_says_what_it_wants() -> None:
         "non-inferiority: metric accuracy, margin 0.02, method bootstrap (case films)"
     )
     assert in_words(gate({"kind": "slices", "margin": 0.05, "slices": ["label"]})) == (
-        "slices: metric accuracy, margin 0.05, slices label, rule none-worse"
+        "slices: metric accuracy, margin 0.05, slices label, rule all-proven"
     )
 
 
