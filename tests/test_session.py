@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +191,16 @@ def test_a_forced_device_that_is_not_there_is_an_error(model: Path, monkeypatch:
     monkeypatch.setattr("ftdeploy.hardware.nvidia_devices", lambda: 0)
     with pytest.raises(DeviceError, match="CUDAExecutionProvider"):
         open_session(model, device="cuda")
+
+
+def test_onnx_runtime_tells_its_makers_nothing(tmp_path: Path) -> None:
+    """Where ftdeploy is imported first, a session starts no uploader and leaves no identifier of the machine behind."""
+    write_model_folder(tmp_path / "model")
+    home = tmp_path / "home"
+    home.mkdir()
+    code = "import sys, pathlib, ftdeploy.session as s; s.open_session(pathlib.Path(sys.argv[1]))"
+    clean = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    clean |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    command = [sys.executable, "-c", code, str(tmp_path / "model" / "model.onnx")]
+    subprocess.run(command, check=True, env=clean)
+    assert not list(home.rglob("*"))

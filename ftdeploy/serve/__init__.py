@@ -37,6 +37,7 @@ RUNTIME = (
     "serve/question.py",
     "serve/traffic.py",
     "serve/wire.py",
+    "serve/worker.py",
 )
 
 #: Distributions that a bundle needs; `package` pins them at the versions it was made with.
