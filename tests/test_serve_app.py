@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
+from types import ModuleType
 from typing import Any
 
 import anyio.from_thread
 import httpx
+import prometheus_client.openmetrics.parser
+import prometheus_client.parser
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +23,7 @@ from tiny import MAX_LENGTH, write_source
 from ftdeploy.errors import did_you_mean
 from ftdeploy.serve.admission import Admission
 from ftdeploy.serve.app import App, create_app
+from ftdeploy.serve.exposition import FAMILIES
 from ftdeploy.serve.traffic import read_segment
 
 LIMITS = {
@@ -344,6 +348,20 @@ def test_an_unknown_path_is_404_and_leaves_no_trace_in_the_metrics(client: Clien
 
 
 @pytest.mark.parametrize(
+    ("accept", "parser"),
+    [("text/plain", prometheus_client.parser), ("application/openmetrics-text", prometheus_client.openmetrics.parser)],
+)
+def test_the_metrics_are_exactly_those_declared(client: Client, accept: str, parser: ModuleType) -> None:
+    """Each family of `FAMILIES` is exposed with its type and sentence, and nothing else, in the format asked for."""
+    client.predict({"inputs": "good"})
+    response = client.ask("GET", "/metrics", headers={"Accept": f"{accept};q=0.5"})
+    assert response.headers["content-type"].startswith(f"{accept}; version=")
+    families = parser.text_string_to_metric_families(response.text)
+    found = {f.name + ("_total" if f.type == "counter" else ""): (f.type, f.documentation) for f in families}
+    assert found == {name: (family.kind, family.help) for name, family in FAMILIES.items()}
+
+
+@pytest.mark.parametrize(
     ("method", "path", "allow"), [("GET", "/predict", "POST"), ("POST", "/", "GET, HEAD"), ("BREW", "/v2", "GET, HEAD")]
 )
 def test_a_wrong_method_is_405_with_allow(client: Client, method: str, path: str, allow: str) -> None:
@@ -524,7 +542,7 @@ def test_a_full_queue_is_429_with_retry_after(client: Client, monkeypatch: pytes
     assert_refused(refused, 429, "overloaded")
     assert int(refused.headers["retry-after"]) >= 1
     assert [response.status_code for response in kept] == [200, 200, 200]
-    assert "ftdeploy_shed_total 1" in client.ask("GET", "/metrics").text
+    assert 'ftdeploy_shed_total{reason="queue"} 1' in client.ask("GET", "/metrics").text
 
 
 def test_one_request_too_many_is_429_and_a_half_sent_body_takes_no_place(

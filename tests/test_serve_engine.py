@@ -153,7 +153,7 @@ def test_texts_at_the_tokenizer_count_as_waiting(tmp_path: Path, monkeypatch: py
                 await engine.ask(texts, "r2")
             assert caught.value.status == 429
             assert caught.value.headers[0][0] == b"retry-after"
-        assert {name: value for name, _, _, value in engine.samples()}["ftdeploy_queue_rows"] == 8
+        assert engine.snapshot()["ftdeploy_queue_rows"] == 8
         free.set()
         for rows, _ in await asyncio.gather(*kept):
             assert len(rows) == 4

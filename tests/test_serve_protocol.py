@@ -96,6 +96,8 @@ def test_headers_that_do_not_come_are_408_and_silence_is_closed() -> None:
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
         writer.close()
         assert not server.guard.waiting
+        assert server.guard.counted.ended["head_timeout"] == 2
+        await until(lambda: server.guard.counted.open == 0)
 
     play(scene, body_seconds=0.2)
 
@@ -171,6 +173,9 @@ def test_one_connection_too_many_ends_the_oldest_that_has_not_asked() -> None:
         busy = [await server.connect(body) for _ in range(3)]
         await until(lambda: not server.guard.waiting)
         assert (await server.told()).startswith(b"HTTP/1.1 503 ")
+        counted = server.guard.counted
+        assert (counted.limit, counted.refused, counted.ended["overloaded"]) == (4, 5, 1)
+        await until(lambda: counted.open == 4)
         for _, one in (*idle, *busy, (reader, writer)):
             one.close()
 
@@ -186,6 +191,7 @@ def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch)
         state = server.server.server_state
         await until(lambda: bool(state.tasks))
         await until(lambda: not state.tasks and not state.connections)
+        assert server.guard.counted.ended["stalled"] == 1
         writer.close()
 
     play(scene)

@@ -64,7 +64,7 @@ class Place:
             return
         if self._admission.large >= self._admission.most_large:
             message = f"{self._admission.large} requests of more than {SMALL} bytes are in flight already"
-            raise Refusal(429, "overloaded", message, headers=(RETRY_SOON,), unread=True)
+            raise Refusal(429, "overloaded", message, headers=(RETRY_SOON,), unread=True, shed="large_bodies")
         self._admission.large += 1
         self._large = 1
 
@@ -76,6 +76,6 @@ class Place:
         """
         if self._admission.held >= self._admission.most:
             message = f"{self._admission.held} requests are in flight already"
-            raise Refusal(429, "overloaded", message, headers=(RETRY_SOON,))
+            raise Refusal(429, "overloaded", message, headers=(RETRY_SOON,), shed="requests")
         self._admission.held += 1
         self._held = 1

@@ -20,9 +20,11 @@ from ftdeploy import __version__
 from ftdeploy.serve import kserve
 from ftdeploy.serve.admission import Admission, Place
 from ftdeploy.serve.engine import Engine
-from ftdeploy.serve.metrics import CONTENT_TYPE, Metrics, Sample
+from ftdeploy.serve.exposition import OPENMETRICS, TEXT, Snapshot, render
+from ftdeploy.serve.metrics import Metrics, build_info
 from ftdeploy.serve.openapi import describe
 from ftdeploy.serve.page import page_reply
+from ftdeploy.serve.process import process_snapshot
 from ftdeploy.serve.question import parse_predict
 from ftdeploy.serve.wire import (
     GoneError,
@@ -46,7 +48,6 @@ Handlers = Mapping[str, Handler]
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _CLOSE: Header = (b"connection", b"close")
 _CLIENT_GONE = 499  # as nginx counts it
-_OVERLOADED = 429
 
 
 def create_app(folder: Path) -> App:
@@ -66,11 +67,11 @@ class App:
         self.engine = Engine(folder)
         self.metrics = Metrics()
         self._admission = Admission(self.engine.limits.max_requests)
+        self._build = build_info(__version__)
         self._version = self.engine.digest[:12]
         self._digest_header: Header = (b"x-model-digest", self.engine.digest.encode())
         self._in_flight = 0
         self._idle = asyncio.Event()
-        self._shed = 0
         self._draining: asyncio.Task[None] | None = None
         self._caught: dict[int, Callable[..., Any]] = {}
         self._routes = self._make_routes()
@@ -146,7 +147,8 @@ class App:
                 reply = await handler(scope, receive)
             except Refusal as refusal:
                 reply, unread = refusal.reply(), refusal.unread
-                self._shed += refusal.status == _OVERLOADED
+                if refusal.shed:
+                    self.metrics.shed[refusal.shed] += 1
             except GoneError:
                 self.metrics.observe(route, _CLIENT_GONE, time.perf_counter() - began)
                 return
@@ -248,15 +250,20 @@ class App:
             found |= {"error": engine.failure or f"the model is {state}", "error_type": "unhealthy"}
         return Reply(orjson.dumps(found), status=200 if ready else 503)
 
+    def snapshot(self) -> Snapshot:
+        """Every metric of this process; `exposition` says how those of several become one."""
+        return {
+            **self.metrics.snapshot(),
+            "ftdeploy_requests_in_flight": self._in_flight,
+            **self.engine.snapshot(),
+            **self._build,
+            **process_snapshot(),
+        }
+
     async def _metrics(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
-        engine = self.engine
-        info = {"name": engine.signature.name, "digest": engine.digest, "task": engine.signature.task}
-        samples: list[Sample] = [
-            ("ftdeploy_in_flight", "gauge", "Requests being answered.", self._in_flight),
-            ("ftdeploy_shed_total", "counter", "Requests refused because too much was in hand already.", self._shed),
-            *engine.samples(),
-        ]
-        return Reply(self.metrics.render(samples, info), content_type=CONTENT_TYPE)
+        openmetrics = b"application/openmetrics-text" in (header(scope, b"accept") or b"")
+        body = render(self.snapshot(), openmetrics=openmetrics)
+        return Reply(body, content_type=OPENMETRICS if openmetrics else TEXT)
 
     async def _body(self, scope: Scope, receive: Receive, place: Place) -> bytes | bytearray:
         self.engine.require_ready()

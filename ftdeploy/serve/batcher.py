@@ -12,10 +12,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from ftdeploy.batching import with_oldest
+from ftdeploy.serve.metrics import Flow
 
 log = logging.getLogger(__name__)
 
@@ -60,20 +61,7 @@ class _Waiting(Generic[In, Out]):
     row: In
     job: _Job[Out]
     index: int
-
-
-@dataclass(slots=True)
-class Flow:
-    """What went through, for the metrics. Written by the batcher alone."""
-
-    batches: int = 0
-    rows: int = 0
-    tokens: int = 0
-    padded: int = 0
-    failed: int = 0
-    busy_seconds: float = 0.0
-    seconds_a_row: float = field(default=0.001)
-    """Moving average, from which Retry-After is told."""
+    since: float
 
 
 class Batcher(Generic[In, Out]):
@@ -97,6 +85,7 @@ class Batcher(Generic[In, Out]):
         self._wake = threading.Condition()
         self._closing = False
         self._loop = asyncio.get_running_loop()
+        self.lanes = lanes
         self._begun: list[float | None] = [None] * lanes
         self.flow = Flow()
         self._threads = [
@@ -141,9 +130,10 @@ class Batcher(Generic[In, Out]):
             TimeoutError: no result in time; rows that still wait are dropped.
         """
         job: _Job[Out] = _Job(self._loop.create_future(), [None] * len(rows), len(rows))
+        now = time.monotonic()
         with self._wake:
             self.require_room(len(rows))
-            self._waiting.extend([_Waiting(row, job, index) for index, row in enumerate(rows)])
+            self._waiting.extend([_Waiting(row, job, index, now) for index, row in enumerate(rows)])
             self._wake.notify(len(rows))
         late = self._loop.call_later(timeout, _expire, job)
         try:
@@ -175,7 +165,7 @@ class Batcher(Generic[In, Out]):
                 found = None
             self._begun[lane] = None
             try:
-                self._loop.call_soon_threadsafe(self._settle, batch, found, time.monotonic() - began)
+                self._loop.call_soon_threadsafe(self._settle, batch, found, began, time.monotonic() - began)
             except RuntimeError:  # the loop is closed: nobody waits for an answer any more
                 return
 
@@ -194,18 +184,11 @@ class Batcher(Generic[In, Out]):
             del waiting[index]
         return batch
 
-    def _settle(self, batch: list[_Waiting[In, Out]], found: Sequence[Out] | None, seconds: float) -> None:
+    def _settle(self, batch: list[_Waiting[In, Out]], found: Sequence[Out] | None, began: float,
+                seconds: float) -> None:  # fmt: skip
         """Hand results to their requests. Runs on the event loop."""
         lengths = [len(one.row.ids) for one in batch]
-        flow = self.flow
-        flow.batches += 1
-        flow.rows += len(batch)
-        flow.tokens += sum(lengths)
-        flow.padded += len(batch) * max(lengths)
-        flow.busy_seconds += seconds
-        flow.seconds_a_row += 0.1 * (seconds / len(batch) - flow.seconds_a_row)
-        if found is None:
-            flow.failed += 1
+        self.flow.note(lengths, [began - one.since for one in batch], seconds, failed=found is None)
         for position, one in enumerate(batch):
             job = one.job
             if job.future.done():

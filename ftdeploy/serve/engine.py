@@ -14,11 +14,12 @@ from pathlib import Path
 
 from ftdeploy.errors import FtdeployError
 from ftdeploy.predictor import Encoded, Predictor
-from ftdeploy.serve.batcher import Batcher, Flow, ForwardError, QueueFullError
+from ftdeploy.serve.batcher import Batcher, ForwardError, QueueFullError
+from ftdeploy.serve.exposition import Snapshot, sample
 from ftdeploy.serve.limits import read_limits
-from ftdeploy.serve.metrics import Sample
+from ftdeploy.serve.metrics import Flow, Texts
 from ftdeploy.serve.model import Scored, bundle_digest, forward_of, open_model
-from ftdeploy.serve.traffic import Answered, Recorder, read_options, stored_projection
+from ftdeploy.serve.traffic import Answered, Recorder, read_options, reference_rows, stored_projection
 from ftdeploy.serve.wire import RETRY_SOON, Refusal
 from ftdeploy.signature import read_signature
 
@@ -52,6 +53,9 @@ class Engine:
         self.refusing = False
         self.recorder: Recorder | None = None
         self.batcher: Batcher[Encoded, Scored] | None = None
+        self.texts = Texts()
+        self._about = {"name": self.signature.name, "digest": self.digest, "task": self.signature.task}
+        self._reference_rows = reference_rows(folder / "model" / "drift_reference.npz")
         self._traffic = read_options(self.signature.traffic)
         self._predictor: Predictor | None = None
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
@@ -159,12 +163,13 @@ class Engine:
         except QueueFullError as full:
             wait = str(min(60, math.ceil(full.retry_after) or 1)).encode()
             message = f"{batcher.waiting + self._coming} texts are waiting already; {full}"
-            raise Refusal(429, "overloaded", message, headers=((b"retry-after", wait),)) from None
+            raise Refusal(429, "overloaded", message, headers=((b"retry-after", wait),), shed="queue") from None
         except TimeoutError:
             message = f"no answer within {self.limits.timeout_seconds:g} seconds"
-            raise Refusal(503, "timeout", message, headers=(RETRY_SOON,)) from None
+            raise Refusal(503, "timeout", message, headers=(RETRY_SOON,), shed="deadline") from None
         except ForwardError:
             raise Refusal(503, "backend", "the model failed on this batch; the log has the reason") from None
+        self.texts.note(rows, scored)
         if self.recorder is not None:
             self.recorder.record(_answered(identity, rows, scored))
         return rows, scored
@@ -183,24 +188,23 @@ class Engine:
         finally:
             self._coming -= len(texts)
 
-    def samples(self) -> list[Sample]:
+    def snapshot(self) -> Snapshot:
         """What goes on inside, for the metrics."""
-        batcher, recorder = self.batcher, self.recorder
-        flow = batcher.flow if batcher else Flow()
-        waiting = batcher.waiting + self._coming if batcher else 0
-        written, dropped = (recorder.written, recorder.dropped) if recorder else (0, 0)
-        return [
-            ("ftdeploy_ready", "gauge", "1 when questions are answered.", float(self.state() == "ready")),
-            ("ftdeploy_queue_rows", "gauge", "Texts that wait for tokenizer or model.", waiting),
-            ("ftdeploy_batches_total", "counter", "Forward passes.", flow.batches),
-            ("ftdeploy_batch_rows_total", "counter", "Texts in forward passes.", flow.rows),
-            ("ftdeploy_batch_tokens_total", "counter", "Tokens in forward passes.", flow.tokens),
-            ("ftdeploy_batch_padded_tokens_total", "counter", "Tokens in forward passes, with padding.", flow.padded),
-            ("ftdeploy_batch_failures_total", "counter", "Forward passes that failed.", flow.failed),
-            ("ftdeploy_model_busy_seconds_total", "counter", "Time in forward passes.", flow.busy_seconds),
-            ("ftdeploy_traffic_rows_total", "counter", "Texts recorded.", written),
-            ("ftdeploy_traffic_dropped_total", "counter", "Texts that could not be recorded.", dropped),
-        ]
+        batcher, recorder, limits = self.batcher, self.recorder, self.limits
+        return {
+            "ftdeploy_ready": int(self.state() == "ready"),
+            "ftdeploy_queue_rows": batcher.waiting + self._coming if batcher else 0,
+            **(batcher.flow if batcher else Flow()).snapshot(),
+            "ftdeploy_lanes": batcher.lanes if batcher else 0,
+            **self.texts.snapshot(self.signature.labels),
+            "ftdeploy_traffic_rows_total": recorder.written if recorder else 0,
+            "ftdeploy_traffic_dropped_total": recorder.dropped if recorder else 0,
+            "ftdeploy_drift_reference_rows": self._reference_rows,
+            "ftdeploy_queue_limit_rows": limits.max_queue,
+            "ftdeploy_requests_limit": limits.max_requests,
+            "ftdeploy_deadline_seconds": limits.timeout_seconds,
+            sample("ftdeploy_model_info", **self._about): 1,
+        }
 
 
 def traffic_folder(source: Path) -> Path | None:

@@ -19,6 +19,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.metrics import Connections
 
 #: Most bytes that come without completing headers or being body: request line, headers, trailers, chunk extensions.
 HEAD_BYTES = 65_536
@@ -37,21 +38,30 @@ class Guard:
     Attributes:
         seconds: for the headers of a request.
         connections: most at the same time.
+        counted: how many connections there are, for the metrics.
         waiting: connections whose headers are awaited, oldest first.
     """
 
     seconds: float
     connections: int
+    counted: Connections
     waiting: dict[GuardedProtocol, None] = field(default_factory=dict)
 
 
-def guarded(limits: Limits) -> Callable[..., GuardedProtocol]:
-    """What uvicorn calls for each new connection."""
+def guarded(limits: Limits, counted: Connections | None = None) -> Callable[..., GuardedProtocol]:
+    """What uvicorn calls for each new connection.
+
+    Args:
+        limits: of the service.
+        counted: where connections are counted (`Metrics.connections`).
+    """
+    counted = counted or Connections()
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = limits.max_requests * CONNECTIONS_A_REQUEST
     if files != resource.RLIM_INFINITY:
         most = max(1, min(most, files - FILES))
-    return partial(GuardedProtocol, guard=Guard(seconds=limits.body_seconds, connections=most))
+    counted.limit = most
+    return partial(GuardedProtocol, guard=Guard(seconds=limits.body_seconds, connections=most, counted=counted))
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -68,7 +78,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """A client is there: from now on its headers are awaited."""
         super().connection_made(transport)
         guard = self._guard
+        guard.counted.open += 1
         if len(self.connections) > guard.connections:
+            guard.counted.refused += 1
             if not guard.waiting:
                 self._end(b"503 Service Unavailable", "overloaded", "there are too many connections")
                 return
@@ -79,6 +91,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """The client is gone: nothing is awaited of it any more."""
         self._head_is_there()
         self.resume_writing()
+        self._guard.counted.open -= 1
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -113,7 +126,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """The client reads more slowly than it is answered; it has `STALLED_SECONDS` to catch up."""
         super().pause_writing()
         if self._stalled is None:
-            self._stalled = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+            self._stalled = self.loop.call_later(STALLED_SECONDS, self._abandon)
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -121,6 +134,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
+
+    def _abandon(self) -> None:
+        """Nobody reads the answer."""
+        self._guard.counted.ended["stalled"] += 1
+        self.transport.abort()
 
     def _rests(self) -> bool:
         """No request is being answered."""
@@ -146,6 +164,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _end(self, status: bytes, error_type: str, message: str) -> None:
         """Say why, and close."""
+        self._guard.counted.ended[error_type] += 1
         self._head_is_there()
         if not self._rests():  # it would stand in the middle of an answer
             self.transport.abort()

@@ -108,6 +108,15 @@ def stored_projection(reference: Path) -> NDArray[np.float32] | None:
         return None
 
 
+def reference_rows(reference: Path) -> int:
+    """The rows that the drift reference was computed from; 0 where there is none."""
+    try:
+        with np.load(reference, allow_pickle=False) as stored:
+            return int(stored["rows"].item()) if "rows" in stored else 0
+    except (OSError, ValueError, TypeError):
+        return 0
+
+
 def read_segment(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a segment, ``embedding`` decoded to float16 of shape (size,). A half last line ends it."""
     with path.open("rb") as handle:

@@ -43,16 +43,18 @@ class Refusal(Exception):  # noqa: N818  # an answer, not a fault
         message: a sentence for people.
         headers: such as Retry-After or Allow.
         unread: the body was not read to its end.
+        shed: which limit it met (one of `metrics.SHED`), where the reason is that too much is in hand.
     """
 
     def __init__(self, status: int, error_type: str, message: str, *, headers: tuple[Header, ...] = (),
-                 unread: bool = False) -> None:  # fmt: skip
+                 unread: bool = False, shed: str = "") -> None:  # fmt: skip
         super().__init__(message)
         self.status = status
         self.error_type = error_type
         self.message = message
         self.headers = headers
         self.unread = unread
+        self.shed = shed
 
     def reply(self) -> Reply:
         """The refusal as an answer."""
