@@ -213,6 +213,26 @@ def test_kserve_metadata_and_health(client: Client) -> None:
         assert found.json()["live"] is found.json()["ready"] is True
 
 
+def test_about_says_what_the_bundle_is_and_how_it_stands(client: Client) -> None:
+    """What the page is filled with, and the state of the moment; drift that nobody measures is not called none."""
+    reply = client.ask("GET", "/about")
+    found = reply.json()
+    assert found["digest"] == client.app.engine.digest
+    assert found["limits"]["max_texts"] == LIMITS["max_texts"]
+    assert (found["state"], found["drift"]) == ("ready", {"state": "not measured"})
+    assert found["report"] is None
+    assert reply.headers["cache-control"] == "no-store"
+    page = client.ask("GET", "/").text
+    assert json.loads(page.partition('id="model">')[2].partition("<")[0]).items() <= found.items()
+
+
+def test_an_answer_says_how_long_it_took_here(client: Client) -> None:
+    """As browsers read it, in milliseconds: without the way to the client and back."""
+    name, _, took = client.predict({"inputs": "good"}).headers["server-timing"].partition(";dur=")
+    assert name == "answer"
+    assert float(took) > 0
+
+
 def test_head_is_answered_where_get_is(client: Client) -> None:
     """Probes use it."""
     assert client.ask("HEAD", "/readyz").status_code == 200

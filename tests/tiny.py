@@ -112,9 +112,7 @@ def write_source(folder: Path, **signature: object) -> None:
         signature: passed on to `write_model_folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (ROOT / "bentos").iterdir():
-        if path.is_file():
-            shutil.copyfile(path, folder / path.name)
+    shutil.copytree(ROOT / "bentos", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in RUNTIME:
         target = folder / "ftdeploy" / name
         target.parent.mkdir(parents=True, exist_ok=True)

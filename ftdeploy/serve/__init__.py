@@ -23,6 +23,7 @@ RUNTIME = (
     "tasks/__init__.py",
     "tasks/text_classification.py",
     "serve/__init__.py",
+    "serve/about.py",
     "serve/admission.py",
     "serve/app.py",
     "serve/batcher.py",

@@ -18,6 +18,7 @@ import orjson
 
 from ftdeploy import __version__
 from ftdeploy.serve import kserve
+from ftdeploy.serve.about import describe_bundle, report_summary
 from ftdeploy.serve.admission import Admission, Place
 from ftdeploy.serve.engine import Engine
 from ftdeploy.serve.exposition import OPENMETRICS, TEXT, Snapshot, render
@@ -47,11 +48,12 @@ Handler = Callable[[Scope, Receive], Awaitable[Reply]]
 Handlers = Mapping[str, Handler]
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _CLOSE: Header = (b"connection", b"close")
+_NOT_KEPT: Header = (b"cache-control", b"no-store")
 _CLIENT_GONE = 499  # as nginx counts it
 
 
 def create_app(folder: Path) -> App:
-    """The application over a bundle's source folder (``model/`` and ``page.html`` in it); nothing is loaded yet.
+    """The application over a bundle's source folder (``model/`` and ``page/`` in it); nothing is loaded yet.
 
     Raises:
         ArtifactError: there is no readable signature, or no page.
@@ -69,6 +71,10 @@ class App:
         self._admission = Admission(self.engine.limits.max_requests)
         self._build = build_info(__version__)
         self._version = self.engine.digest[:12]
+        report = report_summary(folder / "model" / "report.json")
+        self._said = describe_bundle(
+            self.engine.signature, self.engine.limits, digest=self.engine.digest, report=report
+        )
         self._digest_header: Header = (b"x-model-digest", self.engine.digest.encode())
         self._in_flight = 0
         self._idle = asyncio.Event()
@@ -182,13 +188,14 @@ class App:
         described = describe(engine.signature, engine.limits, digest=engine.digest, version=__version__)
         about = kserve.metadata(engine.signature, version=self._version, digest=engine.digest)
         server = {"name": "ftdeploy", "version": __version__, "extensions": []}
-        page = page_reply(engine.folder / "page.html", engine.signature, digest=engine.digest)
+        page = page_reply(engine.folder / "page", self._said)
         model = f"/v2/models/{engine.signature.name}"
         exact = f"{model}/versions/{self._version}"
         routes: dict[str, tuple[str, Handlers]] = {
             "/": ("/", _get(_always(page))),
             "/predict": ("/predict", {"POST": self._placed(self._predict)}),
             "/v2": ("/v2", _get(_always(Reply(orjson.dumps(server))))),
+            "/about": ("/about", _get(self._about)),
             "/metrics": ("/metrics", _get(self._metrics)),
             "/docs.json": ("/docs.json", _get(_always(Reply(orjson.dumps(described))))),
         }
@@ -204,6 +211,7 @@ class App:
 
     async def _predict(self, scope: Scope, receive: Receive, place: Place) -> Reply:
         asked = parse_predict(await self._body(scope, receive, place), self.engine.limits)
+        began = time.perf_counter()
         identity = request_id(scope)
         rows, scored = await self.engine.ask(asked.texts, identity)
         answers: list[Any] = [one.answer[: asked.top_k] for one in scored]
@@ -217,7 +225,7 @@ class App:
                 "model_digest": self.engine.digest,
                 "request_id": identity,
             }
-        return Reply(orjson.dumps(found), headers=self._answer_headers(identity, cut))
+        return Reply(orjson.dumps(found), headers=(*self._answer_headers(identity, cut), _timing(began)))
 
     async def _infer(self, scope: Scope, receive: Receive, place: Place) -> Reply:
         body = await self._body(scope, receive, place)
@@ -260,6 +268,10 @@ class App:
             **process_snapshot(),
         }
 
+    async def _about(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
+        moment = {"state": self.engine.state(), "drift": {"state": self.engine.drift}}
+        return Reply(orjson.dumps(self._said | moment), headers=(_NOT_KEPT,))
+
     async def _metrics(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
         openmetrics = b"application/openmetrics-text" in (header(scope, b"accept") or b"")
         body = render(self.snapshot(), openmetrics=openmetrics)
@@ -291,6 +303,11 @@ def request_id(scope: Scope) -> str:
     """The client's ``X-Request-Id`` when it is fit for a log, else a new one."""
     given = header(scope, b"x-request-id")
     return given.decode() if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _timing(began: float) -> Header:
+    """How long the answer took here, which a client's clock does not tell from the way (W3C Server Timing)."""
+    return b"server-timing", f"answer;dur={1000 * (time.perf_counter() - began):.2f}".encode()
 
 
 def _get(handler: Handler) -> Handlers:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ftdeploy.errors import FtdeployError
 from ftdeploy.predictor import Encoded, Predictor
+from ftdeploy.serve.about import DriftState
 from ftdeploy.serve.batcher import Batcher, ForwardError, QueueFullError
 from ftdeploy.serve.exposition import Snapshot, sample
 from ftdeploy.serve.limits import read_limits
@@ -51,6 +52,7 @@ class Engine:
         self.failure: str | None = None
         self.draining = False
         self.refusing = False
+        self.drift: DriftState = "not measured"  # nothing compares the traffic with the bundle's reference yet
         self.recorder: Recorder | None = None
         self.batcher: Batcher[Encoded, Scored] | None = None
         self.texts = Texts()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from ftdeploy.serve.about import DriftState
 from ftdeploy.serve.kserve import OUTPUTS
 from ftdeploy.serve.limits import Limits
 from ftdeploy.signature import Signature
@@ -43,6 +44,7 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
         "paths": {
             "/predict": {"post": _predict(signature)},
             "/": {"get": _text("A page to try the model.", "text/html")},
+            "/about": {"get": _read("The bundle, its report in short, and its drift.", "About")},
             "/v2": {"get": _read("The server (Open Inference Protocol).", "Object")},
             "/v2/health/live": live,
             "/v2/health/ready": ready,
@@ -71,6 +73,7 @@ def _schemas(signature: Signature, limits: Limits) -> dict[str, Any]:
         "Health": _object(
             {"live": {"type": "boolean"}, "ready": {"type": "boolean"}, "state": {"type": "string"}}, closed=False
         ),
+        "About": _about(),
         "Score": _object({"label": label, "score": score}),
         "Answer": answer,
         "Question": {
@@ -100,6 +103,38 @@ def _schemas(signature: Signature, limits: Limits) -> dict[str, Any]:
         ),
         "InferQuestion": _infer_question(text, limits),
     }
+
+
+def _about() -> dict[str, Any]:
+    words = {"type": "string"}
+    number = {"type": "number"}
+    count = {"type": "integer"}
+    verdict = {"enum": ["pass", "fail", "inconclusive"]}
+    metric = _object({"metric": words} | dict.fromkeys(("value", "lower", "upper", "baseline"), number))
+    gate = _object({"name": words, "verdict": verdict, "explanation": words})
+    report = _object(
+        {
+            "verdict": verdict,
+            "suite": words,
+            "rows": count,
+            "confidence": number,
+            "metrics": _array(metric),
+            "gates": _array(gate),
+            "counts": _object(dict.fromkeys(verdict["enum"], count)),
+        }
+    )
+    limits = dict.fromkeys(("max_texts", "max_chars", "max_body_bytes"), count)
+    return _object(
+        {
+            **dict.fromkeys(("name", "task", "view", "digest", "version", "state"), words),
+            "labels": _array(words),
+            "max_length": count,
+            "limits": _object(limits),
+            "auth": {"type": "boolean"},
+            "report": {"anyOf": [report, {"type": "null"}]},
+            "drift": _object({"state": {"enum": list(get_args(DriftState))}}),
+        }
+    )
 
 
 def _infer_question(text: dict[str, Any], limits: Limits) -> dict[str, Any]:

@@ -1,49 +1,46 @@
-"""The page at ``/``: one file, filled in once with what it shows of the model, under a strict content policy."""
+"""The page at ``/``: put together once from its parts and what the bundle says of itself, under a strict policy."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from ftdeploy.errors import ArtifactError
 from ftdeploy.serve.wire import Reply
-from ftdeploy.signature import Signature
-from ftdeploy.tasks import TASKS
 
+#: Mark in ``page.html`` -> the files of its folder that take its place.
+_PARTS = {
+    "/*STYLE*/": ("page.css",),
+    "/*SCRIPT*/": ("texts.js", "views.js", "bundle.js", "ask.js", "answers.js", "page.js"),
+}
 _MODEL = "__MODEL__"
 
 
-def page_reply(path: Path, signature: Signature, *, digest: str) -> Reply:
+def page_reply(folder: Path, about: Mapping[str, Any]) -> Reply:
     """The page as an answer, ready to send.
 
     Its inline script and style are allowed by their hashes, and nothing else is: no other script, no other origin, no
-    framing. That the page shows a model's labels can then never make it run them.
+    framing, and no markup made of strings (Trusted Types). That the page shows a model's labels and somebody's texts
+    can then never make it run them.
+
+    Args:
+        folder: ``page.html`` with its styles and scripts.
+        about: what `ftdeploy.serve.about.describe_bundle` says.
 
     Raises:
-        ArtifactError: the page is missing.
+        ArtifactError: a part of the page is missing.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} cannot be read: {error.strerror}",
-            cause="the bundle is not complete",
-            fix="make the bundle again",
-        ) from error
-    shown = {
-        "name": signature.name,
-        "task": signature.task,
-        "view": TASKS[signature.task].view,
-        "labels": signature.labels,
-        "max_length": signature.max_length,
-        "digest": digest,
-    }
+    text = _read(folder / "page.html")
+    for mark, names in _PARTS.items():
+        text = text.replace(mark, "".join(_read(folder / name) for name in names), 1)
     # `<` is the only character that could end the data block early.
-    filled = text.replace(_MODEL, orjson.dumps(shown).decode().replace("<", "\\u003c"), 1)
+    filled = text.replace(_MODEL, orjson.dumps(about).decode().replace("<", "\\u003c"), 1)
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -54,6 +51,8 @@ def page_reply(path: Path, signature: Signature, *, digest: str) -> Reply:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
         )
     )
     headers = (
@@ -64,6 +63,17 @@ def page_reply(path: Path, signature: Signature, *, digest: str) -> Reply:
         (b"cache-control", b"no-cache"),
     )
     return Reply(filled.encode(), content_type=b"text/html; charset=utf-8", headers=headers)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} cannot be read: {error.strerror}",
+            cause="the bundle is not complete",
+            fix="make the bundle again",
+        ) from error
 
 
 def _hashes(text: str, tag: str) -> str:

@@ -1,0 +1,126 @@
+// The bundle: what it says of itself, its report, and the state of the service, which is looked at again and again.
+
+const SOON = 2000;  // milliseconds until the service is looked at again, while it is not ready
+const LATER = 15000;  // and while it is
+const MARKS = { pass: "\u2713", fail: "\u2715", inconclusive: "?" };
+const DRIFT = {
+  none: "none seen",
+  watching: "watching",
+  alarm: "alarm",
+  "not measured": "not measured yet",
+};
+const DRIFT_SAYS = {
+  none: "None seen: the traffic looks like the data that the model was tested on.",
+  watching: "Something moved in the traffic; more of it has to tell.",
+  alarm: "The traffic no longer looks like the data that the model was tested on.",
+  "not measured": "Not measured yet: nothing compares the traffic with the data that the model was tested on.",
+};
+
+
+let looking = 0;  // timer of watch
+
+function describe() {
+  at("name").textContent = about.name;
+  document.title = `${about.name}: try the model`;
+  at("task").textContent = about.task.replaceAll("-", " ");
+  at("short").textContent = about.digest.slice(0, 12);
+  at("hint").textContent = ` A text is read up to ${about.max_length.toLocaleString("en")} tokens. Ctrl + Enter runs.`;
+  at("empty").textContent = view().empty;
+  at("metrics").hidden = about.auth;
+  if (about.auth) at("key-part").hidden = false;
+  const report = about.report;
+  at("verdict").className = `verdict ${report ? report.verdict : "unknown"}`;
+  at("verdict").textContent = report ? `${MARKS[report.verdict]} ${report.verdict}: ${tally(report, true)}` : "no report";
+  at("report").replaceChildren(...(report ? reported(report) : [make("p", "hint", "The bundle holds no report that this page can read.")]));
+  drift(about.drift?.state ?? "not measured");
+}
+
+function tally(report, short) {
+  const all = report.gates.length;
+  const passed = report.counts.pass;
+  if (short) return `${passed} of ${counted(all, "gate")}`;
+  const rows = `on ${counted(report.rows, "test row")}`;
+  if (passed === all) return `${all === 1 ? "The only gate" : `All ${all} gates`} of the suite ${report.suite} passed, ${rows}.`;
+  const parts = [["fail", "failed"], ["inconclusive", "cannot tell"], ["pass", "passed"]].filter(([verdict]) => report.counts[verdict]);
+  return `Of the ${counted(all, "gate")} of the suite ${report.suite}, ${parts.map(([verdict, word]) => `${report.counts[verdict]} ${word}`).join(", ")}, ${rows}.`;
+}
+
+const digits = (value) => (Number.isFinite(value) ? value.toFixed(4) : "not known");
+
+function metricRow(one) {
+  const name = make("th", "", one.metric.replaceAll("_", " "));
+  name.scope = "row";
+  const bar = make("div", "track");
+  bar.setAttribute("aria-hidden", "true");
+  if (one.lower >= 0 && one.upper <= 1) {
+    const fill = make("div", "fill");
+    fill.style.width = percent(one.value);
+    const range = make("div", "range");
+    range.style.left = percent(one.lower);
+    range.style.width = percent(one.upper - one.lower);
+    bar.append(fill, range);
+  } else {
+    bar.hidden = true;
+  }
+  const value = make("td", "number", make("b", "", digits(one.value)), make("span", "ends", `${digits(one.lower)} to ${digits(one.upper)}`));
+  return make("tr", "", name, make("td", "wide", bar), value, make("td", "number", digits(one.baseline)));
+}
+
+function reported(report) {
+  const said = make("p", `verdict ${report.verdict}`, make("span", "sign", MARKS[report.verdict]), tally(report, false));
+  said.firstChild.setAttribute("aria-hidden", "true");
+  const heads = [["Metric", ""], ["", "wide"], ["Score", "number"], ["Baseline", "number"]].map(([head, name]) => {
+    const cell = make(head ? "th" : "td", name, head);
+    if (head) cell.scope = "col";
+    return cell;
+  });
+  const table = make("table", "metrics", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...report.metrics.map(metricRow)));
+  const note = make("p", "hint", `Below a score, its interval; each end holds with ${Math.round(100 * report.confidence)}% confidence.`);
+  const gates = make("ul", "gates", ...report.gates.map((gate) => make(
+    "li", gate.verdict, make("b", "", `${MARKS[gate.verdict]} ${gate.name}`), make("span", "", ` ${gate.verdict}. ${gate.explanation}`),
+  )));
+  const parts = report.metrics.length ? [said, table, note] : [said];
+  return report.gates.length ? [...parts, make("details", "", make("summary", "", "What the gates say"), gates)] : parts;
+}
+
+function drift(state) {
+  at("drift").textContent = DRIFT[state] ?? state;
+  at("drift").className = `drift ${state.replaceAll(" ", "-")}`;
+  const { limits } = about;
+  const names = make("ul", "names", ...about.labels.map((label) => make("li", "", label)));
+  const rest = [...names.children].slice(12);
+  rest.forEach((label) => { label.hidden = true; });
+  const labels = rest.length ? [names, toggle(counted(rest.length, "more label"), "Fewer labels", (open) => rest.forEach((label) => { label.hidden = !open; }))] : [names];
+  const pairs = [
+    ["Digest", [make("code", "", about.digest)]],
+    ["Drift", [DRIFT_SAYS[state] ?? state]],
+    [counted(about.labels.length, "label"), labels],
+    ["Limits", [`${limits.max_texts.toLocaleString("en")} texts and ${limits.max_body_bytes.toLocaleString("en")} bytes a request, ${limits.max_chars.toLocaleString("en")} characters a text. This page splits what is more.`]],
+    ["Served by", [`ftdeploy ${about.version}`]],
+  ];
+  const key = JSON.stringify([about.digest, state]);
+  if (at("pairs").dataset.of === key) return;
+  at("pairs").dataset.of = key;
+  at("pairs").replaceChildren(...pairs.flatMap(([term, content]) => [make("dt", "", term), make("dd", "", ...content)]));
+}
+
+async function watch() {
+  clearTimeout(looking);
+  let found = null;
+  try {
+    const response = await fetch("about");
+    if (response.ok) found = await response.json();
+  } catch { /* the state below says it */ }
+  const state = found ? found.state : "not reachable";
+  if (at("state").textContent !== state) at("state").textContent = state;
+  at("state").className = `state ${state === "ready" ? "good" : state === "loading" ? "soon" : "bad"}`;
+  if (found && found.digest !== about.digest) {
+    about = found;
+    describe();
+    announce(`The service runs another bundle now: ${about.digest.slice(0, 12)}.`);
+  } else if (found) {
+    drift(found.drift.state);
+  }
+  clearTimeout(looking);
+  if (!document.hidden) looking = setTimeout(watch, state === "ready" ? LATER : SOON);
+}

@@ -1,0 +1,177 @@
+// How an answer is shown. Text goes in as text everywhere: no markup is ever made of it.
+
+const FEW = 5;  // labels that are shown of an answer at first
+const LONG = 320;  // characters of a text that is shown shortened at first
+const HUES = 8;  // colours of entity groups in page.css
+
+const at = (id) => document.getElementById(id);
+let about = JSON.parse(at("model").textContent);  // what the bundle says of itself
+
+function make(tag, name, ...content) {
+  const node = document.createElement(tag);
+  if (name) node.className = name;
+  node.append(...content.filter((one) => one !== undefined && one !== null));
+  return node;
+}
+
+function button(name, text, action) {
+  const node = make("button", name, text);
+  node.type = "button";
+  node.addEventListener("click", () => action(node));
+  return node;
+}
+
+const counted = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+const percent = (share) => `${(100 * share).toFixed(1)}%`;
+const milliseconds = (time) => (time < 10 ? `${time.toFixed(1)} ms` : time < 10000 ? `${Math.round(time)} ms` : `${(time / 1000).toFixed(1)} s`);
+
+// A button that opens and closes what stands before it.
+function toggle(closed, open, change) {
+  const node = button("small more", closed, () => {
+    const opened = node.getAttribute("aria-expanded") !== "true";
+    node.setAttribute("aria-expanded", String(opened));
+    node.textContent = opened ? open : closed;
+    change(opened);
+  });
+  node.setAttribute("aria-expanded", "false");
+  return node;
+}
+
+// A text, or what was made of it, that may be long.
+function passage(name, length, ...content) {
+  const node = make("p", name, ...content);
+  node.dir = "auto";
+  if (length <= LONG) return [node];
+  node.classList.add("short");
+  return [node, toggle("Show all of it", "Show less of it", (open) => node.classList.toggle("short", !open))];
+}
+
+function scoreRow(item, best) {
+  const fill = make("div", "fill");
+  fill.style.width = percent(item.score);
+  const track = make("div", "track", fill);
+  track.setAttribute("aria-hidden", "true");  // the number beside it says the same
+  return make("li", best ? "score best" : "score", make("span", "name", item.label), track, make("span", "number", percent(item.score)));
+}
+
+function scores(answer) {
+  const list = make("ul", "scores", ...answer.map((item, index) => scoreRow(item, index === 0)));
+  const rest = [...list.children].slice(FEW);
+  if (!rest.length) return [list];
+  const show = (open) => rest.forEach((row) => { row.hidden = !open; });
+  show(false);
+  return [list, toggle(`${counted(rest.length, "more label")}`, "Fewer labels", show)];
+}
+
+// A text in pieces: those between entities, and entities. Offsets of the service are code points; JavaScript's strings
+// are UTF-16, where some characters are two units.
+function pieces(text, entities) {
+  const at = [0];
+  for (const point of text) at.push(at.at(-1) + point.length);
+  const found = [];
+  let reached = 0;
+  for (const entity of [...entities].sort((a, b) => a.start - b.start || b.end - a.end)) {
+    const inside = Number.isInteger(entity.start) && Number.isInteger(entity.end) && entity.end < at.length;
+    if (!inside || entity.start < reached || entity.end <= entity.start) continue;  // one that overlaps is listed only
+    if (entity.start > reached) found.push({ text: text.slice(at[reached], at[entity.start]) });
+    found.push({ text: text.slice(at[entity.start], at[entity.end]), entity });
+    reached = entity.end;
+  }
+  if (reached < at.length - 1) found.push({ text: text.slice(at[reached]) });
+  return found;
+}
+
+const groupOf = (entity) => entity.entity_group ?? String(entity.entity ?? "").replace(/^[BIESLU]-/, "");
+
+// A colour that stays the same for a group, whatever is answered: by its place among the model's labels.
+function hue(group) {
+  const groups = [...new Set(about.labels.map((label) => label.replace(/^[BIESLU]-/, "")))].filter((one) => one !== "O");
+  const place = groups.indexOf(group);
+  return `hue${(place < 0 ? [...group].reduce((sum, letter) => sum + letter.codePointAt(0), 0) : place) % HUES}`;
+}
+
+function marked({ text, entity }) {
+  if (!entity) return text;
+  const node = make("mark", hue(groupOf(entity)), make("span", "word", text), make("span", "tag", groupOf(entity)));
+  node.title = `${groupOf(entity)}, ${percent(entity.score)}`;
+  return node;
+}
+
+function entityRows(text, answer) {
+  const points = [...text];
+  return answer.map((entity) => make(
+    "tr", "",
+    make("td", "", make("span", `swatch ${hue(groupOf(entity))}`), groupOf(entity)),
+    make("td", "", points.slice(entity.start, entity.end).join("") || entity.word),
+    make("td", "number", percent(entity.score)),
+    make("td", "number", `${entity.start}\u2013${entity.end}`),
+  ));
+}
+
+function entityTable(text, answer) {
+  const heads = [["Entity", ""], ["Words", ""], ["Score", "number"], ["Characters", "number"]];
+  const row = make("tr", "", ...heads.map(([head, name]) => {
+    const cell = make("th", name, head);
+    cell.scope = "col";
+    return cell;
+  }));
+  return make("details", "", make("summary", "", counted(answer.length, "entity", "entities")), make("table", "", make("thead", "", row), make("tbody", "", ...entityRows(text, answer))));
+}
+
+const written = (answer) => [answer].flat().map((one) => one.generated_text ?? one.summary_text ?? one.translation_text ?? one.text ?? JSON.stringify(one)).join("\n\n");
+const words = (text) => text.split(/\s+/).filter((word) => word).length;
+
+// One view per kind of answer; a task names its own. `show` gives what a text's card holds, `groups` what its answer can
+// be found by, `sure` how certain it is (null where nothing says so), `columns` and `cells` what goes into a file.
+const views = {
+  labels: {
+    empty: "The labels of each text appear here, with their scores.",
+    show: (text, answer) => [...passage("text", text.length, text), ...scores(answer)],
+    groups: (answer) => [answer[0].label],
+    sure: (answer) => answer[0].score,
+    hue: () => "",
+    columns: () => ["label", "score", ...(about.labels.length > 1 ? about.labels.map((label) => `score of ${label}`) : [])],
+    cells(answer) {
+      const by = Object.fromEntries(answer.map((item) => [item.label, item.score]));
+      return [answer[0].label, answer[0].score, ...(about.labels.length > 1 ? about.labels.map((label) => by[label] ?? "") : [])];
+    },
+  },
+  entities: {
+    empty: "Each text appears here, with its entities marked.",
+    show(text, answer) {
+      const shown = passage("text marked", text.length, ...pieces(text, answer).map(marked));
+      return answer.length ? [...shown, entityTable(text, answer)] : [...shown, make("p", "hint", "No entity was found in it.")];
+    },
+    groups: (answer) => [...new Set(answer.map(groupOf))],
+    sure: (answer) => (answer.length ? Math.min(...answer.map((entity) => entity.score)) : null),
+    hue,
+    columns: () => ["entities"],
+    cells: (answer) => [JSON.stringify(answer)],
+  },
+  text: {
+    empty: "What the model writes for each text appears here.",
+    show(text, answer) {
+      const result = written(answer);
+      const said = `${counted(words(result), "word")}, of a text with ${words(text).toLocaleString("en")}`;
+      const foot = make("p", "hint foot", said, button("small", "Copy", (node) => copy(result, node)));
+      return [make("p", "written", result), foot, ...passage("text source", text.length, text)];
+    },
+    groups: () => [],
+    sure: () => null,
+    hue: () => "",
+    columns: () => ["written"],
+    cells: (answer) => [written(answer)],
+  },
+  // A task that this page does not know.
+  json: {
+    empty: "What the model answers to each text appears here.",
+    show: (text, answer) => [...passage("text", text.length, text), make("pre", "", JSON.stringify(answer, null, 1))],
+    groups: () => [],
+    sure: () => null,
+    hue: () => "",
+    columns: () => ["answer"],
+    cells: (answer) => [JSON.stringify(answer)],
+  },
+};
+
+const view = () => views[about.view] || views.json;
