@@ -6,7 +6,6 @@ supervising process too, which never answers anything.
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from _bentoml_sdk import Service  # what @bentoml.service makes; bentoml itself 
 from uvicorn.config import HTTP_PROTOCOLS
 
 from ftdeploy.serve.app import create_app
+from ftdeploy.serve.logs import configure_logs, flush_logs
 from ftdeploy.serve.protocol import guarded
 
 app = create_app(Path(__file__).resolve().parent)
@@ -59,17 +59,14 @@ class Model:
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # bentoml is not typed
     async def start(self) -> None:
         """Begin to load the model."""
-        logger = logging.getLogger("ftdeploy")
-        logger.setLevel(logging.INFO)
-        logger.handlers = logging.getLogger("bentoml").handlers
-        logger.propagate = False
-        logging.getLogger("uvicorn.access").propagate = False  # without a handler uvicorn does not build the lines
+        configure_logs(app.log_options, app.engine.named())
         await app.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # bentoml is not typed
     async def stop(self) -> None:
-        """Seal the traffic."""
+        """Seal the traffic, write the last lines of the log."""
         await app.stop()
+        flush_logs()
 
     def __is_ready__(self) -> bool:
         """For BentoML itself."""

@@ -31,6 +31,8 @@ RUNTIME = (
     "serve/exposition.py",
     "serve/kserve.py",
     "serve/limits.py",
+    "serve/log_options.py",
+    "serve/logs.py",
     "serve/metrics.py",
     "serve/model.py",
     "serve/openapi.py",

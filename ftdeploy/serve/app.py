@@ -22,6 +22,8 @@ from ftdeploy.serve.about import describe_bundle, report_summary
 from ftdeploy.serve.admission import Admission, Place
 from ftdeploy.serve.engine import Engine
 from ftdeploy.serve.exposition import OPENMETRICS, TEXT, Snapshot, render
+from ftdeploy.serve.log_options import AccessLog, read_log_options
+from ftdeploy.serve.logs import dropped_lines, loop_failed
 from ftdeploy.serve.metrics import Metrics, build_info
 from ftdeploy.serve.openapi import describe
 from ftdeploy.serve.page import page_reply
@@ -57,7 +59,7 @@ def create_app(folder: Path) -> App:
 
     Raises:
         ArtifactError: there is no readable signature, or no page.
-        ServeError: a limit is not a number.
+        ServeError: a limit is not a number, or an option of the log is none.
     """
     return App(folder)
 
@@ -69,6 +71,8 @@ class App:
         self.engine = Engine(folder)
         self.metrics = Metrics()
         self._admission = Admission(self.engine.limits.max_requests)
+        self.log_options = options = read_log_options()
+        self._access = AccessLog(options) if options.share or options.slow else None
         self._build = build_info(__version__)
         self._version = self.engine.digest[:12]
         report = report_summary(folder / "model" / "report.json")
@@ -85,6 +89,7 @@ class App:
     async def start(self) -> None:
         """Begin to load the model; returns at once. Called on the event loop, on the process's main thread."""
         self._catch_signals()
+        asyncio.get_running_loop().set_exception_handler(loop_failed)
         await self.engine.start()
 
     async def stop(self) -> None:
@@ -141,8 +146,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
+            await _not_http(scope, send)
             return
         began = time.perf_counter()
         route, handler = self._find(scope)
@@ -156,10 +160,12 @@ class App:
                 if refusal.shed:
                     self.metrics.shed[refusal.shed] += 1
             except GoneError:
-                self.metrics.observe(route, _CLIENT_GONE, time.perf_counter() - began)
+                self._note(scope, route, _CLIENT_GONE, began)
                 return
-            except Exception:  # the last line of defence: no stack trace leaves the process
-                log.exception("%s failed", route)
+            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # no stack trace leaves the process; a panic of the tokenizer's core is no Exception
+                log.exception("%s failed", route, extra=_identified(scope))
                 reply = Refusal(500, "internal", "an internal error; the log has it").reply()
             if self.engine.draining:
                 reply = Reply(reply.body, reply.status, reply.content_type, (*reply.headers, _CLOSE))
@@ -167,11 +173,20 @@ class App:
                 await send_early(scope, receive, send, reply)
             else:
                 await send_reply(send, reply)
-            self.metrics.observe(route, reply.status, time.perf_counter() - began)
+            self._note(scope, route, reply.status, began, reply)
         finally:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
+
+    def _note(self, scope: Scope, route: str, status: int, began: float, reply: Reply | None = None) -> None:
+        """Count a request that is over, and log it where that is wanted."""
+        seconds = time.perf_counter() - began
+        self.metrics.observe(route, status, seconds)
+        if self._access is not None:
+            answered = dict(reply.headers).get(b"x-request-id") if reply else None
+            identity = answered.decode() if answered else _identified(scope).get("request_id", "")
+            self._access.note(route, scope["method"], status, seconds, identity)
 
     def _find(self, scope: Scope) -> tuple[str, Handler]:
         """The route's name, for the metrics, and what answers it."""
@@ -264,6 +279,7 @@ class App:
             **self.metrics.snapshot(),
             "ftdeploy_requests_in_flight": self._in_flight,
             **self.engine.snapshot(),
+            "ftdeploy_log_dropped_total": dropped_lines(),
             **self._build,
             **process_snapshot(),
         }
@@ -301,8 +317,13 @@ class App:
 
 def request_id(scope: Scope) -> str:
     """The client's ``X-Request-Id`` when it is fit for a log, else a new one."""
+    return _identified(scope).get("request_id") or uuid.uuid4().hex
+
+
+def _identified(scope: Scope) -> dict[str, str]:
+    """The client's ``X-Request-Id`` as a field of the log, when it is fit for one."""
     given = header(scope, b"x-request-id")
-    return given.decode() if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return {"request_id": given.decode()} if given and _REQUEST_ID.fullmatch(given) else {}
 
 
 def _timing(began: float) -> Header:
@@ -319,6 +340,11 @@ def _always(reply: Reply) -> Handler:
         return reply
 
     return answer
+
+
+async def _not_http(scope: Scope, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
 
 
 async def _unknown_path(scope: Scope, receive: Receive) -> Reply:  # noqa: ARG001  # handlers share one signature

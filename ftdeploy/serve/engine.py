@@ -64,6 +64,10 @@ class Engine:
         self._coming = 0  # texts at the tokenizer, on their way to the batcher
         self._loading: asyncio.Task[None] | None = None
 
+    def named(self) -> dict[str, str]:
+        """The bundle's name and short digest, for every line of the log."""
+        return {"bundle": self.signature.name, "digest": self.digest[:12]}
+
     async def start(self) -> None:
         """Begin to load the model; returns at once."""
         place = traffic_folder(self.folder) if self._traffic.enabled else None
@@ -101,9 +105,9 @@ class Engine:
             self.failure = error.what
             log.error("%s cannot be served: %s. %s. %s", name, error.what, error.cause, error.fix)  # noqa: TRY400  # three parts say more than a traceback
             return
-        except Exception:
+        except Exception as error:
             self.failure = "the model could not be loaded; the log says why"
-            log.exception("%s cannot be served", name)
+            log.exception("%s cannot be served: %s", name, str(error)[:300])  # noqa: TRY401  # the log leaves it out
             return
         self._predictor = predictor
         self.batcher = Batcher(

@@ -66,6 +66,7 @@ FAMILIES = {
     "ftdeploy_traffic_rows_total": Family("counter", "Texts recorded."),
     "ftdeploy_traffic_dropped_total": Family("counter", "Texts that could not be recorded."),
     "ftdeploy_drift_reference_rows": Family("gauge", "Rows that the drift reference was computed from.", over="max"),
+    "ftdeploy_log_dropped_total": Family("counter", "Lines of the log that could not be written."),
     "ftdeploy_queue_limit_rows": Family("gauge", "Texts that may wait (max_queue)."),
     "ftdeploy_requests_limit": Family("gauge", "Requests that may be in flight (max_requests)."),
     "ftdeploy_connections_limit": Family("gauge", "Connections that may be open."),
