@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftdeploy.cli_eval import eval_app
+from ftdeploy.cli_keys import keys_app
 
 if TYPE_CHECKING:
     from ftdeploy.errors import FtdeployError
@@ -38,6 +39,7 @@ OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="The run's f
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, for programs.")]
 
 app.add_typer(eval_app, name="eval")
+app.add_typer(keys_app, name="keys")
 
 
 @app.command()
@@ -218,11 +220,14 @@ def serve(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
+    keys: Annotated[
+        Path | None, typer.Option(help="Want a bearer key of this file (`ftdeploy keys`); open when left out.")
+    ] = None,
 ) -> None:
     """Serve a bundle over HTTP: /predict, KServe v2, health, metrics, and a page at /."""
     from ftdeploy.serve import serve as serve_bundle
 
-    serve_bundle(bundle, host=host, port=port)
+    serve_bundle(bundle, host=host, port=port, keys=keys)
 
 
 @app.command()

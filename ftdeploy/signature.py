@@ -75,7 +75,7 @@ class Signature(Section):
     """Logits are divided by this before the softmax (Guo et al. 2017); 1 leaves them alone."""
     session: SessionOptions = SessionOptions()
     """ONNX Runtime options measured with this model."""
-    serve: Mapping[str, float] = {}
+    serve: Mapping[str, float | tuple[str, ...]] = {}
     """Limits of the HTTP service, by name (see ``ftdeploy.serve.limits``)."""
     traffic: Mapping[str, float | bool] = {}
     """What the service records, by name (see ``ftdeploy.serve.traffic``)."""

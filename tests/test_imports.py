@@ -23,7 +23,19 @@ LATE = frozenset({"ftdeploy.train.averaging", "ftdeploy.train.callbacks", "ftdep
 STAGES = frozenset({"prepare", "train", "export", "compress", "validate", "package"})
 #: What each module may import at its top, from the ground up. A name stands for a module and all below it.
 LAYERS = (
-    {"errors", "progress", "metrics", "batching", "starter_template", "child", "scale", "files", "reference", "svg"},
+    {
+        "errors",
+        "progress",
+        "metrics",
+        "batching",
+        "starter_template",
+        "child",
+        "scale",
+        "files",
+        "reference",
+        "svg",
+        "web_origins",
+    },
     {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks", "charts", "page"},
     {"origin"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict"},
@@ -33,12 +45,12 @@ LAYERS = (
     {"measure", "drift", "serve"},
     {"models"},
     {"doctor", "prepare", "train", "export", "compress", "validate", "package"},
-    {"bench", "starter_rows"},
+    {"bench", "keys", "starter_rows"},
     {"overview_data"},
     {"overview"},
     {"check", "pipeline", "starter"},
     {"crossvalidate", "evaluation", "tune"},
-    {"cli_eval"},
+    {"cli_eval", "cli_keys"},
     {"cli"},
     {"__main__"},
 )

@@ -47,13 +47,56 @@ def test_what_is_no_url_is_told(place: str) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_login_that_is_wanted_is_told(status: int) -> None:
-    """Of what is asked, not of what is only looked for."""
+    """Of what is asked, not of what is only looked for; with what to set."""
     with served("hf", reply=lambda *_: (status, {}, {"error": "no"})) as service:
         client = Client(service.url, Calls())
         assert client.get("/v2") is None
-        with pytest.raises(SourceError, match=rf"wants a login \({status}\)"):
+        with pytest.raises(SourceError, match=rf"wants a login \({status}\): no") as caught:
+            client.post("/predict", {"inputs": ["one"]})
+        assert "FTDEPLOY_TOKEN" in caught.value.fix
+        client.close()
+
+
+def test_a_key_of_the_environment_goes_with_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a bearer key, and stands in no name; a URL that names a user is asked as that user."""
+    monkeypatch.setenv("FTDEPLOY_TOKEN", " ftd_secret\n")
+    with served("hf") as service:
+        client = Client(service.url, Calls())
+        client.post("/predict", {"inputs": ["one"]})
+        assert service.headers[-1]["Authorization"] == "Bearer ftd_secret"
+        assert "secret" not in client.shown + client.origin
+        client.close()
+        client = Client(service.url.replace("//", "//me:other@"), Calls())
+        client.post("/predict", {"inputs": ["one"]})
+        assert service.headers[-1]["Authorization"].startswith("Basic ")
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "what", "cause"), [(401, "does not take the key", "revoked"), (403, "does not allow this", "scope")]
+)
+def test_a_key_that_is_not_taken_is_told_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, status: int, what: str, cause: str
+) -> None:
+    """Also where the service repeats it."""
+    monkeypatch.setenv("FTDEPLOY_TOKEN", "ftd_secret")
+    with served("hf", reply=lambda *_: (status, {}, {"error": "no ftd_secret here"})) as service:
+        client = Client(service.url, Calls())
+        with pytest.raises(SourceError, match=rf"{what}.*FTDEPLOY_TOKEN \({status}\): no \.\.\. here") as caught:
             client.post("/predict", {"inputs": ["one"]})
         client.close()
+    error = caught.value
+    assert cause in error.cause
+    assert "secret" not in error.what + error.cause + error.fix
+
+
+@pytest.mark.parametrize("token", ["two words", "ftd_\u00e9", "a\nb"])
+def test_what_is_no_key_is_told_before_it_is_sent(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """And not repeated: it may be most of one."""
+    monkeypatch.setenv("FTDEPLOY_TOKEN", token)
+    with pytest.raises(SourceError, match="FTDEPLOY_TOKEN holds is no key") as caught:
+        Client("http://localhost:1", Calls())
+    assert token not in caught.value.what
 
 
 def test_retry_after_is_a_number_or_a_date() -> None:

@@ -37,3 +37,34 @@ def test_an_unknown_name_in_the_signature_is_an_error_with_a_suggestion() -> Non
     with pytest.raises(ServeError, match="max_text") as caught:
         read_limits({"max_text": 3}, {})
     assert "max_texts" in caught.value.fix
+
+
+def test_origins_come_from_the_signature_or_from_a_line() -> None:
+    """A list in the recipe, commas or spaces in the environment."""
+    stated = {"cors_origins": ["https://a.example"]}
+    assert read_limits(stated, {}).cors_origins == ("https://a.example",)
+    assert read_limits(stated, {"FTDEPLOY_CORS_ORIGINS": "http://b, http://c http://d:81"}).cors_origins == (
+        "http://b",
+        "http://c",
+        "http://d:81",
+    )
+    assert read_limits({}, {}).cors_origins == ()
+
+
+@pytest.mark.parametrize("value", ["https://a.example/", "null", "a.example", "https://a.example, b"])
+def test_what_is_no_origin_is_an_error_that_names_the_variable(value: str) -> None:
+    """It would be allowed on paper only."""
+    with pytest.raises(ServeError, match=r"FTDEPLOY_CORS_ORIGINS has .* which is no origin"):
+        read_limits({}, {"FTDEPLOY_CORS_ORIGINS": value})
+    with pytest.raises(ServeError, match=r"serve\.cors_origins in signature\.json has '5'"):
+        read_limits({"cors_origins": 5}, {})
+    with pytest.raises(ServeError, match=r"max_texts in signature\.json is"):
+        read_limits({"max_texts": ["8"]}, {})
+
+
+def test_a_recipe_with_an_origin_that_is_none_is_told_by_its_check() -> None:
+    """Before anything runs."""
+    with pytest.raises(ValueError, match="slash at the end"):
+        ServeSettings(cors_origins=("https://a.example/",))
+    found = ServeSettings(cors_origins=("https://a.example", "*"))
+    assert read_limits(found.model_dump(), {}).cors_origins == ("https://a.example", "*")

@@ -9,6 +9,9 @@ from typing import Any
 from tiny import write_source
 
 from ftdeploy.serve.app import create_app
+from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.openapi import describe, with_keys
+from ftdeploy.signature import Signature
 
 
 def _references(node: Any) -> Iterator[str]:
@@ -46,3 +49,24 @@ def test_every_reference_leads_somewhere_and_every_route_is_described(tmp_path: 
     assert described == {path: methods for path, methods in served.items() if "/versions/" not in path}
     question = document["components"]["schemas"]["Question"]["properties"]["inputs"]["anyOf"][1]
     assert question["maxItems"] == 5
+
+
+def test_where_keys_are_on_the_description_says_which_scope_opens_what() -> None:
+    """Security and both refusals on the paths that want a key, nothing on the others; the open one is unchanged."""
+    signature = Signature(name="m", task="text-classification", labels=("a", "b"), max_length=8)
+    plain = describe(signature, Limits(), digest="d" * 64, version="1")
+    document = with_keys(plain, {"/predict": "predict", "/metrics": "admin", "/livez": None})
+    for path, method, scope in (("/predict", "post", "predict"), ("/metrics", "get", "admin")):
+        operation = document["paths"][path][method]
+        assert operation["security"] == [{"key": [scope]}]
+        assert {"200", "401", "403"} <= set(operation["responses"])
+    for path in ("/livez", "/"):
+        assert document["paths"][path] == plain["paths"][path]
+    for status in ("401", "403"):
+        assert "WWW-Authenticate" in document["components"]["responses"][status]["headers"]
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert plain == describe(signature, Limits(), digest="d" * 64, version="1")
+    for reference in set(_references(document)):
+        node: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]

@@ -80,6 +80,14 @@ def test_a_label_cannot_end_the_data_block() -> None:
     assert rb"\u003c/script>" in reply.body
 
 
+def test_the_page_may_ask_for_nothing_of_the_device() -> None:
+    """No camera, no place; only to copy, which its button does."""
+    policy = dict(_reply().headers)[b"permissions-policy"]
+    assert b"camera=()" in policy
+    assert b"geolocation=()" in policy
+    assert b"clipboard-write=(self)" in policy
+
+
 @pytest.mark.parametrize("name", ["page.html", "page.css", "views.js"])
 def test_a_missing_part_is_an_error_in_words(tmp_path: Path, name: str) -> None:
     """The bundle is not complete."""

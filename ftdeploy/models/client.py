@@ -5,6 +5,7 @@ Uses httpx (https://www.python-httpx.org), whose client several threads may shar
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from ftdeploy.errors import DependencyError, ServeError, SourceError
 
 #: Statuses after which the same request may be answered.
 _LATER = (429, 503)
-_DENIED = (401, 403)
+_NO_KEY, _FORBIDDEN = 401, 403
+_DENIED = (_NO_KEY, _FORBIDDEN)
+#: A bearer key for every service that is asked; a URL that names a user is asked as that user instead.
+TOKEN = "FTDEPLOY_TOKEN"  # noqa: S105  # the name of a variable
 _OK = 200
 #: Seconds of the first wait where the service names none; each further one is twice as long, up to the last.
 _WAIT, _LONGEST_WAIT = 0.25, 10.0
@@ -70,11 +74,11 @@ class Client:
 
     Args:
         place: an http or https URL. A user and a password in it are sent (Basic), its query goes with every request,
-            and neither is shown.
+            and neither is shown. Without a user, the key of the environment's ``FTDEPLOY_TOKEN`` is sent (Bearer).
         calls: bounds.
 
     Raises:
-        SourceError: the URL is none.
+        SourceError: the URL is none, or the key has characters that no key has.
         DependencyError: httpx is not installed.
     """
 
@@ -97,12 +101,20 @@ class Client:
         self.path = url.path.rstrip("/")
         self.origin = str(url.copy_with(userinfo=b"", raw_path=b"/")).rstrip("/")
         self.shown = self.origin + self.path
+        self._token = "" if url.username else os.environ.get(TOKEN, "").strip()
+        if not _sendable(self._token):
+            raise SourceError(
+                f"what {TOKEN} holds is no key: it has spaces, or characters that are not ASCII",
+                cause="more than the key was copied",
+                fix="set it to the bare key, such as `ftdeploy keys add` prints it",
+            )
+        bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         self._http = httpx.Client(
             auth=(url.username, url.password) if url.username else None,
             params=url.params,
             timeout=httpx.Timeout(calls.timeout),
             limits=httpx.Limits(max_connections=calls.in_flight),
-            headers={"User-Agent": f"ftdeploy/{__version__}"},
+            headers={"User-Agent": f"ftdeploy/{__version__}", **bearer},
         )
 
     def close(self) -> None:
@@ -122,7 +134,7 @@ class Client:
         """
         found = self._send("GET", path, None)
         if wanted and found.status in _DENIED:
-            raise self._denied(found.status)
+            raise self._denied(found)
         return found.document if found.good and isinstance(found.document, dict) else None
 
     def post(self, path: str, body: Mapping[str, Any]) -> Answer:
@@ -134,7 +146,7 @@ class Client:
         """
         found = self._send("POST", path, body)
         if found.status in _DENIED:
-            raise self._denied(found.status)
+            raise self._denied(found)
         return found
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
@@ -166,11 +178,25 @@ class Client:
             fix="start the service (`ftdeploy serve BUNDLE`), or correct host and port",
         )
 
-    def _denied(self, status: int) -> SourceError:
+    def _denied(self, found: Answer) -> SourceError:
+        told = f": {found.told.replace(self._token, '...') if self._token else found.told}" if found.told else ""
+        if not self._token:
+            return SourceError(
+                f"{self.shown} wants a login ({found.status}){told}",
+                cause="the service is protected",
+                fix=f"set {TOKEN} to a bearer key of it, or put user and password into the URL "
+                "(https://USER:PASSWORD@HOST)",
+            )
+        if found.status == _FORBIDDEN:
+            return SourceError(
+                f"{self.shown} does not allow this with the key of {TOKEN} (403){told}",
+                cause="the key lacks the scope `predict`",
+                fix="set it to another key (`ftdeploy keys add NAME --scope predict`)",
+            )
         return SourceError(
-            f"{self.shown} wants a login ({status})",
-            cause="the service is protected",
-            fix="put user and password into the URL (https://USER:PASSWORD@HOST), or ask it from where it is open",
+            f"{self.shown} does not take the key of {TOKEN} (401){told}",
+            cause="the key was revoked, has expired, or is one of another service",
+            fix="set it to a key of this service; `ftdeploy keys ls` beside it lists them",
         )
 
     def _late(self, path: str) -> ServeError:
@@ -200,6 +226,10 @@ def retry_after(header: str | None) -> float | None:
         return None
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _sendable(token: str) -> bool:
+    return token.isascii() and token.isprintable() and " " not in token
 
 
 def _answer(found: Any) -> Answer:

@@ -119,4 +119,4 @@ def served_batching(folder: Path) -> Batching:
     """As the bundle is served; a model that is not packaged yet states nothing, and the defaults hold."""
     stated = read_signature(folder).serve
     named = {"tokens": "batch_tokens", "rows": "batch_rows", "threads": "threads", "lanes": "lanes"}
-    return Batching(**{part: int(stated[name]) for part, name in named.items() if name in stated})
+    return Batching(**{part: int(stated[name]) for part, name in named.items() if name in stated})  # type: ignore[arg-type]  # limits of these names are numbers

@@ -12,6 +12,7 @@ from ftdeploy.document import NestedError, Section
 from ftdeploy.errors import ConfigError
 from ftdeploy.origin import relative_to_recipe
 from ftdeploy.suite import Suite, load_suite
+from ftdeploy.web_origins import wrong_origin
 
 
 class ExportSettings(Section):
@@ -85,6 +86,17 @@ class ServeSettings(Section):
     """A request whose headers, or whose body after them, have not arrived after so long is refused with 408."""
     drain_seconds: float = Field(default=0.5, ge=0)
     """After SIGTERM, how long requests that are on their way are still taken."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages of these origins (`https://app.example.org`) may ask from a browser; `*` is all. The service's own page
+    needs none."""
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if wrong := wrong_origin(origin):
+                raise ValueError(f"{origin!r} is no origin: {wrong}")
+        return value
 
     def batching(self) -> Batching:
         """How the service runs a model, for whoever measures as it is served."""

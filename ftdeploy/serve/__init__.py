@@ -20,15 +20,20 @@ RUNTIME = (
     "predictor.py",
     "session.py",
     "signature.py",
+    "web_origins.py",
     "tasks/__init__.py",
     "tasks/text_classification.py",
     "serve/__init__.py",
     "serve/about.py",
+    "serve/access.py",
     "serve/admission.py",
     "serve/app.py",
     "serve/batcher.py",
+    "serve/cors.py",
     "serve/engine.py",
     "serve/exposition.py",
+    "serve/keyring.py",
+    "serve/keys.py",
     "serve/kserve.py",
     "serve/limits.py",
     "serve/log_options.py",
@@ -61,18 +66,19 @@ RUNTIME_REQUIREMENTS = (
 )
 
 
-def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000) -> NoReturn:
+def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000, keys: Path | None = None) -> NoReturn:
     """Serve a bundle: check it, then become ``bentoml serve``, so that signals reach the service itself.
 
     Args:
         bundle: the bundle's folder.
         host: address or name to listen on.
         port: port to listen on.
+        keys: the keys file; None takes what ``FTDEPLOY_KEYS`` names, if anything.
 
     Raises:
         ArtifactError: the folder is not a bundle, or not as it was sealed.
         DependencyError: bentoml is not installed.
-        ServeError: the port cannot be had.
+        ServeError: the port cannot be had, or the keys file cannot be read.
     """
     from importlib.util import find_spec
 
@@ -85,6 +91,11 @@ def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000) -> NoRetur
             cause="ftdeploy was installed without its `serve` extra",
             fix="pip install 'ftdeploy[serve]'",
         )
+    from ftdeploy.serve.access import VARIABLE, open_access
+
+    if keys is not None:
+        os.environ[VARIABLE] = os.fspath(keys.absolute())
+    open_access()
     address = check_port(host, port)
     command = [sys.executable, "-m", "bentoml", "serve", os.fspath(bundle.resolve())]
     os.execv(command[0], [*command, "--host", address, "--port", str(port)])  # noqa: S606  # a fixed program, no shell

@@ -19,13 +19,15 @@ import orjson
 from ftdeploy import __version__
 from ftdeploy.serve import kserve
 from ftdeploy.serve.about import describe_bundle, report_summary
+from ftdeploy.serve.access import needed, open_access
 from ftdeploy.serve.admission import Admission, Place
+from ftdeploy.serve.cors import Cors
 from ftdeploy.serve.engine import Engine
 from ftdeploy.serve.exposition import OPENMETRICS, TEXT, Snapshot, render
 from ftdeploy.serve.log_options import AccessLog, read_log_options
 from ftdeploy.serve.logs import dropped_lines, loop_failed
 from ftdeploy.serve.metrics import Metrics, build_info
-from ftdeploy.serve.openapi import describe
+from ftdeploy.serve.openapi import describe, with_keys
 from ftdeploy.serve.page import page_reply
 from ftdeploy.serve.process import process_snapshot
 from ftdeploy.serve.question import parse_predict
@@ -51,6 +53,8 @@ Handlers = Mapping[str, Handler]
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _CLOSE: Header = (b"connection", b"close")
 _NOT_KEPT: Header = (b"cache-control", b"no-store")
+#: From now on, browsers ask this host over TLS only (RFC 6797): half a year, and not its subdomains.
+_STRICT: Header = (b"strict-transport-security", b"max-age=15552000")
 _CLIENT_GONE = 499  # as nginx counts it
 
 
@@ -59,7 +63,7 @@ def create_app(folder: Path) -> App:
 
     Raises:
         ArtifactError: there is no readable signature, or no page.
-        ServeError: a limit is not a number, or an option of the log is none.
+        ServeError: a limit is not a number, an option of the log is none, or the keys file cannot be read.
     """
     return App(folder)
 
@@ -70,6 +74,9 @@ class App:
     def __init__(self, folder: Path) -> None:
         self.engine = Engine(folder)
         self.metrics = Metrics()
+        self.door = open_access()
+        origins = self.engine.limits.cors_origins
+        self._cors = Cors(origins) if origins else None
         self._admission = Admission(self.engine.limits.max_requests)
         self.log_options = options = read_log_options()
         self._access = AccessLog(options) if options.share or options.slow else None
@@ -77,7 +84,7 @@ class App:
         self._version = self.engine.digest[:12]
         report = report_summary(folder / "model" / "report.json")
         self._said = describe_bundle(
-            self.engine.signature, self.engine.limits, digest=self.engine.digest, report=report
+            self.engine.signature, self.engine.limits, digest=self.engine.digest, report=report, auth=self.door.closed
         )
         self._digest_header: Header = (b"x-model-digest", self.engine.digest.encode())
         self._in_flight = 0
@@ -90,12 +97,14 @@ class App:
         """Begin to load the model; returns at once. Called on the event loop, on the process's main thread."""
         self._catch_signals()
         asyncio.get_running_loop().set_exception_handler(loop_failed)
+        self.door.start()
         await self.engine.start()
 
     async def stop(self) -> None:
         """Answer what waits, seal the traffic, let go of everything."""
         self._release_signals()
         await self.engine.stop()
+        await asyncio.to_thread(self.door.close)
 
     def _catch_signals(self) -> None:
         """Drain before the server's own handler closes the socket."""
@@ -154,6 +163,7 @@ class App:
         unread = False
         try:
             try:
+                self.door.admit(route, scope)
                 reply = await handler(scope, receive)
             except Refusal as refusal:
                 reply, unread = refusal.reply(), refusal.unread
@@ -167,8 +177,7 @@ class App:
             except BaseException:  # no stack trace leaves the process; a panic of the tokenizer's core is no Exception
                 log.exception("%s failed", route, extra=_identified(scope))
                 reply = Refusal(500, "internal", "an internal error; the log has it").reply()
-            if self.engine.draining:
-                reply = Reply(reply.body, reply.status, reply.content_type, (*reply.headers, _CLOSE))
+            reply = self._for_this_connection(reply, scope)
             if unread and has_body(scope):
                 await send_early(scope, receive, send, reply)
             else:
@@ -188,6 +197,16 @@ class App:
             identity = answered.decode() if answered else _identified(scope).get("request_id", "")
             self._access.note(route, scope["method"], status, seconds, identity)
 
+    def _for_this_connection(self, reply: Reply, scope: Scope) -> Reply:
+        """An answer with what depends on how and from where it was asked."""
+        if self.engine.draining:
+            reply = reply.with_headers(_CLOSE)
+        if self._cors is not None:
+            reply = reply.with_headers(*self._cors.headers(scope))
+        if scope.get("scheme") == "https":
+            reply = reply.with_headers(_STRICT)
+        return reply
+
     def _find(self, scope: Scope) -> tuple[str, Handler]:
         """The route's name, for the metrics, and what answers it."""
         found = self._routes.get(scope["path"])
@@ -195,12 +214,17 @@ class App:
             return "other", _unknown_path
         name, handlers = found
         handler = handlers.get(scope["method"])
-        return name, handler if handler is not None else _wrong_method(handlers)
+        if handler is not None:
+            return name, handler
+        if self._cors is not None and scope["method"] == "OPTIONS":
+            allowed = self._cors.preflight(scope, handlers)
+            if allowed is not None:
+                return "preflight", _always(allowed)
+        return name, _wrong_method(handlers)
 
     def _make_routes(self) -> dict[str, tuple[str, Handlers]]:
         """Path -> (route's name, method -> handler). Everything that never changes is rendered here, once."""
         engine = self.engine
-        described = describe(engine.signature, engine.limits, digest=engine.digest, version=__version__)
         about = kserve.metadata(engine.signature, version=self._version, digest=engine.digest)
         server = {"name": "ftdeploy", "version": __version__, "extensions": []}
         page = page_reply(engine.folder / "page", self._said)
@@ -212,7 +236,6 @@ class App:
             "/v2": ("/v2", _get(_always(Reply(orjson.dumps(server))))),
             "/about": ("/about", _get(self._about)),
             "/metrics": ("/metrics", _get(self._metrics)),
-            "/docs.json": ("/docs.json", _get(_always(Reply(orjson.dumps(described))))),
         }
         for path in ("/livez", "/healthz", "/v2/health/live"):
             routes[path] = (path, _get(self._live))
@@ -222,6 +245,10 @@ class App:
             routes[path] = ("/v2/models/{name}", _get(_always(Reply(orjson.dumps(about)))))
             routes[f"{path}/ready"] = ("/v2/models/{name}/ready", _get(self._ready))
             routes[f"{path}/infer"] = ("/v2/models/{name}/infer", {"POST": self._placed(self._infer)})
+        described = describe(engine.signature, engine.limits, digest=engine.digest, version=__version__)
+        if self.door.closed:
+            described = with_keys(described, {path: needed(name) for path, (name, _) in routes.items()})
+        routes["/docs.json"] = ("/docs.json", _get(_always(Reply(orjson.dumps(described)))))
         return routes
 
     async def _predict(self, scope: Scope, receive: Receive, place: Place) -> Reply:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
 
 from ftdeploy.errors import ServeError, did_you_mean
+from ftdeploy.web_origins import wrong_origin
 
 PREFIX = "FTDEPLOY_"
 
@@ -32,6 +35,7 @@ class Limits:
         batch_rows: most rows in one forward pass.
         threads: threads of ONNX Runtime over all lanes; 0 takes the processors this process may use.
         lanes: forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one.
+        cors_origins: web pages of these origins may ask from a browser, ``*`` is all; none by default.
     """
 
     max_body_bytes: int = 2_000_000
@@ -46,12 +50,13 @@ class Limits:
     batch_rows: int = 64
     threads: int = 0
     lanes: int = 0
+    cors_origins: tuple[str, ...] = ()
 
 
 _MAY_BE_ZERO = frozenset({"threads", "lanes", "drain_seconds"})
 
 
-def read_limits(stated: Mapping[str, float], environment: Mapping[str, str] | None = None) -> Limits:
+def read_limits(stated: Mapping[str, float | Sequence[str]], environment: Mapping[str, str] | None = None) -> Limits:
     """The limits in force: defaults, then what the signature states, then `FTDEPLOY_<NAME>` of the environment.
 
     Args:
@@ -59,10 +64,10 @@ def read_limits(stated: Mapping[str, float], environment: Mapping[str, str] | No
         environment: None takes ``os.environ``.
 
     Raises:
-        ServeError: a name that is not a limit, or a value that is not a number in its range.
+        ServeError: a name that is not a limit, a value that is not a number in its range, or an origin that is none.
     """
     environment = os.environ if environment is None else environment
-    kinds = {field.name: int if isinstance(field.default, int) else float for field in fields(Limits)}
+    kinds: dict[str, type[Any]] = {field.name: type(field.default) for field in fields(Limits)}
     unknown = sorted(set(stated) - set(kinds))
     if unknown:
         raise ServeError(
@@ -70,20 +75,34 @@ def read_limits(stated: Mapping[str, float], environment: Mapping[str, str] | No
             cause="the bundle was made by another version of ftdeploy, or edited by hand",
             fix=did_you_mean(unknown[0], kinds) or "make the bundle again",
         )
-    values: dict[str, float] = {}
+    values: dict[str, Any] = {}
     for name, kind in kinds.items():
         variable = PREFIX + name.upper()
+        read = _origins if kind is tuple else partial(_number, name, kind)
         if environment.get(variable, "").strip():
-            values[name] = _number(name, kind, environment[variable], variable)
+            values[name] = read(environment[variable], variable)
         elif name in stated:
-            values[name] = _number(name, kind, stated[name], f"serve.{name} in signature.json")
-    return Limits(**values)  # type: ignore[arg-type]  # each value was made of its field's kind above
+            values[name] = read(stated[name], f"serve.{name} in signature.json")
+    return Limits(**values)
 
 
-def _number(name: str, kind: type[int | float], value: str | float, where: str) -> int | float:
+def _origins(value: object, where: str) -> tuple[str, ...]:
+    listed = value.replace(",", " ").split() if isinstance(value, str) else value
+    origins = tuple(map(str, listed)) if isinstance(listed, list | tuple) else (str(listed),)
+    for origin in origins:
+        if wrong := wrong_origin(origin):
+            raise ServeError(
+                f"{where} has {origin!r}, which is no origin: {wrong}",
+                cause="the address of a page was written, or a typing error",
+                fix="write origins such as https://app.example.org, with commas between, or * for all",
+            )
+    return origins
+
+
+def _number(name: str, kind: type[int | float], value: object, where: str) -> int | float:
     try:
-        number = float(value)
-    except ValueError:
+        number = float(value)  # type: ignore[arg-type]  # what is no number is told below
+    except (TypeError, ValueError):
         number = math.nan
     whole = kind is float or number.is_integer()
     if not math.isfinite(number) or not whole or number < 0 or (number == 0 and name not in _MAY_BE_ZERO):

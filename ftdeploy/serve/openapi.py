@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from ftdeploy.serve.about import DriftState
@@ -18,6 +19,12 @@ _ERRORS = {
     422: "A wrong key, type or value.",
     429: "Too many texts wait, or too many requests are in flight; try again after Retry-After.",
     503: "Not ready, draining, no answer in time, or the model failed.",
+}
+
+#: Where keys are on.
+_REFUSED = {
+    "401": "No key, or none that is known and has not expired.",
+    "403": "The key has not the scope that is named.",
 }
 
 
@@ -239,3 +246,32 @@ def _object(properties: dict[str, Any], *, closed: bool = True) -> dict[str, Any
 
 def _array(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
+
+
+def with_keys(document: dict[str, Any], needed: Mapping[str, str | None]) -> dict[str, Any]:
+    """The description of a service that wants keys: where which scope is wanted, and what a request without it gets.
+
+    Args:
+        document: of the open service.
+        needed: path -> the scope that it wants; None for none.
+    """
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    challenge = {"description": "RFC 6750, section 3.", "schema": {"type": "string"}}
+    refused = {
+        status: {"description": text, "headers": {"WWW-Authenticate": challenge}, "content": error}
+        for status, text in _REFUSED.items()
+    }
+    components = document["components"]
+    bearer = {"type": "http", "scheme": "bearer", "description": "A key that `ftdeploy keys add` made."}
+    responses = {**components["responses"], **refused}
+    references = {status: {"$ref": f"#/components/responses/{status}"} for status in refused}
+
+    def guarded(operation: dict[str, Any], scope: str) -> dict[str, Any]:
+        return {**operation, "security": [{"key": [scope]}], "responses": {**operation["responses"], **references}}
+
+    paths = {
+        path: {method: guarded(one, scope) for method, one in item.items()} if (scope := needed.get(path)) else item
+        for path, item in document["paths"].items()
+    }
+    components = {**components, "securitySchemes": {"key": bearer}, "responses": responses}
+    return {**document, "paths": paths, "components": components}

@@ -20,6 +20,11 @@ _PARTS = {
     "/*SCRIPT*/": ("texts.js", "views.js", "bundle.js", "ask.js", "answers.js", "page.js"),
 }
 _MODEL = "__MODEL__"
+#: What a script could ask a person for; "copy as curl" writes to the clipboard.
+_NOTHING_BUT_THE_CLIPBOARD = (
+    b"camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=(), clipboard-read=(), "
+    b"clipboard-write=(self)"
+)
 
 
 def page_reply(folder: Path, about: Mapping[str, Any]) -> Reply:
@@ -60,6 +65,7 @@ def page_reply(folder: Path, about: Mapping[str, Any]) -> Reply:
         (b"referrer-policy", b"no-referrer"),
         (b"x-frame-options", b"DENY"),
         (b"cross-origin-opener-policy", b"same-origin"),
+        (b"permissions-policy", _NOTHING_BUT_THE_CLIPBOARD),
         (b"cache-control", b"no-cache"),
     )
     return Reply(filled.encode(), content_type=b"text/html; charset=utf-8", headers=headers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -21,7 +21,12 @@ LINGER_SECONDS = 5.0
 
 #: For what may well be over in a moment.
 RETRY_SOON: Header = (b"retry-after", b"1")
-_NOT_SNIFFED: Header = (b"x-content-type-options", b"nosniff")
+#: With every answer: it is what it says it is, and pages of other origins cannot embed it.
+_ALWAYS: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_NO_CONTENT = 204
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,10 @@ class Reply:
     status: int = 200
     content_type: bytes = b"application/json"
     headers: tuple[Header, ...] = ()
+
+    def with_headers(self, *further: Header) -> Reply:
+        """The same answer with more headers."""
+        return replace(self, headers=(*self.headers, *further))
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not a fault
@@ -127,12 +136,9 @@ def _too_large(most: int) -> Refusal:
 
 async def send_reply(send: Send, reply: Reply, *, more: bool = False) -> None:
     """Send an answer; with ``more``, the last (empty) piece of the body is left to the caller."""
-    headers = [
-        (b"content-type", reply.content_type),
-        (b"content-length", str(len(reply.body)).encode()),
-        _NOT_SNIFFED,
-        *reply.headers,
-    ]
+    headers = [*_ALWAYS, *reply.headers]
+    if reply.status != _NO_CONTENT:  # which has neither (RFC 9110, 8.6)
+        headers[:0] = (b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body, "more_body": more})
 
@@ -142,7 +148,7 @@ async def send_early(scope: Scope, receive: Receive, send: Send, reply: Reply) -
 
     Closing at once would reset the connection, and the client would see that instead of its answer.
     """
-    closing = Reply(reply.body, reply.status, reply.content_type, (*reply.headers, (b"connection", b"close")))
+    closing = reply.with_headers((b"connection", b"close"))
     if header(scope, b"expect") is not None:  # it waits for a go-ahead, which it does not get
         await send_reply(send, closing)
         return
