@@ -35,6 +35,11 @@ class Encoded:
     length: int
     unknown: int
 
+    @property
+    def kept(self) -> int:
+        """Tokens after cutting."""
+        return len(self.ids)
+
     def truncated(self) -> bool:
         """Whether the text was cut."""
         return self.length > len(self.ids)

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio.from_thread
 import httpx
+import numpy as np
 import prometheus_client.openmetrics.parser
 import prometheus_client.parser
 import pytest
@@ -22,6 +23,7 @@ from tiny import MAX_LENGTH, write_source
 
 from ftdeploy.errors import did_you_mean
 from ftdeploy.serve.admission import Admission
+from ftdeploy.serve.answer_cache import AnswerCache
 from ftdeploy.serve.app import App, create_app
 from ftdeploy.serve.exposition import FAMILIES
 from ftdeploy.serve.traffic import read_segment
@@ -638,6 +640,36 @@ def test_an_error_of_our_own_is_a_500_without_a_trace(client: Client, monkeypatc
         patch.setattr(client.app.engine, "ask", None)
         assert_refused(client.predict({"inputs": "good"}), 500, "internal")
     assert client.predict({"inputs": "good"}).status_code == 200
+
+
+def test_a_cached_answer_is_the_same_answer_and_is_recorded_as_such(
+    client: Client, traffic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same labels and scores, truncation told, traffic as ever with a mark, and no forward pass."""
+    cache, engine = AnswerCache(4), client.app.engine
+    monkeypatch.setattr(engine, "cache", cache)
+    long = "film " * (MAX_LENGTH + 5)
+    question = {"inputs": ["a superb film", long], "parameters": {"details": True}}
+    assert engine.batcher is not None
+    first = client.predict(question, headers={"X-Request-Id": "cache-test-1"})
+    passes = engine.snapshot()["ftdeploy_batch_rows_count"]
+    second = client.predict(question, headers={"X-Request-Id": "cache-test-2"})
+    assert engine.snapshot()["ftdeploy_batch_rows_count"] == passes
+    assert first.json() | {"request_id": ""} == second.json() | {"request_id": ""}
+    assert second.json()["request_id"] == "cache-test-2"
+    assert second.headers["x-truncated"] == "1"
+    assert "ftdeploy_cache_hits_total 2" in client.ask("GET", "/metrics").text
+    assert engine.recorder is not None
+    recorder, wanted = engine.recorder, engine.recorder._put
+    client.portal.call(until, lambda: recorder.written == wanted)
+    rows = [row for path in traffic.iterdir() for row in read_segment(path) if row["id"].startswith("cache-test")]
+    assert [row["cached"] for row in rows] == [False, False, True, True]
+    for before, after in zip(rows[:2], rows[2:], strict=True):
+        assert np.array_equal(before.pop("embedding"), after.pop("embedding"))
+        differing = {"id", "time", "cached"}
+        assert {k: v for k, v in before.items() if k not in differing} == {
+            k: v for k, v in after.items() if k not in differing
+        }
 
 
 def test_traffic_holds_the_answers_and_never_the_text(client: Client, traffic: Path) -> None:

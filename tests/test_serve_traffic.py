@@ -73,7 +73,7 @@ def test_a_segment_holds_every_fact_and_the_projected_embedding(tmp_path: Path) 
     assert [(row["id"], row["row"], row["tokens"]) for row in rows] == [("r1", 0, 2), ("r1", 1, 3), ("r1", 2, 4)]
     assert rows[0] | {"embedding": None} == {
         "id": "r1", "row": 0, "time": 1_700_000_000.123, "digest": DIGEST, "label": "good", "confidence": 0.75,
-        "tokens": 2, "unknown": 0.25, "truncated": False, "embedding": None,
+        "tokens": 2, "unknown": 0.25, "truncated": False, "cached": False, "embedding": None,
     }  # fmt: skip
     expected = np.stack(request.embeddings) @ random_projection(DIGEST, 8)
     np.testing.assert_allclose(np.stack([row["embedding"] for row in rows]), expected, rtol=2e-3, atol=2e-3)

@@ -82,6 +82,9 @@ class ServeSettings(Section):
     """Threads of ONNX Runtime over all lanes; 0 takes the processors this process may use."""
     lanes: int = Field(default=0, ge=0)
     """Forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one."""
+    cache_rows: int = Field(default=0, ge=0)
+    """Answers that each worker keeps for texts that come again, found by a keyed digest and without the text; 0 keeps
+    none. Where int8 takes one scale for a batch, an answer depends a little on the batch that it was first given in."""
     body_seconds: float = Field(default=10, gt=0)
     """A request whose headers, or whose body after them, have not arrived after so long is refused with 408."""
     drain_seconds: float = Field(default=0.5, ge=0)

@@ -27,6 +27,7 @@ RUNTIME = (
     "serve/about.py",
     "serve/access.py",
     "serve/admission.py",
+    "serve/answer_cache.py",
     "serve/app.py",
     "serve/batcher.py",
     "serve/cors.py",

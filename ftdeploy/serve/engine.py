@@ -15,11 +15,12 @@ from pathlib import Path
 from ftdeploy.errors import FtdeployError
 from ftdeploy.predictor import Encoded, Predictor
 from ftdeploy.serve.about import DriftState
+from ftdeploy.serve.answer_cache import AnswerCache
 from ftdeploy.serve.batcher import Batcher, ForwardError, QueueFullError
 from ftdeploy.serve.exposition import Snapshot, sample
 from ftdeploy.serve.limits import read_limits
 from ftdeploy.serve.metrics import Flow, Texts
-from ftdeploy.serve.model import Scored, bundle_digest, forward_of, open_model
+from ftdeploy.serve.model import Counted, Scored, bundle_digest, forward_of, open_model
 from ftdeploy.serve.traffic import Answered, Recorder, read_options, reference_rows, stored_projection
 from ftdeploy.serve.wire import RETRY_SOON, Refusal
 from ftdeploy.signature import read_signature
@@ -56,6 +57,7 @@ class Engine:
         self.recorder: Recorder | None = None
         self.batcher: Batcher[Encoded, Scored] | None = None
         self.texts = Texts()
+        self.cache = AnswerCache(self.limits.cache_rows) if self.limits.cache_rows else None
         self._about = {"name": self.signature.name, "digest": self.digest, "task": self.signature.task}
         self._reference_rows = reference_rows(folder / "model" / "drift_reference.npz")
         self._traffic = read_options(self.signature.traffic)
@@ -144,8 +146,8 @@ class Engine:
             reason = self.failure or f"the model is {state}"
             raise Refusal(503, "unhealthy", reason, headers=(RETRY_SOON,), unread=True)
 
-    async def ask(self, texts: list[str], identity: str) -> tuple[list[Encoded], list[Scored]]:
-        """Tokenise, wait for the model, take note of the answers.
+    async def ask(self, texts: list[str], identity: str) -> tuple[Sequence[Counted], Sequence[Scored]]:
+        """Answer from the cache or by the model, and take note of the answers.
 
         Args:
             texts: at least one.
@@ -153,6 +155,24 @@ class Engine:
 
         Raises:
             Refusal: 429 too many texts wait; 503 not loaded, no answer in time, or the forward pass failed.
+        """
+        rows: Sequence[Counted]
+        scored: Sequence[Scored]
+        cached: Sequence[bool] = ()
+        if self.cache is None:
+            rows, scored = await self._ask_model(texts)
+        else:
+            rows, scored, cached = await self.cache.through(texts, self._ask_model)
+        self.texts.note(rows, scored)
+        if self.recorder is not None:
+            self.recorder.record(_answered(identity, rows, scored, cached))
+        return rows, scored
+
+    async def _ask_model(self, texts: list[str]) -> tuple[list[Encoded], list[Scored]]:
+        """Tokenise and wait for the model.
+
+        Raises:
+            Refusal: as `ask`.
         """
         predictor, batcher = self._predictor, self.batcher
         if predictor is None or batcher is None:
@@ -175,9 +195,6 @@ class Engine:
             raise Refusal(503, "timeout", message, headers=(RETRY_SOON,), shed="deadline") from None
         except ForwardError:
             raise Refusal(503, "backend", "the model failed on this batch; the log has the reason") from None
-        self.texts.note(rows, scored)
-        if self.recorder is not None:
-            self.recorder.record(_answered(identity, rows, scored))
         return rows, scored
 
     async def _encode_aside(self, predictor: Predictor, texts: list[str]) -> list[Encoded]:
@@ -203,6 +220,7 @@ class Engine:
             **(batcher.flow if batcher else Flow()).snapshot(),
             "ftdeploy_lanes": batcher.lanes if batcher else 0,
             **self.texts.snapshot(self.signature.labels),
+            **(self.cache or AnswerCache(0)).snapshot(),
             "ftdeploy_traffic_rows_total": recorder.written if recorder else 0,
             "ftdeploy_traffic_dropped_total": recorder.dropped if recorder else 0,
             "ftdeploy_drift_reference_rows": self._reference_rows,
@@ -225,14 +243,15 @@ def traffic_folder(source: Path) -> Path | None:
     return Path(named).expanduser() if named else source.resolve().parent.parent / "traffic"
 
 
-def _answered(identity: str, rows: Sequence[Encoded], scored: Sequence[Scored]) -> Answered:
+def _answered(identity: str, rows: Sequence[Counted], scored: Sequence[Scored], cached: Sequence[bool]) -> Answered:
     return Answered(
         id=identity,
         time=time.time(),
         labels=[one.answer[0]["label"] for one in scored],
         confidences=[one.answer[0]["score"] for one in scored],
         tokens=[row.length for row in rows],
-        unknown=[row.unknown / max(1, len(row.ids)) for row in rows],
+        unknown=[row.unknown / max(1, row.kept) for row in rows],
         truncated=[row.truncated() for row in rows],
         embeddings=[one.embedding for one in scored],
+        cached=cached,
     )

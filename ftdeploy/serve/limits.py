@@ -35,6 +35,7 @@ class Limits:
         batch_rows: most rows in one forward pass.
         threads: threads of ONNX Runtime over all lanes; 0 takes the processors this process may use.
         lanes: forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one.
+        cache_rows: answers that are kept for texts that come again; 0 keeps none.
         cors_origins: web pages of these origins may ask from a browser, ``*`` is all; none by default.
     """
 
@@ -50,10 +51,11 @@ class Limits:
     batch_rows: int = 64
     threads: int = 0
     lanes: int = 0
+    cache_rows: int = 0
     cors_origins: tuple[str, ...] = ()
 
 
-_MAY_BE_ZERO = frozenset({"threads", "lanes", "drain_seconds"})
+_MAY_BE_ZERO = frozenset({"threads", "lanes", "drain_seconds", "cache_rows"})
 
 
 def read_limits(stated: Mapping[str, float | Sequence[str]], environment: Mapping[str, str] | None = None) -> Limits:

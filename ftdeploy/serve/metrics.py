@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from ftdeploy.serve.exposition import Snapshot, sample
 
 if TYPE_CHECKING:
-    from ftdeploy.predictor import Encoded
-    from ftdeploy.serve.model import Scored
+    from ftdeploy.serve.model import Counted, Scored
 
 #: Upper bounds of latencies, seconds: six a decade, 0.5 ms to 30 s, so that a quantile is told within a third.
 SECONDS = (0.0005, 0.00075,
@@ -180,7 +179,7 @@ class Texts:
         self._truncated = 0
         self._unknown = 0
 
-    def note(self, rows: Sequence[Encoded], scored: Sequence[Scored]) -> None:
+    def note(self, rows: Sequence[Counted], scored: Sequence[Scored]) -> None:
         """Count the texts of an answered request."""
         for row, one in zip(rows, scored, strict=True):
             best = one.answer[0]
@@ -188,7 +187,7 @@ class Texts:
             self._confidence.add(best["score"])
             self._labels[best["label"]] += 1
             self._unknown += row.unknown
-            if row.length > len(row.ids):
+            if row.length > row.kept:
                 self._truncated += 1
 
     def snapshot(self, labels: Sequence[str]) -> Snapshot:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ftdeploy.hardware import CPU, choose_provider, plan_lanes
 from ftdeploy.predictor import Encoded, Predictor
@@ -16,6 +16,25 @@ from ftdeploy.serve.limits import Limits
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+class Counted(Protocol):
+    """What is known of a text once it was tokenised: an `Encoded`, or what a cache remembers of one."""
+
+    @property
+    def length(self) -> int:
+        """Tokens before cutting."""
+
+    @property
+    def kept(self) -> int:
+        """Tokens after cutting."""
+
+    @property
+    def unknown(self) -> int:
+        """How many of the kept ones are the unknown token."""
+
+    def truncated(self) -> bool:
+        """Whether the text was cut."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ Lines go to ``segment-<utc>-<pid>-<n>.jsonl.open``; a full, old or final segment
 costs rows (they are counted) and never an answer. A row holds:
 
 ``id`` request id, ``row`` index of the text in its request, ``time`` unix seconds, ``digest`` of the bundle, ``label``,
-``confidence``, ``tokens`` before cutting, ``unknown`` share of unknown tokens, ``truncated``, and ``embedding``:
-base64 of little-endian float16, a random projection of the early-layer embedding.
+``confidence``, ``tokens`` before cutting, ``unknown`` share of unknown tokens, ``truncated``, ``cached`` when the
+model was not asked again, and ``embedding``: base64 of little-endian float16, a random projection of the early-layer
+embedding.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Answered:
     unknown: Sequence[float]
     truncated: Sequence[bool]
     embeddings: Sequence[NDArray[np.float32]]
+    cached: Sequence[bool] = ()
 
 
 def read_options(stated: Mapping[str, float | bool]) -> TrafficOptions:
@@ -256,6 +258,7 @@ class Recorder:
                     "tokens": answered.tokens[row],
                     "unknown": round(answered.unknown[row], 4),
                     "truncated": answered.truncated[row],
+                    "cached": bool(answered.cached) and answered.cached[row],
                     "embedding": base64.b64encode(small[position].tobytes()).decode(),
                 }
                 yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
