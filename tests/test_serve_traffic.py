@@ -170,6 +170,32 @@ def test_a_folder_that_cannot_be_written_costs_rows_and_nothing_else(
     assert writer.dropped == 3
 
 
+def test_a_disk_that_takes_a_row_now_and_then_is_one_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk at its limit fails and works in turns; that is logged once, and its end once, with what it cost."""
+    monkeypatch.setattr("ftdeploy.serve.traffic.SETTLED", 0.5)
+    folder = tmp_path / "traffic"
+    writer = recorder(folder, segment_rows=1)
+    for index in range(6):
+        if index % 2:
+            folder.rename(tmp_path / f"kept-{index}")
+            folder.write_text("in the way", encoding="utf-8")
+        elif index:
+            folder.unlink()
+        writer.record(answered(f"r{index}"))
+        until(partial(lambda expected: writer.written + writer.dropped == expected, index + 1))
+    assert (writer.written, writer.dropped) == (3, 3)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    folder.unlink()
+    time.sleep(0.5)
+    writer.record(answered("r6"))
+    until(lambda: writer.written == 4)
+    writer.close()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert caplog.records[-1].getMessage().endswith("; 3 rows were not")
+
+
 def test_a_full_disk_costs_rows_and_leaves_whole_lines(tmp_path: Path) -> None:
     """ENOSPC in the middle of a write (a file size limit stands in for the disk): what is sealed can be read."""
     code = (

@@ -42,6 +42,8 @@ PROJECTION = 32
 QUEUE_ROWS = 20_000
 #: How often the background thread looks, in seconds: the most that a kill -9 loses.
 TICK = 0.2
+#: Seconds without a failure after which a failure is over. A disk that is nearly full takes a row now and then.
+SETTLED = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +158,7 @@ class Recorder:
         self._open_rows = 0
         self._open_since = 0.0
         self._segments = 0
-        self._complained = False
+        self._failing: tuple[float, int] | None = None  # time of the last failure, rows lost before the first
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="traffic", daemon=True)
         self._thread.start()
@@ -211,18 +213,21 @@ class Recorder:
 
     def _guarded(self, action: Callable[[], object], *, rows: int) -> None:
         """Do something on disk; a failure drops the rows in hand, is counted, and is logged once until it is over."""
+        now = time.monotonic()
         try:
             action()
         except Exception as error:  # noqa: BLE001  # recording must not end because of one bad row or one bad disk
+            if self._failing is None:
+                log.error("traffic is not recorded in %s: %s; rows are dropped and counted", self.folder, error)  # noqa: TRY400  # no traceback: the sentence says it
+            self._failing = (now, self._failing[1] if self._failing else self._lost)
             self._lost += rows
             self._abandon()
-            if not self._complained:
-                log.error("traffic is not recorded in %s: %s; rows are dropped and counted", self.folder, error)  # noqa: TRY400  # no traceback: the sentence says it
-            self._complained = True
         else:
-            if rows and self._complained:
-                log.warning("traffic is recorded again in %s", self.folder)
-                self._complained = False
+            if rows and self._failing is not None and now - self._failing[0] >= SETTLED:
+                log.warning(
+                    "traffic is recorded again in %s; %d rows were not", self.folder, self._lost - self._failing[1]
+                )
+                self._failing = None
 
     def _write(self, found: Sequence[Answered]) -> None:
         lines = b"".join(self._lines(found))
