@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from tiny import MAX_LENGTH, write_source
 from ftdeploy.errors import did_you_mean
 from ftdeploy.serve.admission import Admission
 from ftdeploy.serve.answer_cache import AnswerCache
-from ftdeploy.serve.app import App, create_app
+from ftdeploy.serve.app import App, RequestIds, create_app
 from ftdeploy.serve.exposition import FAMILIES
 from ftdeploy.serve.traffic import read_segment
 
@@ -140,6 +141,25 @@ def test_answers_carry_request_id_and_digest_and_tell_what_was_cut(client: Clien
     plain = client.predict({"inputs": "good"}, headers={"X-Request-Id": "no spaces, please"})
     assert "x-truncated" not in plain.headers
     assert len(plain.headers["x-request-id"]) == 32
+
+
+def test_request_ids_differ_within_a_process_and_between_forked_ones() -> None:
+    """A worker that was forked after the first id has another series."""
+    ids = RequestIds()
+    scope: Any = {"headers": []}
+    here = {ids.of(scope) for _ in range(1000)}
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, ids.of(scope).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    there = os.read(reader, 32).decode()
+    os.close(reader)
+    os.close(writer)
+    assert len(here) == 1000
+    assert len(there) == 32
+    assert there[:20] not in {one[:20] for one in here}
 
 
 def test_details_wrap_the_answers_with_what_the_headers_say(client: Client) -> None:

@@ -31,6 +31,7 @@ RUNTIME = (
     "serve/app.py",
     "serve/batcher.py",
     "serve/cors.py",
+    "serve/cycle.py",
     "serve/engine.py",
     "serve/exposition.py",
     "serve/keyring.py",

@@ -16,8 +16,9 @@ from functools import partial
 from typing import Any
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from ftdeploy.serve.cycle import shorten
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.metrics import Connections
 
@@ -73,6 +74,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._barren = 0  # bytes since the last headers or piece of a body were complete
+        self._reading = False
+        self._begun: tuple[RequestResponseCycle, Any] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client is there: from now on its headers are awaited."""
@@ -97,7 +100,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came; see afterwards whether they led anywhere."""
         self._barren += len(data)
+        self._reading = True
         super().data_received(data)
+        self._reading = False
+        begun, self._begun = self._begun, None
+        if begun is not None and not self.transport.is_closing():
+            self._start_asgi_task(*begun)
         if self.transport.is_closing() or self not in self.connections:  # the latter: it speaks WebSocket now
             return
         if self._barren > HEAD_BYTES:
@@ -111,6 +119,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._barren = 0
         self._head_is_there()
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin to answer; while bytes are being read, when they are: most bodies are complete then."""
+        if self._reading:
+            self._begun = (cycle, app)
+            return
+        shorten(cycle)
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body; `read_body` sees to its limits."""

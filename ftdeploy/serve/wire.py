@@ -27,6 +27,10 @@ _ALWAYS: tuple[Header, ...] = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _NO_CONTENT = 204
+#: What our own HTTP protocol lays into a scope (`ftdeploy.serve.cycle`): the body, where all of it is there already...
+WHOLE_BODY = "ftdeploy.body"
+#: ...and a function of status, headers and body that sends an answer at once, or gives False and has sent nothing.
+REPLY = "ftdeploy.reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,12 @@ async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float
     stated = header(scope, b"content-length")
     if stated is not None and stated.isdigit() and int(stated[:20]) > most:
         raise _too_large(most)
+    whole = scope.get(WHOLE_BODY)
+    if whole is not None:
+        if len(whole) > most:
+            raise _too_large(most)
+        grown(len(whole))
+        return bytes(whole)
     held = bytearray()  # and no list of pieces: pieces of one byte would hold many times what they bring
     try:
         async with asyncio.timeout(seconds):
@@ -134,11 +144,21 @@ def _too_large(most: int) -> Refusal:
     return Refusal(413, "too_large", f"the body is larger than {most} bytes", unread=True)
 
 
-async def send_reply(send: Send, reply: Reply, *, more: bool = False) -> None:
-    """Send an answer; with ``more``, the last (empty) piece of the body is left to the caller."""
+async def send_reply(send: Send, reply: Reply, *, scope: Scope | None = None, more: bool = False) -> None:
+    """Send an answer.
+
+    Args:
+        send: of the request.
+        reply: what to send.
+        scope: of the request, which may hold a shorter way.
+        more: the last (empty) piece of the body is left to the caller.
+    """
     headers = [*_ALWAYS, *reply.headers]
     if reply.status != _NO_CONTENT:  # which has neither (RFC 9110, 8.6)
         headers[:0] = (b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())
+    at_once = scope.get(REPLY) if scope is not None else None
+    if at_once is not None and at_once(reply.status, headers, reply.body):
+        return
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body, "more_body": more})
 
