@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import re
 import resource
+import socket
+import struct
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -202,3 +207,99 @@ def test_connections_stay_below_the_files_that_may_be_open(monkeypatch: pytest.M
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1024, 4096))
     assert guarded(Limits(max_requests=9999)).keywords["guard"].connections == 1024 - FILES  # type: ignore[attr-defined]
     assert guarded(Limits(max_requests=2)).keywords["guard"].connections == 8  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("junk", "says"),
+    [(b"JUNK\r\n\r\n", b"400 "), (b"\x16\x03\x01\x02\x00", b"400 "), (b"GET / HTTP/2.0\r\n\r\n", b"400 "),
+     (b"GET /\r\n\r\n", b"400 "), (b"CONNECT x:1 HTTP/1.1\r\n\r\n", b"405 "),
+     (b"GET http:// HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", b"400 "),
+     (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", b"400 "),
+     (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 300 + b"\r\n", b"431 "),
+     (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 9000, b"431 ")],
+)  # fmt: skip
+def test_what_is_no_http_is_told_so_in_json_after_the_answers_that_are_due(junk: bytes, says: bytes) -> None:
+    """uvicorn says it in plain text, and before the answers to what was asked in front of it."""
+
+    async def scene(server: Server) -> None:
+        alone = await server.told(junk)
+        assert alone.startswith(b"HTTP/1.1 " + says)
+        assert b'"error_type":"' in alone
+        behind = await server.told(GET + GET + junk)
+        assert re.findall(rb"HTTP/1\.1 (\d{3} )", behind) == [b"200 ", b"200 ", says]
+        assert behind.endswith(alone.partition(b"\r\n\r\n")[2])
+        await until(lambda: not server.server.server_state.connections)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("wish", [b"h2c", b"websocket", b"TLS/1.0"])
+def test_another_protocol_is_not_spoken_and_the_request_is_answered(wish: bytes) -> None:
+    """Java's client asks for HTTP/2 with its first request: that has its body, and what comes behind is answered."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: " + wish + b"\r\n"
+    plain = head + b"Content-Length: 3\r\n\r\n{ }"
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+
+    async def scene(server: Server) -> None:
+        reader, writer = await server.connect(plain + chunked + GET)
+        for size in (b"3", b"2", b"0"):
+            assert (await reader.readuntil(b"\r\n\r\n" + size)).startswith(b"HTTP/1.1 200 ")
+        for piece in (head[:30], head[30:] + b"Content-Length: 1\r\n", b"\r\n", b"1"):
+            writer.write(piece)
+            await asyncio.sleep(0.01)
+        assert (await reader.readuntil(b"\r\n\r\n1")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+    play(scene)
+
+
+def test_a_packet_full_of_requests_is_read_a_few_at_a_time_and_answered_in_order() -> None:
+    """Each that is read takes kilobytes; one packet may hold ten thousand."""
+    sizes = [number % 7 for number in range(5000)]
+    sent = b"".join(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (size, b"x" * size) for size in sizes)
+    most = 0
+
+    async def scene(server: Server) -> None:
+        async def look() -> None:
+            nonlocal most
+            while True:
+                for one in server.server.server_state.connections:
+                    most = max(most, len(one.pipeline))  # type: ignore[union-attr]  # ours have one
+                await asyncio.sleep(0)
+
+        looking = asyncio.create_task(look())
+        reader, writer = await server.connect()
+        sending = asyncio.create_task(_send(writer, sent))
+        for size in sizes:
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert await reader.readexactly(1) == b"%d" % size
+        await sending
+        looking.cancel()
+        writer.close()
+
+    play(scene)
+    assert 0 < most <= protocol.PIPELINED + 1
+
+
+async def _send(writer: asyncio.StreamWriter, sent: bytes) -> None:
+    writer.write(sent)
+    await writer.drain()
+
+
+def test_a_connection_that_was_reset_holds_nothing() -> None:
+    """uvicorn's timer for silence would hold it, headers and all."""
+
+    async def scene(server: Server) -> None:
+        reader, writer = await server.connect(GET)
+        await reader.readuntil(b"\r\n\r\n0")
+        kept = weakref.ref(next(iter(server.server.server_state.connections)))
+        reset = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        writer.transport.abort()
+        await until(lambda: not server.server.server_state.connections)
+        await asyncio.sleep(0.01)
+        gc.collect()
+        assert kept() is None
+
+    play(scene)

@@ -28,7 +28,7 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 #: Why a request or a connection was shed.
 SHED = ("queue", "requests", "large_bodies", "connections", "deadline")
 #: Why a connection was closed on our side: among others headers that did not come, an answer that nobody read.
-ENDED = ("overloaded", "head_timeout", "too_large", "stalled")
+ENDED = ("overloaded", "head_timeout", "too_large", "not_http", "stalled")
 #: Labels with a counter of their own; the answers with another label are counted together.
 LABELS = 50
 OTHER = "other"

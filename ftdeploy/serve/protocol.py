@@ -4,6 +4,10 @@ uvicorn waits for ever for the headers of a request, takes any amount of them, a
 its answer. Here a connection has ``seconds`` for the headers of a request and `HEAD_BYTES` for them, an answer has
 `STALLED_SECONDS` to be read on, and there is a most of connections: one too many ends the one that has waited longest
 for its headers, or is refused where none does.
+
+It also drops what follows a request that wishes for another protocol, reads all the requests of a packet before it
+answers the first, and says that something is no HTTP before it has answered what was. Here the wish is ignored
+(RFC 9110, 7.8), few requests are read before their turn, and no answer is overtaken.
 """
 
 from __future__ import annotations
@@ -13,9 +17,11 @@ import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
+import httptools
 import orjson
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ftdeploy.serve.cycle import shorten
@@ -24,8 +30,14 @@ from ftdeploy.serve.metrics import Connections
 
 #: Most bytes that come without completing headers or being body: request line, headers, trailers, chunk extensions.
 HEAD_BYTES = 65_536
+#: Most headers and trailers of a request: a small one takes thirty times its bytes once it is read.
+HEADERS = 200
+#: Bytes that are read before headers are counted again.
+_COUNTED = 8192
 #: An answer of which nothing was read for so long is given up, in seconds.
 STALLED_SECONDS = 60.0
+#: So many requests of one packet are read before the first of them is answered; each takes some 3 KB while it waits.
+PIPELINED = 16
 #: Connections for each request that may be in flight: most of those that are kept alive are idle.
 CONNECTIONS_A_REQUEST = 4
 #: Files that the process opens beside its connections.
@@ -65,21 +77,40 @@ def guarded(limits: Limits, counted: Connections | None = None) -> Callable[...,
     return partial(GuardedProtocol, guard=Guard(seconds=limits.body_seconds, connections=most, counted=counted))
 
 
+class _WrongError(Exception):
+    """Raised in a callback of the parser; the connection knows why."""
+
+
+class _Flow(FlowControl):
+    """Reading stays paused while there is something to read already."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, *args: Any, guard: Guard, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.ws_protocol_class = None  # nothing here speaks WebSocket, whatever else is installed
         self._guard = guard
         self._late: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._barren = 0  # bytes since the last headers or piece of a body were complete
         self._reading = False
         self._begun: tuple[RequestResponseCycle, Any] | None = None
+        self._held = b""  # requests behind those that wait
+        self._wrong: tuple[bytes, str, str] | None = None  # what a callback found: status, type, message
+        self._last: bytes | None = None  # what is said when all answers are out, before the connection is closed
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client is there: from now on its headers are awaited."""
         super().connection_made(transport)
+        self.flow = self._flow = _Flow(transport)
         guard = self._guard
         guard.counted.open += 1
         if len(self.connections) > guard.connections:
@@ -95,30 +126,91 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_is_there()
         self.resume_writing()
         self._guard.counted.open -= 1
+        self._held = b""
+        self._unset_keepalive_if_required()  # uvicorn forgets it after a reset, and it would hold all of this meanwhile
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; see afterwards whether they led anywhere."""
-        self._barren += len(data)
+        if self._last is None:
+            self._feed(self._held + data if self._held else data)
+
+    def _feed(self, data: bytes) -> None:
+        """Give the parser as much as may be answered soon, and keep the rest."""
+        self._unset_keepalive_if_required()
+        self._held = b""
         self._reading = True
-        super().data_received(data)
+        at = 0
+        while at < len(data) and self._last is None:
+            if self.pipeline:
+                self._held = data[at:]  # at most what one read brings: no more is read meanwhile
+                self.flow.pause_reading()
+                break
+            end = _few(data, at)
+            if end - at > _COUNTED and not self._in_body():
+                end = at + _COUNTED
+            at += self._parse(data[at:end] if at or end < len(data) else data)
+            if self._barren > HEAD_BYTES and self._last is None:
+                message = f"request line and headers are larger than {HEAD_BYTES} bytes"
+                self._end(b"431 Request Header Fields Too Large", "too_large", message)
         self._reading = False
+        self._flow.held = bool(self._held)
         begun, self._begun = self._begun, None
         if begun is not None and not self.transport.is_closing():
             self._start_asgi_task(*begun)
-        if self.transport.is_closing() or self not in self.connections:  # the latter: it speaks WebSocket now
-            return
-        if self._barren > HEAD_BYTES:
-            message = f"request line and headers are larger than {HEAD_BYTES} bytes"
-            self._end(b"431 Request Header Fields Too Large", "too_large", message)
-        elif self._late is None and self._rests():
+        if self._late is None and self._last is None and not self.transport.is_closing() and self._rests():
             self._await_head()
+
+    def _parse(self, data: bytes) -> int:
+        """Let the parser call us; how many bytes it has taken."""
+        self._barren += len(data)
+        try:
+            self.parser.feed_data(data)
+            if self.headers is not None:
+                self._count_headers()
+        except httptools.HttpParserUpgrade as wish:
+            if self.scope["method"] == "CONNECT":
+                self._end(b"405 Method Not Allowed", "not_http", "this is no proxy")
+            else:  # this parser would take what follows for no HTTP
+                self.parser = httptools.HttpRequestParser(self)
+                self._parse(self._wishless_head())
+            return int(wish.args[0])
+        except (httptools.HttpParserError, _WrongError) as error:
+            self._end(*(self._wrong or (b"400 Bad Request", "not_http", f"this is not HTTP/1.1: {error}")))
+        return len(data)
+
+    def _refuse(self, status: bytes, error_type: str, message: str) -> NoReturn:
+        """End what the parser does, whose own errors say less."""
+        self._wrong = (status, error_type, message)
+        raise _WrongError
+
+    def _count_headers(self) -> None:
+        if len(self.headers) > HEADERS:
+            self._refuse(b"431 Request Header Fields Too Large", "too_large", f"there are more than {HEADERS} headers")
+
+    def _in_body(self) -> bool:
+        """The request that was read last is still coming."""
+        return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
+
+    def _wishless_head(self) -> bytes:
+        """The head of the request that was read last, without its wish for another protocol."""
+        line = [self.scope["method"].encode(), b" ", self.url, b" HTTP/", self.scope["http_version"].encode(), b"\r\n"]
+        kept = [name + b": " + value + b"\r\n" for name, value in self.headers if name != b"upgrade"]
+        return b"".join([*line, *kept, b"\r\n"])
 
     def on_headers_complete(self) -> None:
         """A request can be answered."""
         self._barren = 0
         self._head_is_there()
-        super().on_headers_complete()
+        self._count_headers()
+        version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self._refuse(b"400 Bad Request", "not_http", f"HTTP/1.1 is spoken here, not HTTP/{version}")
+        if self.parser.should_upgrade():
+            self.scope["method"] = self.parser.get_method().decode("ascii")
+            self.scope["http_version"] = version
+        else:
+            super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer; while bytes are being read, when they are: most bodies are complete then."""
@@ -136,7 +228,23 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is complete; what follows is the next one's headers."""
         self._barren = 0
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is out: the next request's turn, or the end."""
+        if self.pipeline and self.pipeline[-1][0].disconnected:  # its body broke off while it waited
+            self.pipeline.clear()
+            self.cycle.response_complete = True
+        super().on_response_complete()
+        if self.pipeline or self.transport.is_closing():
+            return
+        if self._last is None:
+            if self._held:
+                self._feed(self._held)
+                self.flow.resume_reading()
+        elif self._rests():
+            self._close(self._last)
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is answered; it has `STALLED_SECONDS` to catch up."""
@@ -179,14 +287,32 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _end(self, status: bytes, error_type: str, message: str) -> None:
-        """Say why, and close."""
+        """Say why, after the answers that are due, and close. Nothing is read any more."""
         self._guard.counted.ended[error_type] += 1
-        self._head_is_there()
-        if not self._rests():  # it would stand in the middle of an answer
-            self.transport.abort()
-            return
         body = orjson.dumps({"error": message, "error_type": error_type})
         length = str(len(body)).encode()
         head = b"\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: "
-        self.transport.write(b"HTTP/1.1 " + status + head + length + b"\r\n\r\n" + body)
+        self._head_is_there()
+        self._last = last = b"HTTP/1.1 " + status + head + length + b"\r\n\r\n" + body
+        if self._rests():
+            self._close(last)
+        elif self.cycle.more_body:  # it broke off in the middle of this one, which gets the word for an answer
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if not self.pipeline:  # no other is before it
+                self._close(b"" if self.cycle.response_started else last)
+
+    def _close(self, last: bytes) -> None:
+        if last:
+            self.transport.write(last)
         self.transport.close()
+
+
+def _few(data: bytes, start: int) -> int:
+    """Where to stop so that at most `PIPELINED` requests begin between here and there: each has one line with HTTP/."""
+    at = start
+    for _ in range(PIPELINED):
+        at = data.find(b"HTTP/", at) + 5
+        if at < 5:  # noqa: PLR2004  # not found
+            return len(data)
+    return at
