@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import os
+import socket
+import struct
 import subprocess
 import sys
 import textwrap
@@ -15,8 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from tiny import write_source
+from test_serve_service import free_port, running
+from tiny import write_bundle, write_source
 
 from ftdeploy.serve import logs
 from ftdeploy.serve.log_options import LogOptions
@@ -368,3 +373,43 @@ def test_no_text_and_no_header_gets_into_the_log(tmp_path: Path, environment: di
     for kind in ("ValueError", "Panic", "RecursionError", "UnicodeError", "KeyError", "LookupError", "RuntimeError"):
         assert kind in text
     assert codes[0] == codes[-1] == 200
+
+
+def test_no_text_and_no_header_of_a_connection_gets_into_the_log(tmp_path: Path) -> None:
+    """The same under a real server: bytes that are no HTTP, broken chunks and bodies, endless headers, other protocols,
+    a client that leaves, one that is too slow; whatever they hold, none of it is in what the process writes."""
+    bundle, port, log = write_bundle(tmp_path / "bundle"), free_port(), tmp_path / "log"
+    mark = b"SECRETWORD"
+    host = b"Host: x\r\nAuthorization: Bearer " + mark + b"\r\n"
+    post = b"POST /predict?" + mark + b" HTTP/1.1\r\n" + host
+    wrong = b'{"inputs": "%b", "%b": 1}' % (mark, mark)
+    pieces = [
+        mark * 10 + b"\r\n\r\n", mark + b" / HTTP/1.1\r\n\r\n", b"GET /" + mark + b" HTP/9\r\n\r\n",
+        post + b"Content-Length: " + mark + b"\r\n\r\n", post + b"Content-Length: 9\r\n\r\n" + mark,
+        post + b"Transfer-Encoding: chunked\r\n\r\n" + mark + b"\r\n", post + b"Content-Length: 99\r\n\r\n" + mark,
+        post + b"X-" + mark + b": " + mark * 10_000 + b"\r\n\r\n", post + mark + b" no colon\r\n\r\n",
+        post + b"Connection: Upgrade\r\nUpgrade: " + mark + b"\r\nContent-Length: 0\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + host + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: " + mark
+        + b"\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        post + b"Content-Length: %d\r\n\r\n%b" % (len(wrong), wrong),
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "bentoml", "serve", str(bundle.path), "--host", "127.0.0.1", "--port", str(port)]
+    settings = {"FTDEPLOY_LOG_LEVEL": "debug", "FTDEPLOY_ACCESS_LOG": "all", "FTDEPLOY_BODY_SECONDS": "0.5"}
+    with running(command, port, log, **settings) as server:
+        for piece in pieces:
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(piece)
+                connection.settimeout(10)
+                with contextlib.suppress(ConnectionResetError):
+                    connection.recv(65_536)
+            with socket.create_connection(("127.0.0.1", port)) as connection:  # and gone, without a look at the answer
+                connection.sendall(piece)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        answered = httpx.post(f"{server.url}/predict", json={"inputs": mark.decode()})
+        assert answered.status_code == 200
+    written = log.read_text(encoding="utf-8")
+    assert "SECRET" not in written.upper()
+    lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
+    statuses = {line["status"] for line in lines if line["logger"] == "ftdeploy.access"}
+    assert {200, 408, 422} <= statuses
+    assert answered.headers["x-request-id"] in {line.get("request_id") for line in lines}

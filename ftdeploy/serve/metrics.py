@@ -41,23 +41,30 @@ class Histogram:
         bounds: upper bounds, ascending; a value on a bound belongs below it.
     """
 
-    __slots__ = ("_bounds", "_counts", "total")
+    __slots__ = ("_bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
+        self.counts = [0] * (len(bounds) + 1)
         self.total: float = 0
 
     def add(self, value: float) -> None:
         """Count a value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
+        self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
+
+    def extend(self, values: Sequence[float]) -> None:
+        """Count some values; as often `add`, at half the cost."""
+        bounds, counts = self._bounds, self.counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self.total += sum(values)
 
     def snapshot(self, name: str, /, **labels: str) -> Snapshot:
         """Its samples."""
         found: Snapshot = {}
         count = 0
-        for bound, here in zip((*map(float, self._bounds), "+Inf"), self._counts, strict=True):
+        for bound, here in zip((*map(float, self._bounds), "+Inf"), self.counts, strict=True):
             count += here
             found[sample(f"{name}_bucket", **labels, le=str(bound))] = count
         found[sample(f"{name}_sum", **labels)] = self.total
@@ -151,8 +158,7 @@ class Flow:
         self.rows.add(len(lengths))
         self.padded.add(len(lengths) * max(lengths))
         self.forward.add(seconds)
-        for one in waited:
-            self.waited.add(one)
+        self.waited.extend(waited)
         self.tokens += sum(lengths)
         self.failed += failed
         self.seconds_a_row += 0.1 * (seconds / len(lengths) - self.seconds_a_row)
@@ -181,14 +187,21 @@ class Texts:
 
     def note(self, rows: Sequence[Counted], scored: Sequence[Scored]) -> None:
         """Count the texts of an answered request."""
-        for row, one in zip(rows, scored, strict=True):
-            best = one.answer[0]
-            self._lengths.add(row.length)
-            self._confidence.add(best["score"])
-            self._labels[best["label"]] += 1
+        lengths, confidence, labels = self._lengths.counts, self._confidence.counts, self._labels
+        tokens, certain = 0, 0.0
+        for row, one in zip(rows, scored, strict=True):  # `Histogram.add` twice, without its calls
+            best, length = one.answer[0], row.length
+            score = best["score"]
+            lengths[bisect_left(TOKENS, length)] += 1
+            tokens += length
+            confidence[bisect_left(SHARES, score)] += 1
+            certain += score
+            labels[best["label"]] += 1
             self._unknown += row.unknown
-            if row.length > row.kept:
+            if row.truncated():
                 self._truncated += 1
+        self._lengths.total += tokens
+        self._confidence.total += certain
 
     def snapshot(self, labels: Sequence[str]) -> Snapshot:
         """Everything counted here.
