@@ -6,6 +6,7 @@ import asyncio
 import re
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from certificates import make_certificate
 from test_serve_service import Server, free_port, running
 from tiny import write_bundle
 
@@ -285,3 +287,35 @@ def test_a_service_does_not_start_with_a_keys_file_that_is_not_right(bundle: Art
     done = subprocess.run(plain, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "no such file" in done.stdout + done.stderr
+
+
+# Under TLS
+
+
+def test_bentoml_s_own_tls_runs_our_protocol(bundle: Artifact, tmp_path: Path) -> None:
+    """Its --ssl-certfile and --ssl-keyfile: keys, limits of headers and Strict-Transport-Security hold there too."""
+    certificate, key = make_certificate(tmp_path)
+    secret = add_key(tmp_path / "keys.json", "web", ["predict"]).secret
+    port = free_port()
+    tls = ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)]
+    environment = {"FTDEPLOY_KEYS": str(tmp_path / "keys.json"), "FTDEPLOY_BODY_SECONDS": "1"}
+    with running([*command(bundle, port), *tls], port, tmp_path / "log", certificate, **environment) as server:
+        check_tls(server, secret)
+
+
+def check_tls(server: Server, secret: str) -> None:
+    """A question is answered and one without a key is not; half-sent headers are 408."""
+    verify = server.verify
+    assert isinstance(verify, ssl.SSLContext)
+    with httpx.Client(base_url=server.url, verify=verify) as client:
+        answer = client.post("/predict", json=QUESTION, headers=bearer(secret))
+        assert answer.status_code == 200
+        assert answer.headers["strict-transport-security"].startswith("max-age=")
+        assert client.post("/predict", json=QUESTION).status_code == 401
+    with (
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+        verify.wrap_socket(connection, server_hostname="localhost") as encrypted,
+    ):
+        encrypted.sendall(b"POST /predict HTTP/1.1\r\nHost:")
+        encrypted.settimeout(30)
+        assert encrypted.recv(4096).startswith(b"HTTP/1.1 408 ")

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -33,18 +34,25 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    trusted: Path | None = None  # the certificate, where it speaks TLS
 
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.trusted else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def verify(self) -> ssl.SSLContext | bool:
+        """What a client trusts."""
+        return ssl.create_default_context(cafile=self.trusted) if self.trusted else True
 
     def until_ready(self) -> None:
         """Wait for readiness; fail with the log when the process ends instead."""
+        verify = self.verify
         while True:
             assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
             try:
-                if httpx.get(f"{self.url}/readyz").status_code == 200:
+                if httpx.get(f"{self.url}/readyz", verify=verify).status_code == 200:
                     return
             except httpx.TransportError:
                 pass
@@ -64,7 +72,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int, log: Path, **environment: str) -> Iterator[Server]:
+def running(command: list[str], port: int, log: Path, trusted: Path | None = None, /,
+            **environment: str) -> Iterator[Server]:  # fmt: skip
     """Start a server, wait until it is ready, and make sure that it is gone afterwards."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("FTDEPLOY_", "BENTOML_"))}
     with log.open("wb") as sink:
@@ -77,7 +86,7 @@ def running(command: list[str], port: int, log: Path, **environment: str) -> Ite
             start_new_session=True,
         )
     try:
-        server = Server(process, port, log)
+        server = Server(process, port, log, trusted)
         server.until_ready()
         yield server
     finally:

@@ -47,6 +47,7 @@ RUNTIME = (
     "serve/process.py",
     "serve/protocol.py",
     "serve/question.py",
+    "serve/tls.py",
     "serve/traffic.py",
     "serve/wire.py",
     "serve/worker.py",

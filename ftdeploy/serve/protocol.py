@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from ftdeploy.serve.cycle import shorten
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.metrics import Connections
+from ftdeploy.serve.tls import TlsDoor
 
 #: Most bytes that come without completing headers or being body: request line, headers, trailers, chunk extensions.
 HEAD_BYTES = 65_536
@@ -61,12 +63,14 @@ class Guard:
     waiting: dict[GuardedProtocol, None] = field(default_factory=dict)
 
 
-def guarded(limits: Limits, counted: Connections | None = None) -> Callable[..., GuardedProtocol]:
+def guarded(limits: Limits, counted: Connections | None = None,
+            tls: ssl.SSLContext | None = None) -> Callable[..., asyncio.Protocol]:  # fmt: skip
     """What uvicorn calls for each new connection.
 
     Args:
         limits: of the service.
         counted: where connections are counted (`Metrics.connections`).
+        tls: speak HTTP over TLS; uvicorn itself is told nothing of it.
     """
     counted = counted or Connections()
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -74,7 +78,11 @@ def guarded(limits: Limits, counted: Connections | None = None) -> Callable[...,
     if files != resource.RLIM_INFINITY:
         most = max(1, min(most, files - FILES))
     counted.limit = most
-    return partial(GuardedProtocol, guard=Guard(seconds=limits.body_seconds, connections=most, counted=counted))
+    guard = Guard(seconds=limits.body_seconds, connections=most, counted=counted)
+    plain = partial(GuardedProtocol, guard=guard)
+    if tls is None:
+        return plain
+    return lambda *args, **options: TlsDoor(plain(*args, **options), tls, seconds=guard.seconds)
 
 
 class _WrongError(Exception):
@@ -100,6 +108,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._guard = guard
         self._late: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self._arrived = False  # before `connection_made`
         self._barren = 0  # bytes since the last headers or piece of a body were complete
         self._reading = False
         self._begun: tuple[RequestResponseCycle, Any] | None = None
@@ -111,6 +120,26 @@ class GuardedProtocol(HttpToolsProtocol):
         """A client is there: from now on its headers are awaited."""
         super().connection_made(transport)
         self.flow = self._flow = _Flow(transport)
+        if not self._arrived:
+            self._take_place()
+
+    def arrive(self, transport: asyncio.Transport) -> None:
+        """A client is there and does not speak HTTP yet: it is counted, and has the time of a request's headers.
+
+        `connection_made` follows with another transport, or `leave` does.
+        """
+        self.transport, self._arrived = transport, True
+        self.connections.add(self)
+        self._take_place()
+
+    def leave(self) -> None:
+        """It went before it spoke HTTP."""
+        self._head_is_there()
+        if self in self.connections:
+            self.connections.discard(self)
+            self._guard.counted.open -= 1
+
+    def _take_place(self) -> None:
         guard = self._guard
         guard.counted.open += 1
         if len(self.connections) > guard.connections:
@@ -284,11 +313,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end(b"408 Request Timeout", "head_timeout", "the headers were not complete in time")
         else:  # it never began: there is nothing to answer
             self._head_is_there()
-            self.transport.close()
+            (self.transport.abort if self.flow is None else self.transport.close)()  # a handshake would be waited for
 
     def _end(self, status: bytes, error_type: str, message: str) -> None:
         """Say why, after the answers that are due, and close. Nothing is read any more."""
         self._guard.counted.ended[error_type] += 1
+        if self.flow is None:  # a handshake is under way: words would not be understood
+            self._head_is_there()
+            self.transport.abort()
+            return
         body = orjson.dumps({"error": message, "error_type": error_type})
         length = str(len(body)).encode()
         head = b"\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: "
