@@ -283,6 +283,7 @@ def bench(  # noqa: PLR0917  # typer reads them
     rounds: Annotated[int, typer.Option(min=3, help="Alternating rounds.")] = 9,
     rows: Annotated[int, typer.Option(min=32, help="Rows in a round.")] = 512,
     margin: Annotated[float, typer.Option(min=0, max=1, help="Drop of a metric that a contender may show.")] = 0.01,
+    tune: Annotated[bool, typer.Option("--tune", help="Measure how the bundle's service is best set up here.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Measure a model against another, side by side in one run: throughput, latency, size.
@@ -290,7 +291,7 @@ def bench(  # noqa: PLR0917  # typer reads them
     Contenders are other ways to run the same fine-tuned model, also compared by their metrics on the test rows: fp32,
     torch, torch-bf16, openvino, openvino-fp32, openvino-int8, openvino-qdq, optimum-int8, inc-tuned, ort-int8.
     """
-    from ftdeploy.bench import bench_folders
+    from ftdeploy.bench import bench_folders, bench_service
     from ftdeploy.bench.contenders import contenders_in
     from ftdeploy.bench.peers import bench_peers
     from ftdeploy.console import ConsoleReporter, print_json, show_line
@@ -301,7 +302,9 @@ def bench(  # noqa: PLR0917  # typer reads them
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--against") from error
     with reporting(ConsoleReporter()):
-        if names:
+        if tune:
+            found = bench_service(candidate)
+        elif names:
             found = bench_peers(candidate, names, rounds=rounds, rows=rows, margin=margin)
         else:
             baseline = candidate.parent / "onnx" if against is None else Path(against)

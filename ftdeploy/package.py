@@ -24,10 +24,12 @@ from ftdeploy.origin import Origin
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import DataSettings, Device, ModelSettings, MonitorSettings, PackageSettings, Recipe, ServeSettings
 from ftdeploy.serve import RUNTIME, RUNTIME_REQUIREMENTS
+from ftdeploy.serve.limits import Limits
 from ftdeploy.signature import Signature, read_signature, write_signature
 from ftdeploy.sources import describe
 from ftdeploy.stage import Facts, out_of_space, stage
 from ftdeploy.tasks import TASKS
+from ftdeploy.tune_service import tune_service
 from ftdeploy.verdict import Report, read_report, refuse
 
 _HERE = Path(str(files("ftdeploy")))
@@ -44,7 +46,7 @@ def _outside(_recipe: Recipe) -> Mapping[str, str]:
     return {"source": source, "pins": hashlib.sha256(pins.encode()).hexdigest()}
 
 
-@stage(writes="bundle", version=1, outside=_outside, libraries=("ftdeploy",))
+@stage(writes="bundle", version=2, outside=_outside, libraries=("ftdeploy",))
 def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, report: Artifact, *,
             package: PackageSettings, serve: ServeSettings, monitor: MonitorSettings, data: DataSettings,
             model: ModelSettings, device: Device, task: str, name: str, seed: int,
@@ -66,9 +68,11 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
         shutil.copyfile(compressed.file(file), folder / file)
     # Not report.html: it quotes rows of the test data, and a bundle travels further than its data may.
     shutil.copyfile(report.file("report.json"), folder / "report.json")
-    limits = {"serve": serve.model_dump(), "traffic": monitor.traffic.model_dump()}
-    write_signature(folder, Signature.model_validate(read_signature(compressed.path).model_dump() | limits))
+    signature = read_signature(compressed.path).model_dump() | {"traffic": monitor.traffic.model_dump()}
+    write_signature(folder, Signature.model_validate(signature))  # the folder can be opened from here on
     _write_drift_reference(folder, dataset, task, package, device=device, seed=seed)
+    limits = serve.model_dump() | (_tuned(folder, serve, device) if package.tune_service else {})
+    write_signature(folder, Signature.model_validate(signature | {"serve": limits}))
     sbom = bill_of_materials(name, sha256_file(folder / "model.onnx"), requirements)
     (folder / "sbom.json").write_text(json.dumps(sbom, indent=1) + "\n", encoding="utf-8")
     made = (dataset, checkpoint, compressed)
@@ -110,6 +114,16 @@ def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings:
     predictor = Predictor(folder, device=device)
     reference = compute_reference(predictor, TASKS[task], [texts[index] for index in kept], seed=seed)
     write_reference(folder / "drift_reference.npz", reference)
+
+
+def _tuned(folder: Path, serve: ServeSettings, device: Device) -> dict[str, int]:
+    """Limits that are measured to be better on this machine than what is there, beside those that the recipe names."""
+    found = tune_service(folder, Limits(**serve.model_dump()), fixed=frozenset(serve.model_fields_set), device=device)
+    changed = found.changed()
+    if changed:
+        words = ", ".join(f"{name} {value}" for name, value in changed.items())
+        progress.say(f"the service is set up with {words}: {found.ratio:.2f} times the texts a second")
+    return changed
 
 
 def _build(context: Path, name: str, version: str, requirements: dict[str, str], out: Path) -> None:

@@ -129,6 +129,7 @@ def write_tiny_recipe(folder: Path, *, rows: int = 400, checkpoint: Path | None 
         "export": {"embedding_layer": 1},
         "compress": {"candidates": [], "max_drop": {"accuracy": 0.2}, "rows": 32, "rounds": 3},
         "validate": {"suite": SUITE},
+        "package": {"tune_service": False},
     }
     for section, settings in (sections or {}).items():
         document[section] = {**document.get(section, {}), **settings}

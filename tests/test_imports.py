@@ -43,7 +43,7 @@ LAYERS = (
     {"stage", "sources", "predictor", "onnx_export"},
     {"memory"},
     {"measure", "drift", "serve"},
-    {"models"},
+    {"models", "tune_service"},
     {"doctor", "prepare", "train", "export", "compress", "validate", "package"},
     {"bench", "keys", "starter_rows"},
     {"overview_data"},

@@ -14,6 +14,9 @@ from ftdeploy.dataset import read_split
 from ftdeploy.errors import ArtifactError
 from ftdeploy.measure import Cost, amount, cost_ratio, measure
 from ftdeploy.models.local import served_batching
+from ftdeploy.serve.limits import PREFIX, read_limits
+from ftdeploy.signature import read_signature
+from ftdeploy.tune_service import CALLERS, tune_service
 
 #: What is compared.
 COSTS: tuple[Cost, ...] = ("throughput", "latency_p50", "latency_p95", "size")
@@ -80,3 +83,29 @@ def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) ->
         for cost, r in ratios.items()
     ]
     return {"ratios": {cost: vars(ratio) for cost, ratio in ratios.items()}, "table": table}
+
+
+def bench_service(bundle: Path) -> dict[str, Any]:
+    """Measure how the service of a bundle is best set up on this machine; see `ftdeploy.tune_service`.
+
+    What the bundle was set up with where it was made stands in its signature, and is what others are compared with.
+
+    Returns:
+        ``environment``, variables that set the service up (empty where it is set up well), ``ratio``, texts a second
+        of that for each now, and ``table``, lines for people.
+
+    Raises:
+        ArtifactError: the folder is no bundle.
+    """
+    folder = open_artifact(bundle, kind="bundle").path / "src" / "model"
+    found = tune_service(folder, read_limits(read_signature(folder).serve), rounds=5, seconds=0.6)
+    environment = {f"{PREFIX}{name.upper()}": str(value) for name, value in found.changed().items()}
+    ranked = sorted(found.measured.items(), key=lambda one: -one[1])
+    table = [f"{bundle} on {found.processors} processors, {CALLERS} callers, in process", "texts/s  set up with"]
+    table += [f"{rate:>7.0f}  {setup}{'  (now)' if setup == found.before else ''}" for setup, rate in ranked]
+    if environment:
+        words = " ".join(f"{name}={value}" for name, value in environment.items())
+        table.append(f"{found.ratio:.2f} times the texts a second with: {words}")
+    else:
+        table.append("nothing is clearly better than how it is set up")
+    return {"environment": environment, "ratio": found.ratio, "table": table}

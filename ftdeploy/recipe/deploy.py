@@ -55,6 +55,10 @@ class PackageSettings(Section):
     drift_rows: int = Field(default=2000, ge=50)
     """Most rows that the drift reference is computed from, at even distances from validation and test: on rows that it
     was trained on the model is surer than it will ever be in service."""
+    tune_service: bool = True
+    """Measure which `lanes`, `batch_call_tokens` and `batch_tokens` of `serve` answer most texts a second on this
+    machine, and set what is clearly better; those that the recipe names stay. `ftdeploy bench BUNDLE --tune` measures
+    again, elsewhere."""
 
 
 class ServeSettings(Section):
@@ -78,6 +82,9 @@ class ServeSettings(Section):
     """Budget of padded tokens in one forward pass."""
     batch_rows: int = Field(default=64, ge=1)
     """Most texts in one forward pass."""
+    batch_call_tokens: int = Field(default=8, ge=1)
+    """What a forward pass costs beside its tokens, in tokens: a text joins a batch where that adds less padding than a
+    pass of its own would cost."""
     threads: int = Field(default=0, ge=0)
     """Threads of ONNX Runtime over all lanes; 0 takes the processors this process may use."""
     lanes: int = Field(default=0, ge=0)

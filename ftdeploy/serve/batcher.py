@@ -71,15 +71,17 @@ class Batcher(Generic[In, Out]):
         run: one forward pass; called on a lane's thread, gives one result for a row, in order.
         tokens: budget of padded tokens in a batch.
         rows: most rows in a batch.
+        call: what a forward pass costs beside its tokens, in tokens (`with_oldest`).
         lanes: forward passes at the same time.
         max_queue: most rows that wait.
     """
 
-    def __init__(self, run: Callable[[Sequence[In]], Sequence[Out]], *, tokens: int, rows: int = 64, lanes: int = 1,
-                 max_queue: int = 1024) -> None:  # fmt: skip
+    def __init__(self, run: Callable[[Sequence[In]], Sequence[Out]], *, tokens: int, rows: int = 64, call: int = 8,
+                 lanes: int = 1, max_queue: int = 1024) -> None:  # fmt: skip
         self._run = run
         self._tokens = tokens
         self._rows = rows
+        self._call = call
         self._max_queue = max_queue
         self._waiting: list[_Waiting[In, Out]] = []
         self._wake = threading.Condition()
@@ -178,7 +180,7 @@ class Batcher(Generic[In, Out]):
             self._waiting = []
             return waiting
         lengths = [len(one.row.ids) for one in waiting[:WINDOW]]
-        chosen = with_oldest(lengths, tokens=self._tokens, rows=self._rows)
+        chosen = with_oldest(lengths, tokens=self._tokens, rows=self._rows, call=self._call)
         batch = [waiting[index] for index in chosen]
         for index in sorted(chosen, reverse=True):
             del waiting[index]

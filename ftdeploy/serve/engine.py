@@ -116,6 +116,7 @@ class Engine:
             forward_of(predictor),
             tokens=self.limits.batch_tokens,
             rows=self.limits.batch_rows,
+            call=self.limits.batch_call_tokens,
             lanes=lanes,
             max_queue=self.limits.max_queue,
         )

@@ -33,6 +33,8 @@ class Limits:
         drain_seconds: after SIGTERM, how long questions that were on their way are still taken.
         batch_tokens: budget of padded tokens in one forward pass.
         batch_rows: most rows in one forward pass.
+        batch_call_tokens: what a forward pass costs beside its tokens, in tokens: a row joins a batch where that adds
+            less padding than a pass of its own would cost.
         threads: threads of ONNX Runtime over all lanes; 0 takes the processors this process may use.
         lanes: forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one.
         cache_rows: answers that are kept for texts that come again; 0 keeps none.
@@ -49,6 +51,7 @@ class Limits:
     drain_seconds: float = 0.5
     batch_tokens: int = 2048
     batch_rows: int = 64
+    batch_call_tokens: int = 8
     threads: int = 0
     lanes: int = 0
     cache_rows: int = 0
