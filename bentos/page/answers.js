@@ -21,21 +21,20 @@ function complain(problem) {
   if (problem.action) at("problem").append(problem.action);
 }
 
-function busy(on, several) {
+function busy(on) {
   at("run").setAttribute("aria-disabled", String(on));
   at("tools").hidden = true;
   at("export").hidden = true;
   at("requests").hidden = true;
   at("more").hidden = true;
   at("empty").hidden = true;
-  at("progress").hidden = !on || !several;
   if (on) {
     at("summary").replaceChildren();
     progress();
     return;
   }
   if (document.activeElement === at("stop")) at("run").focus();  // it goes away
-  at("stop").hidden = true;
+  at("progress").hidden = true;
 }
 
 // How far it is, and the first answers as soon as they are there.
@@ -106,7 +105,7 @@ function conclude(failed) {
   tools(answered);
   requests();
   at("export").hidden = !done;
-  at("empty").hidden = done > 0;
+  at("empty").hidden = done > 0 || Boolean(failed);
   if (failed) {
     const again = button("", done ? `Answer the other ${left.toLocaleString("en")}` : "Try again", () => { at("run").focus(); if (done) answer(); else start(); });
     complain({ ...failed, action: failed.key ? null : again });
@@ -131,8 +130,9 @@ function summarise(answered) {
   const cut = answered.filter((one) => one.truncated).length;
   if (cut && all > 1) parts.push(make("span", "badge", `${counted(cut, "text")} cut`));
   if (sent.length === 1) {
-    const id = make("code", "", sent[0].id);
-    parts.push(make("span", "identity", "request ", id, " ", button("small", "Copy", (node) => copy(sent[0].id, node))));
+    const id = make("code", "", sent[0].id.length > 16 ? `${sent[0].id.slice(0, 12)}\u2026` : sent[0].id);
+    id.title = sent[0].id;
+    parts.push(make("span", "identity", "request ", id, button("small", "Copy", (node) => copy(sent[0].id, node))));
     parts.at(-1).lastChild.setAttribute("aria-label", "Copy the request's id");
   }
   at("summary").replaceChildren(...parts);
@@ -148,7 +148,7 @@ function tools(answered) {
     const colour = group === null ? "" : view().hue(group);
     const node = button("chip", colour ? make("span", `swatch ${colour}`) : null, () => {
       only = group;
-      for (const other of at("groups").children) other.setAttribute("aria-pressed", String(other === node));
+      for (const other of at("groups").querySelectorAll(".chip")) other.setAttribute("aria-pressed", String(other === node));
       list();
       announce(`${counted(shown.length, "text")} shown.`);
     });
@@ -156,7 +156,12 @@ function tools(answered) {
     node.setAttribute("aria-pressed", String(group === only));
     return node;
   };
-  at("groups").replaceChildren(chip(null, "all", run.outcomes.filter(Boolean).length), ...sorted.map(([group, count]) => chip(group, group, count)));
+  const chips = sorted.map(([group, count]) => chip(group, group, count));
+  const rest = chips.slice(MANY);
+  const show = (open) => rest.forEach((node) => { node.hidden = !open; });
+  show(false);
+  at("groups").replaceChildren(chip(null, "all", run.outcomes.filter(Boolean).length), ...chips);
+  if (rest.length) at("groups").append(toggle(`${rest.length} more`, "Fewer", show));
   const sure = answered.some((one) => view().sure(one.answer) !== null);
   at("groups").hidden = !sorted.length;
   at("order-part").hidden = !sure;

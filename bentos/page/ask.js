@@ -2,6 +2,7 @@
 
 const TRIES = 4;  // for a request that is refused for the moment
 const PATIENCE = 60;  // seconds that a request waits to be tried again
+const A_MOMENT = 400;  // milliseconds that a single request may take before its progress is shown
 const SMALL = 16;  // texts of a request that is not cut further when there was no answer in time
 
 let run = null;  // the last one: texts, outcomes by index, requests
@@ -119,8 +120,8 @@ async function answer() {
   }
   complain(null);
   stopping = new AbortController();
-  const slow = setTimeout(() => { at("stop").hidden = false; }, requests.length > 1 ? 0 : 400);
-  busy(true, requests.length > 1);
+  const slow = setTimeout(() => { at("progress").hidden = false; }, requests.length > 1 ? 0 : A_MOMENT);
+  busy(true);
   const began = performance.now();
   let failed = null;
   try {

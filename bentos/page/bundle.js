@@ -16,7 +16,6 @@ const DRIFT_SAYS = {
   "not measured": "Not measured yet: nothing compares the traffic with the data that the model was tested on.",
 };
 
-
 let looking = 0;  // timer of watch
 
 function describe() {
@@ -40,6 +39,7 @@ function tally(report, short) {
   const passed = report.counts.pass;
   if (short) return `${passed} of ${counted(all, "gate")}`;
   const rows = `on ${counted(report.rows, "test row")}`;
+  if (!all) return `The suite ${report.suite} has no gate that could be asked, ${rows}.`;
   if (passed === all) return `${all === 1 ? "The only gate" : `All ${all} gates`} of the suite ${report.suite} passed, ${rows}.`;
   const parts = [["fail", "failed"], ["inconclusive", "cannot tell"], ["pass", "passed"]].filter(([verdict]) => report.counts[verdict]);
   return `Of the ${counted(all, "gate")} of the suite ${report.suite}, ${parts.map(([verdict, word]) => `${report.counts[verdict]} ${word}`).join(", ")}, ${rows}.`;
@@ -50,32 +50,15 @@ const digits = (value) => (Number.isFinite(value) ? value.toFixed(4) : "not know
 function metricRow(one) {
   const name = make("th", "", one.metric.replaceAll("_", " "));
   name.scope = "row";
-  const bar = make("div", "track");
-  bar.setAttribute("aria-hidden", "true");
-  if (one.lower >= 0 && one.upper <= 1) {
-    const fill = make("div", "fill");
-    fill.style.width = percent(one.value);
-    const range = make("div", "range");
-    range.style.left = percent(one.lower);
-    range.style.width = percent(one.upper - one.lower);
-    bar.append(fill, range);
-  } else {
-    bar.hidden = true;
-  }
-  const value = make("td", "number", make("b", "", digits(one.value)), make("span", "ends", `${digits(one.lower)} to ${digits(one.upper)}`));
-  return make("tr", "", name, make("td", "wide", bar), value, make("td", "number", digits(one.baseline)));
+  const cells = [make("b", "", digits(one.value)), `${digits(one.lower)} \u2013 ${digits(one.upper)}`, digits(one.baseline)];
+  return make("tr", "", name, ...cells.map((cell) => make("td", "number", cell)));
 }
 
 function reported(report) {
   const said = make("p", `verdict ${report.verdict}`, make("span", "sign", MARKS[report.verdict]), tally(report, false));
   said.firstChild.setAttribute("aria-hidden", "true");
-  const heads = [["Metric", ""], ["", "wide"], ["Score", "number"], ["Baseline", "number"]].map(([head, name]) => {
-    const cell = make(head ? "th" : "td", name, head);
-    if (head) cell.scope = "col";
-    return cell;
-  });
-  const table = make("table", "metrics", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...report.metrics.map(metricRow)));
-  const note = make("p", "hint", `Below a score, its interval; each end holds with ${Math.round(100 * report.confidence)}% confidence.`);
+  const table = make("table", "metrics", tableHead(["Metric", "#Score", "#Interval", "#Baseline"]), make("tbody", "", ...report.metrics.map(metricRow)));
+  const note = make("p", "hint", `Each end of an interval holds with ${Math.round(100 * report.confidence)}% confidence.`);
   const gates = make("ul", "gates", ...report.gates.map((gate) => make(
     "li", gate.verdict, make("b", "", `${MARKS[gate.verdict]} ${gate.name}`), make("span", "", ` ${gate.verdict}. ${gate.explanation}`),
   )));
@@ -83,18 +66,23 @@ function reported(report) {
   return report.gates.length ? [...parts, make("details", "", make("summary", "", "What the gates say"), gates)] : parts;
 }
 
+function namesOf(labels) {
+  const names = make("ul", "names", ...labels.map((label) => make("li", "", label)));
+  const rest = [...names.children].slice(MANY);
+  const show = (open) => rest.forEach((label) => { label.hidden = !open; });
+  show(false);
+  return rest.length ? [names, toggle(counted(rest.length, "more label"), "Fewer labels", show)] : [names];
+}
+
 function drift(state) {
   at("drift").textContent = DRIFT[state] ?? state;
   at("drift").className = `drift ${state.replaceAll(" ", "-")}`;
   const { limits } = about;
-  const names = make("ul", "names", ...about.labels.map((label) => make("li", "", label)));
-  const rest = [...names.children].slice(12);
-  rest.forEach((label) => { label.hidden = true; });
-  const labels = rest.length ? [names, toggle(counted(rest.length, "more label"), "Fewer labels", (open) => rest.forEach((label) => { label.hidden = !open; }))] : [names];
+  const names = view().labels();
   const pairs = [
     ["Digest", [make("code", "", about.digest)]],
     ["Drift", [DRIFT_SAYS[state] ?? state]],
-    [counted(about.labels.length, "label"), labels],
+    ...(names.length ? [[counted(names.length, "label"), namesOf(names)]] : []),
     ["Limits", [`${limits.max_texts.toLocaleString("en")} texts and ${limits.max_body_bytes.toLocaleString("en")} bytes a request, ${limits.max_chars.toLocaleString("en")} characters a text. This page splits what is more.`]],
     ["Served by", [`ftdeploy ${about.version}`]],
   ];

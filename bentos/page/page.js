@@ -96,6 +96,7 @@ function count() {
   clearTimeout(counting);
   counting = setTimeout(() => {
     const found = textsIn(at("texts").value, at("whole").checked).length;
+    at("texts-label").textContent = at("whole").checked ? "Text" : "Texts, one a line";
     at("count").textContent = found ? `${counted(found, "text")}.` : "";
   }, 100);
 }

@@ -1,6 +1,7 @@
 // How an answer is shown. Text goes in as text everywhere: no markup is ever made of it.
 
 const FEW = 5;  // labels that are shown of an answer at first
+const MANY = 12;  // groups, or names of labels, that are shown at first
 const LONG = 320;  // characters of a text that is shown shortened at first
 const HUES = 8;  // colours of entity groups in page.css
 
@@ -23,7 +24,16 @@ function button(name, text, action) {
 
 const counted = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
-const milliseconds = (time) => (time < 10 ? `${time.toFixed(1)} ms` : time < 10000 ? `${Math.round(time)} ms` : `${(time / 1000).toFixed(1)} s`);
+const milliseconds = (time) => (time < 10 ? `${time.toFixed(1)} ms` : time < 1000 ? `${Math.round(time)} ms` : `${(time / 1000).toFixed(1)} s`);
+
+// Names of columns; those of numbers begin with #.
+function tableHead(names) {
+  return make("thead", "", make("tr", "", ...names.map((name) => {
+    const cell = name[0] === "#" ? make("th", "number", name.slice(1)) : make("th", "", name);
+    cell.scope = "col";
+    return cell;
+  })));
+}
 
 // A button that opens and closes what stands before it.
 function toggle(closed, open, change) {
@@ -83,10 +93,12 @@ function pieces(text, entities) {
 
 const groupOf = (entity) => entity.entity_group ?? String(entity.entity ?? "").replace(/^[BIESLU]-/, "");
 
+// The model's groups: its labels without their place in an entity (BIO, BILOU), and without the one for none.
+const entityGroups = () => [...new Set(about.labels.map((label) => label.replace(/^[BIESLU]-/, "")))].filter((one) => one !== "O");
+
 // A colour that stays the same for a group, whatever is answered: by its place among the model's labels.
 function hue(group) {
-  const groups = [...new Set(about.labels.map((label) => label.replace(/^[BIESLU]-/, "")))].filter((one) => one !== "O");
-  const place = groups.indexOf(group);
+  const place = entityGroups().indexOf(group);
   return `hue${(place < 0 ? [...group].reduce((sum, letter) => sum + letter.codePointAt(0), 0) : place) % HUES}`;
 }
 
@@ -109,31 +121,28 @@ function entityRows(text, answer) {
 }
 
 function entityTable(text, answer) {
-  const heads = [["Entity", ""], ["Words", ""], ["Score", "number"], ["Characters", "number"]];
-  const row = make("tr", "", ...heads.map(([head, name]) => {
-    const cell = make("th", name, head);
-    cell.scope = "col";
-    return cell;
-  }));
-  return make("details", "", make("summary", "", counted(answer.length, "entity", "entities")), make("table", "", make("thead", "", row), make("tbody", "", ...entityRows(text, answer))));
+  const table = make("table", "", tableHead(["Entity", "Words", "#Score", "#Characters"]), make("tbody", "", ...entityRows(text, answer)));
+  return make("details", "", make("summary", "", counted(answer.length, "entity", "entities")), table);
 }
 
 const written = (answer) => [answer].flat().map((one) => one.generated_text ?? one.summary_text ?? one.translation_text ?? one.text ?? JSON.stringify(one)).join("\n\n");
 const words = (text) => text.split(/\s+/).filter((word) => word).length;
 
 // One view per kind of answer; a task names its own. `show` gives what a text's card holds, `groups` what its answer can
-// be found by, `sure` how certain it is (null where nothing says so), `columns` and `cells` what goes into a file.
+// be found by, `sure` how certain it is (null where nothing says so), `labels` what the model tells apart, `columns` and
+// `cells` what goes into a file.
 const views = {
   labels: {
     empty: "The labels of each text appear here, with their scores.",
     show: (text, answer) => [...passage("text", text.length, text), ...scores(answer)],
-    groups: (answer) => [answer[0].label],
-    sure: (answer) => answer[0].score,
+    groups: (answer) => answer.slice(0, 1).map((item) => item.label),
+    sure: (answer) => answer[0]?.score ?? null,
     hue: () => "",
+    labels: () => about.labels,
     columns: () => ["label", "score", ...(about.labels.length > 1 ? about.labels.map((label) => `score of ${label}`) : [])],
     cells(answer) {
       const by = Object.fromEntries(answer.map((item) => [item.label, item.score]));
-      return [answer[0].label, answer[0].score, ...(about.labels.length > 1 ? about.labels.map((label) => by[label] ?? "") : [])];
+      return [answer[0]?.label ?? "", answer[0]?.score ?? "", ...(about.labels.length > 1 ? about.labels.map((label) => by[label] ?? "") : [])];
     },
   },
   entities: {
@@ -145,6 +154,7 @@ const views = {
     groups: (answer) => [...new Set(answer.map(groupOf))],
     sure: (answer) => (answer.length ? Math.min(...answer.map((entity) => entity.score)) : null),
     hue,
+    labels: entityGroups,
     columns: () => ["entities"],
     cells: (answer) => [JSON.stringify(answer)],
   },
@@ -159,6 +169,7 @@ const views = {
     groups: () => [],
     sure: () => null,
     hue: () => "",
+    labels: () => about.labels,
     columns: () => ["written"],
     cells: (answer) => [written(answer)],
   },
@@ -169,6 +180,7 @@ const views = {
     groups: () => [],
     sure: () => null,
     hue: () => "",
+    labels: () => about.labels,
     columns: () => ["answer"],
     cells: (answer) => [JSON.stringify(answer)],
   },

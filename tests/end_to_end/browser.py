@@ -39,6 +39,7 @@ _KEYS = {
     " ": ("Space", 32, " "),
     "ArrowDown": ("ArrowDown", 40, ""),
 }
+_LONG = 2000
 _MODIFIERS = {"Control": 2, "Shift": 8}
 
 
@@ -103,12 +104,11 @@ class Browser:
         context = self.call("Target.createBrowserContext")["browserContextId"]
         target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        tab = Tab(self, session)
+        tab = Tab(self, session, context)
         for domain in ("Page", "Runtime", "Log", "Network"):
             tab.call(f"{domain}.enable")
         tab.size(width, height)
-        media = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        tab.call("Emulation.setEmulatedMedia", features=media)
+        tab.prefer(colours="dark" if dark else "light")
         tab.call("Emulation.setFocusEmulationEnabled", enabled=True)
         tab.go(url)
         yield tab
@@ -119,9 +119,10 @@ class Browser:
 class Tab:
     """One page in the browser."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    def __init__(self, browser: Browser, session: str, context: str) -> None:
         self._browser = browser
         self.session = session
+        self.context = context
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol on this tab."""
@@ -136,6 +137,13 @@ class Tab:
     def size(self, width: int, height: int) -> None:
         """Give the window a size in pixels."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def prefer(self, *, colours: str = "light", motion: str = "reduce") -> None:
+        """What the person prefers: ``light`` or ``dark``; ``reduce``, so that nothing is looked at half way, or
+        ``no-preference``."""
+        wanted = {"prefers-color-scheme": colours, "prefers-reduced-motion": motion}
+        features = [{"name": name, "value": value} for name, value in wanted.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
 
     def ask(self, expression: str) -> Any:
         """The value of an expression of JavaScript, awaited."""
@@ -153,10 +161,14 @@ class Tab:
         return str(self.ask(f"document.querySelector({json.dumps(selector)}).innerText"))
 
     def fill(self, selector: str, value: str) -> None:
-        """Put a text into a field, as pasting does."""
+        """Put a text into a field in the place of what is there, and the cursor behind it."""
         self.ask(f"document.querySelector({json.dumps(selector)}).focus()")
-        self.ask("document.activeElement.select?.()")
-        self.call("Input.insertText", text=value)
+        self.ask("document.activeElement.select()")
+        if len(value) < _LONG:
+            self.call("Input.insertText", text=value)
+        else:  # inserting takes time by the square of its lines, which pasting does not
+            self.ask(f"document.activeElement.value = {json.dumps(value)}")
+            self.ask("document.activeElement.dispatchEvent(new Event('input'))")
 
     def click(self, selector: str) -> None:
         """Click an element where it stands."""
@@ -175,13 +187,22 @@ return [r.x + r.width / 2, r.y + r.height / 2]; })"
         self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **common, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
+    def download_to(self, folder: Path) -> None:
+        """Let downloads come to a folder."""
+        self._browser.call("Browser.setDownloadBehavior", behavior="allow", browserContextId=self.context,
+                           downloadPath=str(folder))  # fmt: skip
+
     def picture(self, path: Path, *, whole: bool = True) -> None:
         """Write what is seen as a PNG; of the whole page, or of the window."""
         found = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(found["data"]))
 
-    def problems(self) -> list[str]:
-        """Exceptions of the script, violations of the policy and errors in the console; refused requests are none."""
+    def problems(self, *, forget: bool = False) -> list[str]:
+        """Exceptions of the script, violations of the policy and errors in the console; refused requests are none.
+
+        Args:
+            forget: they were wanted, and do not count from now on.
+        """
         found = []
         for event in self._browser.events:
             if event.get("sessionId") != self.session:
@@ -194,6 +215,8 @@ return [r.x + r.width / 2, r.y + r.height / 2]; })"
                     found.append(str(parameters["entry"]))
             elif event["method"] == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "assert"):
                 found.append(str(parameters))
+        if forget:
+            self._browser.events.clear()
         return found
 
     def addresses(self) -> list[str]:
