@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from ftdeploy.errors import ServeError
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.metrics import Connections
 from ftdeploy.serve.protocol import guarded
-from ftdeploy.serve.tls import open_tls
+from ftdeploy.serve.tls import Tls, open_tls
 from ftdeploy.serve.wire import Receive, Reply, Scope, Send, read_body, send_reply
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -31,18 +32,18 @@ HUGE = 3_000_000
 
 def test_a_good_certificate_says_until_when(tmp_path: Path) -> None:
     """TLS 1.2 is the least, and HTTP/1.1 what is spoken."""
-    found = open_tls(*make_certificate(tmp_path, ends=90))
+    found = Tls(*make_certificate(tmp_path, ends=90))
     assert found.context.minimum_version == ssl.TLSVersion.TLSv1_2
-    assert found.days == pytest.approx(90, abs=0.1)
+    assert found.ends == pytest.approx(time.time() + 90 * 86_400, abs=600)
     assert not found.ends_soon
-    assert "server.crt, valid until 2" in found.about
-    assert open_tls(*make_certificate(tmp_path, ends=5)).ends_soon
+    assert "server.crt, valid until 2" in str(found)
+    assert Tls(*make_certificate(tmp_path, ends=5)).ends_soon
 
 
 def told(certificate: Path, key: Path) -> str:
     """What is said of a pair that cannot be served."""
     with pytest.raises(ServeError) as caught:
-        open_tls(certificate, key)
+        Tls(certificate, key)
     assert caught.value.cause
     assert caught.value.fix
     return caught.value.what
@@ -69,6 +70,44 @@ def test_a_certificate_out_of_its_time_is_told_with_its_date(tmp_path: Path) -> 
     """The commonest fault of all."""
     assert "expired 20" in told(*make_certificate(tmp_path, starts=-20, ends=-10))
     assert "is not valid before 20" in told(*make_certificate(tmp_path, starts=1))
+
+
+def test_both_files_are_named_or_none(tmp_path: Path) -> None:
+    """One without the other would be served as nobody meant it."""
+    certificate, key = (str(path) for path in make_certificate(tmp_path))
+    assert open_tls({}) is None
+    assert open_tls({"FTDEPLOY_TLS_CERT": "", "FTDEPLOY_TLS_KEY": " "}) is None
+    assert open_tls({"FTDEPLOY_TLS_CERT": certificate, "FTDEPLOY_TLS_KEY": key}) is not None
+    for name, value, missing in (("CERT", certificate, "only the certificate"), ("KEY", key, "only the key")):
+        with pytest.raises(ServeError, match=missing):
+            open_tls({f"FTDEPLOY_TLS_{name}": value})
+
+
+def test_a_renewed_certificate_is_taken_and_a_wrong_one_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a restart, for connections from then on; the log says what was done, once."""
+    tls = Tls(*make_certificate(tmp_path, ends=5))
+    first = tls.context
+    tls.refresh()
+    assert tls.context is first
+    make_certificate(tmp_path, ends=90)
+    with caplog.at_level(logging.INFO):
+        tls.refresh()
+    second = tls.context
+    assert second is not first
+    assert not tls.ends_soon
+    assert "from now on TLS with" in caplog.text
+    caplog.clear()
+    make_certificate(tmp_path, starts=-20, ends=-10)
+    tls.refresh()
+    tls.key.unlink()
+    for _ in range(3):
+        tls.refresh()
+    assert tls.context is second
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "expired" in caplog.records[0].message
+    assert "server.key cannot be read" in caplog.records[1].message
 
 
 # Connections
@@ -118,7 +157,7 @@ def play(request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptu
     @asynccontextmanager
     async def serving(**limits: float) -> AsyncIterator[Server]:
         counted = Connections()
-        made = guarded(Limits(**limits), counted, open_tls(certificate, key).context)  # type: ignore[arg-type]  # numbers of the right kinds
+        made = guarded(Limits(**limits), counted, Tls(certificate, key))  # type: ignore[arg-type]  # numbers of the right kinds
         options: dict[str, Any] = {"http": made, "lifespan": "off", "log_config": None, "timeout_keep_alive": 20}
         server = uvicorn.Server(uvicorn.Config(answer, port=0, **options))
         server.config.load()

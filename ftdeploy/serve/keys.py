@@ -6,8 +6,8 @@ one it is and may be shown, and 256 random bits in hex. The file is one JSON doc
     {"version": 1, "keys": [{"id", "name", "scopes", "created", "expires", "sha256"}]}
 
 SHA-256 of the whole key and no slow password hash: that would only hold up who guesses words, and 256 random bits are
-not guessed at any speed; and whoever has no key could keep the processor busy with it. Source: NIST SP 800-63B, 5.1.2.2 (secrets of at least 112 bits of entropy: an approved one-way
-function; others: salted, with a key derivation function).
+not guessed at any speed; and whoever has no key could keep the processor busy with it. Source: NIST SP 800-63B, 5.1.2.2
+(secrets of at least 112 bits of entropy: an approved one-way function; others: salted, with a key derivation function).
 """
 
 from __future__ import annotations

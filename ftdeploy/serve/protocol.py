@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from ftdeploy.serve.cycle import shorten
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.metrics import Connections
-from ftdeploy.serve.tls import TlsDoor
+from ftdeploy.serve.tls import Tls, TlsDoor
 
 #: Most bytes that come without completing headers or being body: request line, headers, trailers, chunk extensions.
 HEAD_BYTES = 65_536
@@ -64,7 +63,7 @@ class Guard:
 
 
 def guarded(limits: Limits, counted: Connections | None = None,
-            tls: ssl.SSLContext | None = None) -> Callable[..., asyncio.Protocol]:  # fmt: skip
+            tls: Tls | None = None) -> Callable[..., asyncio.Protocol]:  # fmt: skip
     """What uvicorn calls for each new connection.
 
     Args:
@@ -82,7 +81,7 @@ def guarded(limits: Limits, counted: Connections | None = None,
     plain = partial(GuardedProtocol, guard=guard)
     if tls is None:
         return plain
-    return lambda *args, **options: TlsDoor(plain(*args, **options), tls, seconds=guard.seconds)
+    return lambda *args, **options: TlsDoor(plain(*args, **options), tls.context, seconds=guard.seconds)
 
 
 class _WrongError(Exception):

@@ -8,9 +8,11 @@ that says nothing costs no TLS at all.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import ssl
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +21,10 @@ from ftdeploy.errors import ServeError
 if TYPE_CHECKING:
     from ftdeploy.serve.protocol import GuardedProtocol
 
+log = logging.getLogger(__name__)
+
+#: Both name a PEM file: the certificate with its chain, and its key.
+CERTIFICATE, KEY = "FTDEPLOY_TLS_CERT", "FTDEPLOY_TLS_KEY"
 #: How long a client may take to say goodbye, in seconds, after we did.
 SHUTDOWN_SECONDS = 2.0
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for
@@ -26,33 +32,77 @@ _DAY = 86_400
 _SOON_DAYS = 14
 
 
-@dataclass(frozen=True, kw_only=True)
 class Tls:
-    """A certificate with its key, ready to serve.
-
-    Attributes:
-        context: for the server's side.
-        days: until it expires.
-        about: a sentence for the log.
-    """
-
-    context: ssl.SSLContext
-    days: float
-    about: str
-
-    @property
-    def ends_soon(self) -> bool:
-        """Whether it is time for a new one."""
-        return self.days < _SOON_DAYS
-
-
-def open_tls(certificate: Path, key: Path) -> Tls:
-    """Read a certificate (with its chain) and its key, both PEM, and try them on a client in memory.
+    """A certificate with its chain and its key, both PEM, as they are on disk by now.
 
     TLS 1.2 is the least; ciphers are OpenSSL's.
 
+    Args:
+        certificate: the file.
+        key: the file.
+
     Raises:
         ServeError: one of them is missing, no PEM, encrypted, not the other's, not valid now, or not for servers.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self.certificate = certificate
+        self.key = key
+        self._stamp = self._stamps()
+        self.context, self.ends = _load(certificate, key)
+
+    def __str__(self) -> str:
+        return f"TLS with {self.certificate}, valid until {time.strftime('%Y-%m-%d', time.gmtime(self.ends))}"
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether it should have been renewed by now."""
+        return self.ends - time.time() < _SOON_DAYS * _DAY
+
+    def refresh(self) -> None:
+        """Take what is on disk now, for connections from now on; keep what there was when that cannot be used."""
+        stamp = self._stamps()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp  # what cannot be used is not tried again until it changes
+        try:
+            self.context, self.ends = _load(self.certificate, self.key)
+        except ServeError as error:
+            log.error("%s; the certificate before it stays, %s. %s", error.what, self, error.fix)  # noqa: TRY400  # no traceback: the sentence says it
+        else:
+            log.info("from now on %s", self)
+
+    def _stamps(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(_stamp(path) for path in (self.certificate, self.key))
+
+
+def open_tls(environment: Mapping[str, str] | None = None) -> Tls | None:
+    """The certificate that ``FTDEPLOY_TLS_CERT`` and ``FTDEPLOY_TLS_KEY`` name; None where they name none.
+
+    Args:
+        environment: None takes ``os.environ``.
+
+    Raises:
+        ServeError: one is named without the other, or they cannot be used.
+    """
+    environment = os.environ if environment is None else environment
+    certificate, key = (environment.get(name, "").strip() for name in (CERTIFICATE, KEY))
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise ServeError(
+            f"TLS wants a certificate and its key, and only the {'certificate' if certificate else 'key'} is named",
+            cause="one of --tls-cert and --tls-key was left out",
+            fix=f"name both, or neither ({CERTIFICATE} and {KEY} in the environment)",
+        )
+    return Tls(Path(certificate).expanduser().absolute(), Path(key).expanduser().absolute())
+
+
+def _load(certificate: Path, key: Path) -> tuple[ssl.SSLContext, float]:
+    """The server's side, and when the certificate ends, unix seconds; tried on a client in memory.
+
+    Raises:
+        ServeError: see `Tls`.
     """
     for path, what in ((certificate, "certificate"), (key, "key")):
         try:
@@ -86,8 +136,7 @@ def open_tls(certificate: Path, key: Path) -> Tls:
             cause="it was not renewed, or this machine's clock is wrong",
             fix="renew it, or set the clock",
         )
-    day = time.strftime("%Y-%m-%d", time.gmtime(ends))
-    return Tls(context=context, days=(ends - now) / _DAY, about=f"TLS with {certificate}, valid until {day}")
+    return context, ends
 
 
 def _encrypted(key: Path) -> str:
@@ -120,6 +169,14 @@ def _validity(context: ssl.SSLContext, certificate: Path) -> tuple[float, float]
                 pass
     found = cast("dict[str, str]", ends[0].getpeercert())
     return ssl.cert_time_to_seconds(found["notBefore"]), ssl.cert_time_to_seconds(found["notAfter"])
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 class TlsDoor(asyncio.Protocol):
