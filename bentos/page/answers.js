@@ -4,7 +4,7 @@ const A_PAGE = 50;  // answers that are shown at a time
 
 let shown = [];  // indices of the answers that are listed, in their order
 let cards = 0;  // how many of them have a card
-let only = null;  // the group that is shown alone
+let only = null;  // says of an outcome whether it is shown; null shows all
 
 function announce(text) {
   at("announce").textContent = text;
@@ -83,7 +83,7 @@ function list() {
   };
   shown = [...run.texts.keys()].filter((index) => {
     const outcome = run.outcomes[index];
-    return outcome && (only === null || (outcome.answer && view().groups(outcome.answer).includes(only)));
+    return outcome && (only === null || only(outcome));
   });
   const order = at("order").value;
   if (order !== "asked") {
@@ -138,34 +138,48 @@ function summarise(answered) {
   at("summary").replaceChildren(...parts);
 }
 
-function tools(answered) {
+// By what the answers can be picked: their groups, the most frequent first, and what is wrong with some of them.
+function picks(answered) {
   const counts = new Map();
   for (const one of answered) {
     for (const group of view().groups(one.answer)) counts.set(group, (counts.get(group) ?? 0) + 1);
   }
   const sorted = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-  const chip = (group, text, count) => {
-    const colour = group === null ? "" : view().hue(group);
-    const node = button("chip", colour ? make("span", `swatch ${colour}`) : null, () => {
-      only = group;
-      for (const other of at("groups").querySelectorAll(".chip")) other.setAttribute("aria-pressed", String(other === node));
-      list();
-      announce(`${counted(shown.length, "text")} shown.`);
-    });
-    node.append(text, " ", make("b", "", count.toLocaleString("en")));
-    node.setAttribute("aria-pressed", String(group === only));
-    return node;
-  };
-  const chips = sorted.map(([group, count]) => chip(group, group, count));
+  const groups = sorted.map(([group, count]) => ({
+    text: group, count, hue: view().hue(group), holds: (one) => one.answer !== undefined && view().groups(one.answer).includes(group),
+  }));
+  const cut = { text: "cut", holds: (one) => one.truncated };
+  const unanswered = { text: "not answered", holds: (one) => one.problem };
+  const wrong = [cut, unanswered].map((one) => ({ ...one, hue: "", count: run.outcomes.filter(one.holds).length }));
+  return { groups, wrong: wrong.filter((one) => one.count) };
+}
+
+function chip({ text, count, hue: colour, holds }) {
+  const node = button("chip", colour ? make("span", `swatch ${colour}`) : null, () => {
+    only = holds;
+    for (const other of at("groups").querySelectorAll(".chip")) other.setAttribute("aria-pressed", String(other === node));
+    list();
+    announce(`${counted(shown.length, "text")} shown.`);
+  });
+  node.append(text, " ", make("b", "", count.toLocaleString("en")));
+  node.setAttribute("aria-pressed", String(holds === only));
+  return node;
+}
+
+function tools(answered) {
+  const { groups, wrong } = picks(answered);
+  const done = run.outcomes.filter(Boolean).length;
+  const chips = groups.map(chip);
   const rest = chips.slice(MANY);
   const show = (open) => rest.forEach((node) => { node.hidden = !open; });
   show(false);
-  at("groups").replaceChildren(chip(null, "all", run.outcomes.filter(Boolean).length), ...chips);
+  at("groups").replaceChildren(chip({ text: "all", count: done, hue: "", holds: null }), ...chips);
   if (rest.length) at("groups").append(toggle(`${rest.length} more`, "Fewer", show));
+  at("groups").append(...wrong.map(chip));
   const sure = answered.some((one) => view().sure(one.answer) !== null);
-  at("groups").hidden = !sorted.length;
+  at("groups").hidden = !groups.length && !wrong.length;
   at("order-part").hidden = !sure;
-  at("tools").hidden = answered.length < 2 || (!sorted.length && !sure);
+  at("tools").hidden = done < 2 || (at("groups").hidden && !sure);
 }
 
 function requests() {

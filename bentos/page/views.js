@@ -149,7 +149,8 @@ const views = {
     empty: "Each text appears here, with its entities marked.",
     show(text, answer) {
       const shown = passage("text marked", text.length, ...pieces(text, answer).map(marked));
-      return answer.length ? [...shown, entityTable(text, answer)] : [...shown, make("p", "hint", "No entity was found in it.")];
+      const legend = make("p", "legend", ...[...new Set(answer.map(groupOf))].map((group) => make("span", "", make("span", `swatch ${hue(group)}`), group)));
+      return answer.length ? [...shown, legend, entityTable(text, answer)] : [...shown, make("p", "hint", "No entity was found in it.")];
     },
     groups: (answer) => [...new Set(answer.map(groupOf))],
     sure: (answer) => (answer.length ? Math.min(...answer.map((entity) => entity.score)) : null),

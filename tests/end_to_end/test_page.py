@@ -400,6 +400,9 @@ def test_a_text_that_is_too_much_costs_only_itself(browser: Browser) -> None:
         assert all("positive" in cards[index] for index in (0, 2, 4))
         assert "3 of 5 texts in " in tab.text("#summary")
         assert not any("x" * 60 in document["inputs"] for _, document in service.posts)
+        assert tab.text("#groups").split() == ["all", "5", "positive", "3", "not", "answered", "2"]
+        tab.click("#groups .chip:last-child")
+        assert [card.split("\n")[0] for card in tab.ask(CARDS)] == ["2", "4"]
 
 
 def test_a_run_can_be_stopped_and_taken_up_again(browser: Browser) -> None:
@@ -425,6 +428,29 @@ def test_a_run_can_be_stopped_and_taken_up_again(browser: Browser) -> None:
         assert tab.ask("run.outcomes.filter(one => one.answer).length") == 200
         assert "200 texts in " in tab.text("#summary")
         assert tab.ask("document.querySelector('#texts').value.split('\\n').length") == 200
+
+
+def test_waiting_for_a_busy_service_can_be_ended(browser: Browser) -> None:
+    """Escape ends it, and the next try is sent at once."""
+    with scripted() as service, browser.open(service.url) as tab:
+        service.refusals.append((429, {"retry-after": "50"}, {"error": "busy"}))
+        tab.fill("#texts", "one")
+        tab.press("Enter", "Control")
+        tab.until("document.querySelector('#progress-says').innerText.includes('trying again in')")
+        assert "tries again in 50 seconds" in tab.ask("document.querySelector('#announce').textContent")
+        tab.press("Escape")
+        tab.until(DONE)
+        assert "Stopped." in tab.text("#problem")
+        tab.click("#problem button")
+        tab.until("document.querySelectorAll('.answer').length === 1")
+        assert len(service.posts) == 2
+
+
+def test_an_address_can_bring_texts(browser: Browser, bundle: str) -> None:
+    """After the #, which no server sees: they are put into the box and run."""
+    with browser.open(f"{bundle}#texts=superb%0Aawful") as tab:
+        tab.until("document.querySelectorAll('.answer').length === 2")
+        assert box(tab) == ["superb", "awful"]
 
 
 def test_another_bundle_under_the_same_address_is_noticed(browser: Browser) -> None:
@@ -516,6 +542,8 @@ m.querySelector('.tag').innerText])"
         legend = tab.text("#groups").split()
         assert legend == ["all", "2", "GPE", "1", "LOC", "1", "ORG", "1", "PER", "1"]
         assert "4 labels" in tab.text("#pairs")
+        run(tab, text)
+        assert tab.text(".legend").split() == ["PER", "ORG", "LOC", "GPE"]
 
 
 def test_a_text_without_entities_says_so(browser: Browser) -> None:
@@ -659,6 +687,20 @@ def test_a_file_is_read_below_what_is_typed(browser: Browser, tmp_path: Path) ->
         load(tab, tmp_path / "picture.txt")
         assert "is not a text file" in tab.text("#file-says")
         assert box(tab)[0] == "typed"
+
+
+def test_a_file_can_be_dropped(browser: Browser, tmp_path: Path) -> None:
+    """Onto the box, which shows that it takes it."""
+    (tmp_path / "lines.txt").write_text("one\ntwo\n", encoding="utf-8")
+    with scripted() as service, browser.open(service.url) as tab:
+        data = {"items": [], "files": [str(tmp_path / "lines.txt")], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver"):
+            tab.call("Input.dispatchDragEvent", type=kind, x=300, y=250, data=data)
+        tab.until("document.querySelector('#form.over')")
+        tab.call("Input.dispatchDragEvent", type="drop", x=300, y=250, data=data)
+        tab.until("document.querySelector('#file-says').textContent")
+        assert box(tab) == ["one", "two"]
+        assert tab.ask("document.querySelector('#form').className") == "card ask"
 
 
 def test_clear_can_be_undone(browser: Browser) -> None:
