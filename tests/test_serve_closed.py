@@ -21,7 +21,9 @@ from test_serve_service import Server, free_port, running
 from tiny import write_bundle
 
 from ftdeploy.artifact import Artifact
+from ftdeploy.errors import SourceError
 from ftdeploy.keys import add_key, list_keys, revoke_key
+from ftdeploy.models.service import ServiceModel
 from ftdeploy.serve.keys import make_key, read_keys, write_keys
 
 ORIGIN = "https://app.example.org"
@@ -219,6 +221,23 @@ def test_a_file_that_breaks_while_it_runs_changes_nothing(closed: Closed) -> Non
         assert client.post("/predict", json=QUESTION).status_code == 200
         assert nobody.post("/predict", json=QUESTION).status_code == 401
     closed.keys.write_bytes(content)
+
+
+def test_an_evaluation_asks_with_the_key_of_its_environment(closed: Closed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that wants a key is a model like any other; without one, or with a wrong one, it says what to set."""
+    monkeypatch.delenv("FTDEPLOY_TOKEN", raising=False)
+    with pytest.raises(SourceError, match=r"wants a login \(401\): a key is wanted"):
+        ServiceModel(closed.server.url)
+    for name, told in (("admin", "does not allow this"), ("predict", "")):
+        monkeypatch.setenv("FTDEPLOY_TOKEN", closed.secrets[name])
+        if told:
+            with pytest.raises(SourceError, match=told):
+                ServiceModel(closed.server.url)
+            continue
+        model = ServiceModel(closed.server.url)
+        assert model.scores(["a superb film", "awful"]).argmax(axis=1).tolist() == [1, 0]
+        assert closed.secrets[name] not in f"{model.name} {model.about} {model.conditions}"
+        model.close()
 
 
 def test_no_secret_is_told_anywhere(closed: Closed) -> None:

@@ -28,6 +28,8 @@ ROUTES: Mapping[str, KeyScope | None] = {
     "/livez": None,
     "/readyz": None,
     "/healthz": None,
+    "/health": None,
+    "/ping": None,
     "/v2": None,
     "/v2/health/live": None,
     "/v2/health/ready": None,
@@ -37,6 +39,8 @@ ROUTES: Mapping[str, KeyScope | None] = {
     "other": None,  # unknown paths are 404 for all; /docs.json says what there is
     "/predict": "predict",
     "/v2/models/{name}/infer": "predict",
+    "/invocations": "predict",
+    "/feedback": "feedback",
     "/metrics": "admin",
 }
 _OTHERWISE: KeyScope = "admin"
