@@ -51,3 +51,16 @@ def test_large_bodies_have_only_a_share_of_the_places() -> None:
     places[0].__exit__(None, None, None)
     places[3].grown(SMALL + 1)
     assert admission.large == 3
+
+
+def test_it_is_told_when_the_last_large_request_is_over() -> None:
+    """Small ones do not count: what they leave behind is not worth looking for."""
+    told: list[int] = []
+    admission = Admission(9 * LARGE_SHARE, emptied=lambda: told.append(1))
+    with admission.request() as first:
+        first.grown(SMALL + 1)
+        with admission.request() as second, admission.request() as small:
+            second.grown(SMALL + 1)
+            small.complete()
+        assert not told
+    assert told == [1]

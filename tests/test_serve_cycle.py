@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -141,3 +142,22 @@ def test_the_short_way_leaves_it_to_the_long_one_where_an_answer_has_begun() -> 
 
     assert b"other" not in exchanged(asked(b"/", b""), app=app)
     assert found == [False]
+
+
+def test_a_request_goes_when_it_is_answered_and_not_when_the_collector_comes_by() -> None:
+    """Its body would stay meanwhile: a hundred large requests held 20 MB."""
+    found: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/left":
+            found.append(sum(type(one).__name__ == "RequestResponseCycle" for one in gc.get_objects()))
+        await echo(scope, receive, send)
+
+    gc.collect()
+    gc.disable()
+    try:
+        pieces = [asked(b"/", b"x" * 100), *[asked(b"/left", b"")] * 5, asked(b"/close", b"")]
+        exchanged(*pieces, pause=0.01, app=app)
+    finally:
+        gc.enable()
+    assert found == [found[0]] * 5

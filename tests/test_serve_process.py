@@ -43,3 +43,36 @@ def test_the_start_is_when_the_process_started_and_does_not_move() -> None:
     started, same, forked = json.loads(done.stdout)
     assert same
     assert before - 1 < started < forked <= time.time() + 1
+
+
+def test_freed_memory_goes_back_to_the_system_a_moment_after_it_was_asked_for() -> None:
+    """In a process of its own: 40 MB below something that is kept stay with it until the trimmer has run, which it does
+    once for any number of wishes."""
+    code = """
+import asyncio, ctypes
+from ftdeploy.serve import process
+
+def resident():
+    return process.process_snapshot()["process_resident_memory_bytes"] / 1e6
+
+async def main():
+    ran = []
+    process.TRIM_SECONDS, trim = 0.01, process.trim_heap
+    process.trim_heap = lambda: ran.append(trim())
+    pieces = [ctypes.create_string_buffer(4000) for _ in range(10_000)]
+    kept = ctypes.create_string_buffer(4000)
+    before = resident()
+    del pieces
+    freed = resident()
+    trimmer = process.Trimmer()
+    trimmer.soon()
+    trimmer.soon()
+    while not ran:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    print(before - freed < 10, freed - resident() > 30, ran, len(kept))
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "True True [True] 4000\n", done.stderr + done.stdout

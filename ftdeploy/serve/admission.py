@@ -8,6 +8,7 @@ places, so that they cannot keep the small ones out. Held at most, in bytes: ``p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -24,10 +25,12 @@ class Admission:
 
     Args:
         most: requests in flight.
+        emptied: called when the last large request is over.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, emptied: Callable[[], object] = lambda: None) -> None:
         self.most = most
+        self.emptied = emptied
         self.most_large = max(1, most // LARGE_SHARE)
         self.held = 0
         self.large = 0
@@ -52,7 +55,10 @@ class Place:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
         self._admission.held -= self._held
-        self._admission.large -= self._large
+        if self._large:
+            self._admission.large -= 1
+            if not self._admission.large:
+                self._admission.emptied()
 
     def grown(self, size: int) -> None:
         """So many bytes of the body are there.

@@ -30,7 +30,7 @@ from ftdeploy.serve.logs import dropped_lines, loop_failed
 from ftdeploy.serve.metrics import Metrics, build_info
 from ftdeploy.serve.openapi import describe, with_keys
 from ftdeploy.serve.page import page_reply
-from ftdeploy.serve.process import process_snapshot
+from ftdeploy.serve.process import Trimmer, process_snapshot
 from ftdeploy.serve.question import parse_predict
 from ftdeploy.serve.wire import (
     GoneError,
@@ -78,7 +78,7 @@ class App:
         self.door = open_access()
         origins = self.engine.limits.cors_origins
         self._cors = Cors(origins) if origins else None
-        self._admission = Admission(self.engine.limits.max_requests)
+        self._admission = Admission(self.engine.limits.max_requests, emptied=Trimmer().soon)
         self.log_options = options = read_log_options()
         self._access = AccessLog(options) if options.share or options.slow else None
         self._build = build_info(__version__)

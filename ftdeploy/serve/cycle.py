@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from ftdeploy.serve.wire import REPLY, WHOLE_BODY, Header
 
@@ -25,14 +26,15 @@ def shorten(cycle: RequestResponseCycle) -> None:
     """Lay the short ways into the scope of a request that is about to be answered."""
     if not cycle.more_body and not cycle.waiting_for_100_continue:
         cycle.scope[WHOLE_BODY] = bytes(cycle.body)  # type: ignore[literal-required]  # an extension of ours
-    cycle.scope[REPLY] = partial(_reply, cycle)  # type: ignore[literal-required]  # an extension of ours
+    # A request that was held by its own scope would keep its body until the collector comes by.
+    cycle.scope[REPLY] = partial(_reply, ref(cycle))  # type: ignore[literal-required]  # an extension of ours
 
 
-def _reply(cycle: RequestResponseCycle, status: int, headers: Sequence[Header], body: bytes) -> bool:
+def _reply(asked: ref[RequestResponseCycle], status: int, headers: Sequence[Header], body: bytes) -> bool:
     """Write a whole answer; False, with nothing written, where uvicorn's own way is wanted.
 
     Args:
-        cycle: the request's.
+        asked: the request's.
         status: HTTP status.
         headers: lower case, content-length among them.
         body: as long as content-length says, also for HEAD, which sends none of it.
@@ -40,7 +42,8 @@ def _reply(cycle: RequestResponseCycle, status: int, headers: Sequence[Header], 
     Raises:
         ValueError: the value of a header would begin another one.
     """
-    if cycle.disconnected:
+    cycle = asked()
+    if cycle is None or cycle.disconnected:
         return True  # nobody reads it
     if cycle.response_started or cycle.flow.write_paused or cycle.access_log:
         return False
