@@ -25,8 +25,9 @@ from tiny import MAX_LENGTH, write_source
 from ftdeploy.errors import did_you_mean
 from ftdeploy.serve.admission import Admission
 from ftdeploy.serve.answer_cache import AnswerCache
-from ftdeploy.serve.app import App, RequestIds, create_app
+from ftdeploy.serve.app import App, create_app
 from ftdeploy.serve.exposition import FAMILIES
+from ftdeploy.serve.request_ids import RequestIds
 from ftdeploy.serve.traffic import read_segment
 
 LIMITS = {
@@ -223,13 +224,29 @@ def test_kserve_infer_answers_labels_and_scores(client: Client) -> None:
     assert [output["name"] for output in one["outputs"]] == ["score"]
 
 
+def test_invocations_answer_in_the_bodys_media_type(client: Client) -> None:
+    """MLflow's JSON, SageMaker's CSV: the same model, the same headers as everywhere."""
+    frame = {"dataframe_split": {"columns": ["text"], "data": [["good"], ["film " * MAX_LENGTH]]}}
+    found = client.ask("POST", "/invocations", frame, headers={"X-Request-Id": "abc-2"})
+    assert found.json()["predictions"][0]["label"] == "positive"
+    assert found.headers["x-request-id"] == "abc-2"
+    assert found.headers["x-model-digest"] == client.app.engine.digest
+    assert found.headers["x-truncated"] == "1"
+    rows = client.ask("POST", "/invocations", b"text\nbad\n", headers={"Content-Type": "text/csv"})
+    assert rows.text.startswith("label,score\r\nnegative,0.9")
+    assert_refused(
+        client.ask("POST", "/invocations", b"bad\n", headers={"Content-Type": "text/csv"}), 422, "validation"
+    )
+
+
 def test_kserve_metadata_and_health(client: Client) -> None:
     """The protocol's documents, with the digest in the metadata and both keys in health."""
     assert client.ask("GET", "/v2").json()["name"] == "ftdeploy"
     about = client.ask("GET", "/v2/models/tiny").json()
     assert about["parameters"]["digest"] == client.app.engine.digest
     assert about["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
-    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/tiny/ready", "/livez", "/readyz", "/healthz"):
+    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/tiny/ready", "/livez", "/readyz", "/healthz",
+                 "/ping", "/health"):  # fmt: skip
         found = client.ask("GET", path)
         assert found.status_code == 200
         assert found.json()["live"] is found.json()["ready"] is True
@@ -277,7 +294,7 @@ def test_what_is_not_json_is_400(client: Client, body: bytes) -> None:
 @pytest.mark.parametrize(
     "content",
     [[], ["good"], {}, {"input": "good"}, {"inputs": None}, {"inputs": 3}, {"inputs": {"text": "good"}},
-     {"inputs": ["good", 3]}, {"inputs": [["good"]]}, {"inputs": [None]}, {"inputs": "good", "extra": 1},
+     {"inputs": ["good", 3]}, {"inputs": [["good", "bad"]]}, {"inputs": [None]}, {"inputs": "good", "extra": 1},
      {"inputs": "good", "parameters": []}, {"inputs": "good", "parameters": {"top_k": 0}},
      {"inputs": "good", "parameters": {"top_k": True}}, {"inputs": "good", "parameters": {"top_k": 1.5}},
      {"inputs": "good", "parameters": {"top_k": -(10**30)}}, {"inputs": "good", "parameters": {"topk": 1}},
@@ -527,7 +544,7 @@ def test_no_changed_question_makes_a_5xx(client: Client) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as one:
             for number in range(1500):
                 body = (scarred, retold)[number % 2](random)
-                for path in ("/predict", "/v2/models/tiny/infer"):
+                for path in ("/predict", "/invocations", "/v2/models/tiny/infer"):
                     response = await one.post(path, content=body)
                     seen[response.status_code] += 1
                     assert response.status_code < 500, (path, body)
@@ -540,7 +557,7 @@ def test_no_changed_question_makes_a_5xx(client: Client) -> None:
 @given(body=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60))
 def test_no_body_makes_a_5xx(client: Client, body: bytes) -> None:
     """Whatever is sent, the answer is 200 or a refusal in JSON."""
-    for path in ("/predict", "/v2/models/tiny/infer"):
+    for path in ("/predict", "/invocations", "/v2/models/tiny/infer"):
         response = client.ask("POST", path, body)
         assert response.status_code == 200 or 400 <= response.status_code < 500
         assert response.json() is not None

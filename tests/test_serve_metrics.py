@@ -29,7 +29,8 @@ from ftdeploy.serve.model import Scored
 def scored(label: str, score: float) -> Scored:
     """An answer whose best label is this one."""
     answer = [{"label": label, "score": score}, {"label": "worse", "score": 1 - score}]
-    return Scored(answer=answer, embedding=np.zeros(2, dtype=np.float32))
+    nothing = np.zeros(2, dtype=np.float32)
+    return Scored(answer=answer, embedding=nothing, logits=nothing)
 
 
 def encoded(tokens: int, *, cut_to: int | None = None, unknown: int = 0) -> Encoded:

@@ -67,8 +67,9 @@ class AnswerCache:
         if missing:
             rows, scored = await ask(list(missing.values()))
             for key, row, one in zip(missing, rows, scored, strict=True):
-                embedding = one.embedding.copy()  # a row of its batch's array would keep the whole array
-                found[key] = Remembered(row.length, row.kept, row.unknown), replace(one, embedding=embedding)
+                # Rows of their batch's arrays would keep the whole arrays.
+                own = replace(one, embedding=one.embedding.copy(), logits=one.logits.copy())
+                found[key] = Remembered(row.length, row.kept, row.unknown), own
         cached = [missing.pop(key, None) is None for key in keys]
         for key in keys:
             self._held[key] = found[key]

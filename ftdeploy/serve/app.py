@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import re
-import secrets
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,9 +19,11 @@ from ftdeploy.serve import kserve
 from ftdeploy.serve.about import describe_bundle, report_summary
 from ftdeploy.serve.access import needed, open_access
 from ftdeploy.serve.admission import Admission, Place
+from ftdeploy.serve.answers import Answers, Parse
 from ftdeploy.serve.cors import Cors
 from ftdeploy.serve.engine import Engine
 from ftdeploy.serve.exposition import OPENMETRICS, TEXT, Snapshot, render
+from ftdeploy.serve.invocations import parse_invocations
 from ftdeploy.serve.log_options import AccessLog, read_log_options
 from ftdeploy.serve.logs import dropped_lines, loop_failed
 from ftdeploy.serve.metrics import Metrics, build_info
@@ -32,6 +31,7 @@ from ftdeploy.serve.openapi import describe, with_keys
 from ftdeploy.serve.page import page_reply
 from ftdeploy.serve.process import Trimmer, process_snapshot
 from ftdeploy.serve.question import parse_predict
+from ftdeploy.serve.request_ids import RequestIds, given_id, log_fields
 from ftdeploy.serve.wire import (
     GoneError,
     Header,
@@ -51,7 +51,6 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Scope, Receive], Awaitable[Reply]]
 Handlers = Mapping[str, Handler]
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _CLOSE: Header = (b"connection", b"close")
 _NOT_KEPT: Header = (b"cache-control", b"no-store")
 #: From now on, browsers ask this host over TLS only (RFC 6797): half a year, and not its subdomains.
@@ -82,12 +81,11 @@ class App:
         self.log_options = options = read_log_options()
         self._access = AccessLog(options) if options.share or options.slow else None
         self._build = build_info(__version__)
-        self._version = self.engine.digest[:12]
+        self._version = self.engine.digest[: kserve.VERSION_CHARS]
         report = report_summary(folder / "model" / "report.json")
         self._said = describe_bundle(
             self.engine.signature, self.engine.limits, digest=self.engine.digest, report=report, auth=self.door.closed
         )
-        self._digest_header: Header = (b"x-model-digest", self.engine.digest.encode())
         self._ids = RequestIds()
         self._in_flight = 0
         self._idle = asyncio.Event()
@@ -177,7 +175,7 @@ class App:
             except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
                 raise
             except BaseException:  # no stack trace leaves the process; a panic of the tokenizer's core is no Exception
-                log.exception("%s failed", route, extra=_identified(scope))
+                log.exception("%s failed", route, extra=log_fields(scope))
                 reply = Refusal(500, "internal", "an internal error; the log has it").reply()
             reply = self._for_this_connection(reply, scope)
             if unread and has_body(scope):
@@ -196,7 +194,7 @@ class App:
         self.metrics.observe(route, status, seconds)
         if self._access is not None:
             answered = dict(reply.headers).get(b"x-request-id") if reply else None
-            identity = answered.decode() if answered else _identified(scope).get("request_id", "")
+            identity = answered.decode() if answered else given_id(scope) or ""
             self._access.note(route, scope["method"], status, seconds, identity)
 
     def _for_this_connection(self, reply: Reply, scope: Scope) -> Reply:
@@ -234,60 +232,40 @@ class App:
         exact = f"{model}/versions/{self._version}"
         routes: dict[str, tuple[str, Handlers]] = {
             "/": ("/", _get(_always(page))),
-            "/predict": ("/predict", {"POST": self._placed(self._predict)}),
+            "/predict": ("/predict", {"POST": self._asked(parse_predict)}),
+            "/invocations": ("/invocations", {"POST": self._asked(parse_invocations)}),
             "/v2": ("/v2", _get(_always(Reply(orjson.dumps(server))))),
             "/about": ("/about", _get(self._about)),
             "/metrics": ("/metrics", _get(self._metrics)),
         }
         for path in ("/livez", "/healthz", "/v2/health/live"):
             routes[path] = (path, _get(self._live))
-        for path in ("/readyz", "/v2/health/ready"):
+        for path in ("/readyz", "/v2/health/ready", "/ping", "/health"):  # the last two: SageMaker, MLflow and TEI
             routes[path] = (path, _get(self._ready))
         for path in (model, exact):
             routes[path] = ("/v2/models/{name}", _get(_always(Reply(orjson.dumps(about)))))
             routes[f"{path}/ready"] = ("/v2/models/{name}/ready", _get(self._ready))
-            routes[f"{path}/infer"] = ("/v2/models/{name}/infer", {"POST": self._placed(self._infer)})
+            routes[f"{path}/infer"] = ("/v2/models/{name}/infer", {"POST": self._asked(kserve.parse_infer)})
         described = describe(engine.signature, engine.limits, digest=engine.digest, version=__version__)
         if self.door.closed:
             described = with_keys(described, {path: needed(name) for path, (name, _) in routes.items()})
         routes["/docs.json"] = ("/docs.json", _get(_always(Reply(orjson.dumps(described)))))
         return routes
 
-    async def _predict(self, scope: Scope, receive: Receive, place: Place) -> Reply:
-        asked = parse_predict(await self._body(scope, receive, place), self.engine.limits)
-        began = time.perf_counter()
-        identity = self._ids.of(scope)
-        rows, scored = await self.engine.ask(asked.texts, identity)
-        answers: list[Any] = [one.answer[: asked.top_k] for one in scored]
-        cut = [index for index, row in enumerate(rows) if row.truncated()]
-        found: Any = answers[0] if asked.single else answers
-        if asked.details:
-            found = {
-                "predictions": answers,
-                "truncated": [row.truncated() for row in rows],
-                "tokens": [row.length for row in rows],
-                "model_digest": self.engine.digest,
-                "request_id": identity,
-            }
-        return Reply(orjson.dumps(found), headers=(*self._answer_headers(identity, cut), _timing(began)))
+    def _asked(self, parse: Parse) -> Handler:
+        """The handler of a protocol: one way for all of them, from the body to the answer."""
 
-    async def _infer(self, scope: Scope, receive: Receive, place: Place) -> Reply:
-        body = await self._body(scope, receive, place)
-        if header(scope, b"inference-header-content-length") is not None:
-            raise Refusal(400, "validation", "the binary tensor extension is not offered; send JSON data")
-        asked = kserve.parse_infer(body, self.engine.limits)
-        del body  # the texts are enough while they wait
-        identity = self._ids.of(scope)
-        rows, scored = await self.engine.ask(asked.texts, identity)
-        cut = [index for index, row in enumerate(rows) if row.truncated()]
-        about = {
-            "model_digest": self.engine.digest,
-            "request_id": identity,
-            "truncated": ",".join(map(str, cut)),
-        }
-        answers = [one.answer for one in scored]
-        found = kserve.render_infer(asked, answers, self.engine.signature, version=self._version, parameters=about)
-        return Reply(orjson.dumps(found), headers=self._answer_headers(identity, cut))
+        async def answer(scope: Scope, receive: Receive) -> Reply:
+            engine = self.engine
+            with self._admission.request() as place:
+                asked = parse(await self._body(scope, receive, place), scope, engine.limits)
+                began = time.perf_counter()
+                identity = self._ids.of(scope)
+                rows, scored = await engine.ask(asked.texts, identity, whole=asked.whole)
+                answers = Answers(rows, scored, identity, engine.digest, engine.signature)
+                return asked.render(answers).with_headers(*answers.headers(), _timing(began))
+
+        return answer
 
     async def _live(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
         state = self.engine.state()
@@ -329,48 +307,6 @@ class App:
         body = await read_body(scope, receive, most=most, seconds=seconds, grown=place.grown)
         place.complete()
         return body
-
-    def _placed(self, handler: Callable[[Scope, Receive, Place], Awaitable[Reply]]) -> Handler:
-        """A handler that has a place among the requests in flight, from its body until its answer is made."""
-
-        async def answer(scope: Scope, receive: Receive) -> Reply:
-            with self._admission.request() as place:
-                return await handler(scope, receive, place)
-
-        return answer
-
-    def _answer_headers(self, identity: str, cut: Sequence[int]) -> tuple[Header, ...]:
-        named: tuple[Header, ...] = ((b"x-request-id", identity.encode()), self._digest_header)
-        return (*named, (b"x-truncated", ",".join(map(str, cut)).encode())) if cut else named
-
-
-def _identified(scope: Scope) -> dict[str, str]:
-    """The client's ``X-Request-Id`` as a field of the log, when it is fit for one."""
-    given = header(scope, b"x-request-id")
-    return {"request_id": given.decode()} if given and _REQUEST_ID.fullmatch(given) else {}
-
-
-class RequestIds:
-    """Ids of requests: the client's own, or the next of a series that starts at random.
-
-    A random one for each request would ask the kernel each time, which costs more than the rest of the answer where
-    that is slow (100 microseconds in a virtual machine).
-    """
-
-    def __init__(self) -> None:
-        self._process = 0
-        self._series = ""
-        self._next = 0
-
-    def of(self, scope: Scope) -> str:
-        """The client's ``X-Request-Id`` when it is fit for a log, else a new one of 32 hexadecimal digits."""
-        given = header(scope, b"x-request-id")
-        if given and _REQUEST_ID.fullmatch(given):
-            return given.decode()
-        if self._process != os.getpid():  # forked workers do not share a series
-            self._process, self._series = os.getpid(), secrets.token_hex(10)
-        self._next += 1
-        return f"{self._series}{self._next:012x}"
 
 
 def _timing(began: float) -> Header:

@@ -147,15 +147,18 @@ class Engine:
             reason = self.failure or f"the model is {state}"
             raise Refusal(503, "unhealthy", reason, headers=(RETRY_SOON,), unread=True)
 
-    async def ask(self, texts: list[str], identity: str) -> tuple[Sequence[Counted], Sequence[Scored]]:
+    async def ask(self, texts: list[str], identity: str, *,
+                  whole: bool = False) -> tuple[Sequence[Counted], Sequence[Scored]]:  # fmt: skip
         """Answer from the cache or by the model, and take note of the answers.
 
         Args:
             texts: at least one.
             identity: the request's id, for the traffic.
+            whole: refuse a text that would have to be cut.
 
         Raises:
-            Refusal: 429 too many texts wait; 503 not loaded, no answer in time, or the forward pass failed.
+            Refusal: 413 a text would have to be cut; 429 too many texts wait; 503 not loaded, no answer in time, or
+                the forward pass failed.
         """
         rows: Sequence[Counted]
         scored: Sequence[Scored]
@@ -164,6 +167,8 @@ class Engine:
             rows, scored = await self._ask_model(texts)
         else:
             rows, scored, cached = await self.cache.through(texts, self._ask_model)
+        if whole:
+            self._require_whole(rows)
         self.texts.note(rows, scored)
         if self.recorder is not None:
             self.recorder.record(_answered(identity, rows, scored, cached))
@@ -211,6 +216,13 @@ class Engine:
                 return await loop.run_in_executor(self._tokenizing, predictor.encode, texts)
         finally:
             self._coming -= len(texts)
+
+    def _require_whole(self, rows: Sequence[Counted]) -> None:
+        for index, row in enumerate(rows):
+            if row.truncated():
+                most = self.signature.max_length
+                message = f"text {index} has {row.length} tokens; at most {most} are read, and cutting was ruled out"
+                raise Refusal(413, "too_long", message)
 
     def snapshot(self) -> Snapshot:
         """What goes on inside, for the metrics."""

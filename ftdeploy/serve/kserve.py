@@ -10,11 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
+from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.question import check_texts, invalid, parse_json, short
+from ftdeploy.serve.wire import Refusal, Reply, Scope, header
 from ftdeploy.signature import Signature
 
 OUTPUTS = ("label", "score", "scores")
+#: The model's version is the beginning of the bundle's digest.
+VERSION_CHARS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +30,30 @@ class InferQuestion:
     texts: list[str]
     id: str | None
     outputs: tuple[str, ...]
+    whole: bool = False
+
+    def render(self, answers: Answers) -> Reply:
+        """The protocol's response."""
+        cut = [index for index, yes in enumerate(answers.truncated()) if yes]
+        about = {
+            "model_digest": answers.digest,
+            "request_id": answers.identity,
+            "truncated": ",".join(map(str, cut)),
+        }
+        version = answers.digest[:VERSION_CHARS]
+        found = render_infer(self, answers.labels(), answers.signature, version=version, parameters=about)
+        return Reply(orjson.dumps(found))
 
 
-def parse_infer(body: bytes | bytearray, limits: Limits) -> InferQuestion:
+def parse_infer(body: bytes | bytearray, scope: Scope, limits: Limits) -> InferQuestion:
     """Read the body of ``POST /v2/models/{name}/infer``.
 
     Raises:
-        Refusal: 400 not JSON; 422 not one BYTES tensor ``text`` of shape [n] or [n, 1]; 413 too much of it.
+        Refusal: 400 not JSON, or binary tensors; 422 not one BYTES tensor ``text`` of shape [n] or [n, 1]; 413 too much
+            of it.
     """
+    if header(scope, b"inference-header-content-length") is not None:
+        raise Refusal(400, "validation", "the binary tensor extension is not offered; send JSON data")
     asked = parse_json(body)
     if not isinstance(asked, dict) or not isinstance(asked.get("inputs"), list):
         raise invalid("an object with a list `inputs` is wanted")

@@ -44,10 +44,12 @@ class Scored:
     Attributes:
         answer: all labels with scores, best first, as the HTTP face shows them.
         embedding: float32, shape (width,): mean-pooled output of an early layer.
+        logits: float32, shape (labels,), as the model gave them.
     """
 
     answer: list[dict[str, Any]]
     embedding: NDArray[np.float32]
+    logits: NDArray[np.float32]
 
 
 def bundle_digest(folder: Path) -> str:
@@ -89,6 +91,6 @@ def forward_of(predictor: Predictor) -> Callable[[Sequence[Encoded]], list[Score
     def forward(rows: Sequence[Encoded]) -> list[Scored]:
         outputs = predictor.run([row.ids for row in rows])
         answers = predictor.task.decode(outputs.logits, signature, top_k=None)
-        return [Scored(answer, embedding) for answer, embedding in zip(answers, outputs.embedding, strict=True)]
+        return list(map(Scored, answers, outputs.embedding, outputs.logits))
 
     return forward

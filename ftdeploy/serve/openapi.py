@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ftdeploy.serve.about import DriftState
-from ftdeploy.serve.kserve import OUTPUTS
+from ftdeploy.serve.invocations import CSV, JSON, LINES
+from ftdeploy.serve.kserve import VERSION_CHARS
 from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.schemas import Schema, ref, schemas
 from ftdeploy.signature import Signature
 
 _ERRORS = {
-    400: "The body is not JSON.",
-    405: "Another method is wanted; see Allow.",
+    400: "The body is not what its media type says.",
+    406: "None of the media types of an answer is accepted.",
     408: "The body did not arrive in time.",
-    413: "The body, the number of texts or a text is too large.",
-    415: "The body is compressed.",
+    413: "The body, the number of texts or a text is too large, or a text too long where cutting was ruled out.",
+    415: "The body is compressed, or of an unknown media type.",
     422: "A wrong key, type or value.",
     429: "Too many texts wait, or too many requests are in flight; try again after Retry-After.",
     503: "Not ready, draining, no answer in time, or the model failed.",
 }
+_OF_A_QUESTION = (400, 408, 413, 415, 422, 429, 503)
 
 #: Where keys are on.
 _REFUSED = {
@@ -37,183 +39,112 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
         digest: of the bundle.
         version: of ftdeploy.
     """
+    ready = {"get": _ready("Whether questions are answered.")}
+    live = {"get": _read("The process is up.", "Live")}
+    paths: dict[str, Any] = {
+        "/predict": {"post": _predict(signature)},
+        "/invocations": {"post": _invocations()},
+        "/": {"get": _text("A page to try the model.", "text/html; charset=utf-8")},
+        "/about": {"get": _read("The bundle, its report in short, and its drift.", "About")},
+        "/v2": {"get": _read("The server (Open Inference Protocol).", "Server")},
+        "/metrics": {"get": _text("Prometheus metrics.", "text/plain; version=0.0.4; charset=utf-8")},
+        "/docs.json": {"get": _read("This document.", "Description")},
+        **dict.fromkeys(("/v2/health/live", "/livez", "/healthz"), live),
+        **dict.fromkeys(("/v2/health/ready", "/readyz", "/ping", "/health"), ready),
+    }
     model = f"/v2/models/{signature.name}"
-    ready = {"get": _read("Whether questions are answered.", "Health", also_503=True)}
-    live = {"get": _read("The process is up.", "Health")}
+    for path, suffix in ((model, ""), (f"{model}/versions/{digest[:VERSION_CHARS]}", "OfVersion")):
+        paths[path] = {"get": _read("The model's inputs, outputs and digest.", "Model")}
+        paths[f"{path}/ready"] = ready
+        paths[f"{path}/infer"] = {"post": _infer(signature, f"infer{suffix}")}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": signature.name,
-            "version": digest[:12],
+            "version": digest[:VERSION_CHARS],
             "summary": f"{signature.task}, served by ftdeploy {version}",
             "x-model-digest": digest,
         },
-        "paths": {
-            "/predict": {"post": _predict(signature)},
-            "/": {"get": _text("A page to try the model.", "text/html")},
-            "/about": {"get": _read("The bundle, its report in short, and its drift.", "About")},
-            "/v2": {"get": _read("The server (Open Inference Protocol).", "Object")},
-            "/v2/health/live": live,
-            "/v2/health/ready": ready,
-            model: {"get": _read("The model's inputs, outputs and digest.", "Object")},
-            f"{model}/ready": ready,
-            f"{model}/infer": {"post": _infer(signature)},
-            "/livez": live,
-            "/healthz": live,
-            "/readyz": ready,
-            "/metrics": {"get": _text("Prometheus metrics.", "text/plain")},
-            "/docs.json": {"get": _read("This document.", "Object")},
-        },
-        "components": {"schemas": _schemas(signature, limits), "responses": _responses(), "headers": _headers()},
+        "paths": paths,
+        "components": {"schemas": schemas(signature, limits), "responses": _responses(), "headers": _headers()},
     }
-
-
-def _schemas(signature: Signature, limits: Limits) -> dict[str, Any]:
-    text = {"type": "string", "maxLength": limits.max_chars}
-    texts = {"type": "array", "items": text, "minItems": 1, "maxItems": limits.max_texts}
-    label = {"type": "string", "enum": list(signature.labels)}
-    score = {"type": "number", "minimum": 0, "maximum": 1}
-    answer = _array({"$ref": "#/components/schemas/Score"})
-    return {
-        "Object": {"type": "object"},
-        "Error": _object({"error": {"type": "string"}, "error_type": {"type": "string"}}),
-        "Health": _object(
-            {"live": {"type": "boolean"}, "ready": {"type": "boolean"}, "state": {"type": "string"}}, closed=False
-        ),
-        "About": _about(),
-        "Score": _object({"label": label, "score": score}),
-        "Answer": answer,
-        "Question": {
-            "type": "object",
-            "required": ["inputs"],
-            "additionalProperties": False,
-            "properties": {
-                "inputs": {"anyOf": [text, texts]},
-                "parameters": {
-                    "type": ["object", "null"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "top_k": {"type": ["integer", "null"], "minimum": 1},
-                        "details": {"type": "boolean", "default": False},
-                    },
-                },
-            },
-        },
-        "Details": _object(
-            {
-                "predictions": _array(answer),
-                "truncated": _array({"type": "boolean"}),
-                "tokens": _array({"type": "integer"}),
-                "model_digest": {"type": "string"},
-                "request_id": {"type": "string"},
-            }
-        ),
-        "InferQuestion": _infer_question(text, limits),
-    }
-
-
-def _about() -> dict[str, Any]:
-    words = {"type": "string"}
-    number = {"type": "number"}
-    count = {"type": "integer"}
-    verdict = {"enum": ["pass", "fail", "inconclusive"]}
-    metric = _object({"metric": words} | dict.fromkeys(("value", "lower", "upper", "baseline"), number))
-    gate = _object({"name": words, "verdict": verdict, "explanation": words})
-    report = _object(
-        {
-            "verdict": verdict,
-            "suite": words,
-            "rows": count,
-            "confidence": number,
-            "metrics": _array(metric),
-            "gates": _array(gate),
-            "counts": _object(dict.fromkeys(verdict["enum"], count)),
-        }
-    )
-    limits = dict.fromkeys(("max_texts", "max_chars", "max_body_bytes"), count)
-    return _object(
-        {
-            **dict.fromkeys(("name", "task", "view", "digest", "version", "state"), words),
-            "labels": _array(words),
-            "max_length": count,
-            "limits": _object(limits),
-            "auth": {"type": "boolean"},
-            "report": {"anyOf": [report, {"type": "null"}]},
-            "drift": _object({"state": {"enum": list(get_args(DriftState))}}),
-        }
-    )
-
-
-def _infer_question(text: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    element = {"anyOf": [text, _array(text)]}
-    tensor = _object({
-        "name": {"const": "text"},
-        "datatype": {"const": "BYTES"},
-        "shape": {"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 2},
-        "data": {"type": "array", "minItems": 1, "maxItems": limits.max_texts, "items": element},
-    }, closed=False)  # fmt: skip
-    question = _object({"inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1}}, closed=False)
-    question["properties"]["id"] = {"type": ["string", "null"]}
-    output = _object({"name": {"enum": list(OUTPUTS)}}, closed=False)
-    question["properties"]["outputs"] = _array(output) | {"type": ["array", "null"], "maxItems": len(OUTPUTS)}
-    return question
 
 
 def _predict(signature: Signature) -> dict[str, Any]:
     examples = {
-        "one": {"value": {"inputs": "some text"}},
-        "several": {"value": {"inputs": ["some text", "another"], "parameters": {"top_k": 1}}},
+        "one": {"inputs": "some text"},
+        "several": {"inputs": ["some text", "another"], "parameters": {"top_k": 1}},
+        "raw": {"inputs": [["some text"]], "raw_scores": True, "truncate": True},
     }
-    answers = {
-        "anyOf": [
-            {"$ref": "#/components/schemas/Answer"},
-            _array({"$ref": "#/components/schemas/Answer"}),
-            {"$ref": "#/components/schemas/Details"},
-        ]
-    }
+    answer = {"anyOf": [ref("Answer"), {"type": "array", "items": ref("Answer"), "minItems": 1}, ref("Details")]}
     return {
         "operationId": "predict",
         "summary": "Answer one text, or several; the shapes of Hugging Face's pipelines and of TEI.",
         "description": (
-            f"Texts are cut at {signature.max_length} tokens; X-Truncated then lists the rows that were. An empty text "
-            "is answered like any other."
+            f"Texts are cut at {signature.max_length} tokens; X-Truncated then lists those that were. An empty text is "
+            "answered like any other. A flat list is a list of texts, never a pair."
         ),
-        "requestBody": _body("Question", examples),
-        "responses": _answers(answers),
+        "requestBody": _body({JSON: ref("Question")}, examples),
+        "responses": _answers({JSON: answer}, _OF_A_QUESTION),
     }
 
 
-def _infer(signature: Signature) -> dict[str, Any]:
+def _invocations() -> dict[str, Any]:
+    kinds = {JSON: ref("Invocation"), CSV: ref("Rows"), LINES: ref("Lines")}
+    examples = {
+        "mlflow": {"dataframe_split": {"columns": ["text"], "data": [["some text"], ["another"]]}},
+        "sagemaker": {"inputs": ["some text", "another"], "parameters": {"top_k": 1}},
+    }
+    answer = {"anyOf": [ref("Predictions"), ref("Answer"), {"type": "array", "items": ref("Answer")}, ref("Details")]}
+    return {
+        "operationId": "invocations",
+        "summary": "What SageMaker and MLflow send, answered in the body's media type or in one that Accept names.",
+        "description": (
+            "CSV has one column. `text/csv; header=present` and `header=absent` say whether its first line is a header "
+            "(RFC 4180); where neither is said, the first line has to be `text` or `inputs`. In JSON, `inputs` with "
+            "`parameters` beside it, or one text, is answered as /predict answers, everything else with `predictions`."
+        ),
+        "requestBody": _body(kinds, examples),
+        "responses": _answers({JSON: answer, CSV: ref("Records"), LINES: ref("Records")}, (*_OF_A_QUESTION, 406)),
+    }
+
+
+def _infer(signature: Signature, operation: str) -> dict[str, Any]:
     tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["some text"]}
     return {
-        "operationId": "infer",
+        "operationId": operation,
         "summary": f"Open Inference Protocol (KServe v2): label, score and the {len(signature.labels)} scores.",
-        "requestBody": _body("InferQuestion", {"one": {"value": {"inputs": [tensor]}}}),
-        "responses": _answers({"$ref": "#/components/schemas/Object"}),
+        "requestBody": _body({JSON: ref("InferQuestion")}, {"one": {"inputs": [tensor]}}),
+        "responses": _answers({JSON: ref("InferAnswer")}, _OF_A_QUESTION),
     }
 
 
-def _body(schema: str, examples: dict[str, Any]) -> dict[str, Any]:
-    content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "examples": examples}
-    return {"required": True, "content": {"application/json": content}}
+def _body(kinds: Mapping[str, Schema], examples: Mapping[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {kind: {"schema": schema} for kind, schema in kinds.items()}
+    content[JSON]["examples"] = {name: {"value": value} for name, value in examples.items()}
+    return {"required": True, "content": content}
 
 
-def _answers(schema: dict[str, Any]) -> dict[str, Any]:
-    names = ("X-Request-Id", "X-Model-Digest", "X-Truncated")
+def _answers(kinds: Mapping[str, Schema], errors: Sequence[int]) -> dict[str, Any]:
     good = {
         "description": "Labels with scores, best first.",
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
-        "content": {"application/json": {"schema": schema}},
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in _headers()},
+        "content": {kind: {"schema": schema} for kind, schema in kinds.items()},
     }
-    return {"200": good} | {str(status): {"$ref": f"#/components/responses/{status}"} for status in _ERRORS}
+    return {"200": good} | {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(errors)}
 
 
-def _read(summary: str, schema: str, *, also_503: bool = False) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    responses = {"200": {"description": summary, "content": content}}
-    if also_503:
-        responses["503"] = {"description": "Not now.", "content": content}
-    return {"summary": summary, "responses": responses}
+def _read(summary: str, schema: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "responses": {"200": {"description": summary, "content": {JSON: {"schema": ref(schema)}}}},
+    }
+
+
+def _ready(summary: str) -> dict[str, Any]:
+    found = _read(summary, "Ready")
+    found["responses"]["503"] = {"description": "Not now.", "content": {JSON: {"schema": ref("NotReady")}}}
+    return found
 
 
 def _text(summary: str, kind: str) -> dict[str, Any]:
@@ -222,7 +153,7 @@ def _text(summary: str, kind: str) -> dict[str, Any]:
 
 
 def _responses() -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    content = {JSON: {"schema": ref("Error")}}
     return {str(status): {"description": text, "content": content} for status, text in _ERRORS.items()}
 
 
@@ -231,21 +162,12 @@ def _headers() -> dict[str, Any]:
         "X-Request-Id": "The request's own, or a new one; traffic is recorded under it.",
         "X-Model-Digest": "Digest of the bundle that answered.",
         "X-Truncated": "Indices of the texts that were cut, separated by commas; absent when none was.",
+        "Server-Timing": "How long the answer took here.",
     }
-    return {name: {"description": text, "schema": {"type": "string"}} for name, text in texts.items()}
-
-
-def _object(properties: dict[str, Any], *, closed: bool = True) -> dict[str, Any]:
     return {
-        "type": "object",
-        "required": list(properties),
-        "properties": properties,
-        "additionalProperties": not closed,
+        name: {"description": text, "required": name != "X-Truncated", "schema": {"type": "string"}}
+        for name, text in texts.items()
     }
-
-
-def _array(items: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": items}
 
 
 def with_keys(document: dict[str, Any], needed: Mapping[str, str | None]) -> dict[str, Any]:

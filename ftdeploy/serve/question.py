@@ -1,24 +1,51 @@
-"""What a request asks, checked by hand: `/predict` in the shape of Hugging Face's pipelines and of TEI."""
+"""What a request asks, checked by hand: `/predict` in the shape of Hugging Face's pipelines and of TEI.
+
+Sources: the text-classification task of Hugging Face (huggingface.js, tasks/text-classification/spec) and its inference
+toolkit, which hands ``parameters`` to a pipeline of transformers; text-embeddings-inference (TEI), docs/openapi.json. A
+flat list is a list of texts, as in pipelines; TEI reads one of two texts as a pair. A key whose meaning cannot be
+honoured is refused, not ignored.
+"""
 
 from __future__ import annotations
 
 import gc
 import reprlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
 from ftdeploy.errors import did_you_mean
+from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.wire import Refusal
+from ftdeploy.serve.wire import Refusal, Reply, Scope
+from ftdeploy.tasks.text_classification import Function
 
-_KEYS = ("inputs", "parameters")
+_KEYS = ("inputs", "parameters", "truncate", "truncation_direction", "raw_scores")
 _LINE = 60  # most characters of the client that a message repeats
-_PARAMETERS = ("top_k", "details")
+#: `Choice`'s keys, and what `/predict` takes beside them.
+CHOICE = ("top_k", "function_to_apply")
+_PARAMETERS = (*CHOICE, "details", "truncation")
+#: Most that ``top_k`` may be: what JSON readers agree on as a whole number.
+MOST_LABELS = 2**53
+FUNCTIONS: tuple[Function, ...] = get_args(Function)
 #: repr() would write out all of a large value to show its beginning, and would fail on a deeply nested one.
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _LINE
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which labels an answer holds, and what their scores are.
+
+    Attributes:
+        top_k: how many labels; None is all.
+        function: what makes scores of the logits.
+    """
+
+    top_k: int | None = None
+    function: Function = "softmax"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +55,30 @@ class Question:
     Attributes:
         texts: at least one; an empty text is a text.
         single: ``inputs`` was one string, so the answer is one and not a list of answers.
-        top_k: how many labels an answer holds; None is all.
+        choice: of labels and scores.
         details: wrap the answers with truncation, token counts, digest and request id.
+        whole: refuse a text that would have to be cut.
     """
 
     texts: list[str]
     single: bool
-    top_k: int | None
-    details: bool
+    choice: Choice
+    details: bool = False
+    whole: bool = False
+
+    def render(self, answers: Answers) -> Reply:
+        """The answer in JSON."""
+        labels = answers.labels(top_k=self.choice.top_k, function=self.choice.function)
+        found: Any = labels[0] if self.single else labels
+        if self.details:
+            found = {
+                "predictions": labels,
+                "truncated": answers.truncated(),
+                "tokens": [row.length for row in answers.rows],
+                "model_digest": answers.digest,
+                "request_id": answers.identity,
+            }
+        return Reply(orjson.dumps(found))
 
 
 def parse_json(body: bytes | bytearray) -> Any:
@@ -57,45 +100,133 @@ def parse_json(body: bytes | bytearray) -> Any:
             gc.enable()
 
 
-def parse_predict(body: bytes | bytearray, limits: Limits) -> Question:
+def parse_predict(body: bytes | bytearray, scope: Scope, limits: Limits) -> Question:  # noqa: ARG001  # as all protocols
     """Read the body of ``POST /predict``.
 
     Raises:
         Refusal: 400 not JSON; 422 a wrong key, type or value; 413 too many texts, or one too long.
     """
-    asked = parse_json(body)
+    return read_question(parse_json(body), limits)
+
+
+def read_question(asked: Any, limits: Limits) -> Question:
+    """The question of `/predict` in its JSON.
+
+    Raises:
+        Refusal: 422 a wrong key, type or value; 413 too many texts, or one too long.
+    """
     if not isinstance(asked, dict):
-        raise invalid(f'an object like {{"inputs": "some text"}} is wanted, not {_kind(asked)}')
-    for key in asked:
-        if key not in _KEYS:
-            raise invalid(f"unknown key {short(key)}; {_suggest(key, _KEYS)}")
+        raise invalid(f'an object like {{"inputs": "some text"}} is wanted, not {kind_of(asked)}')
+    check_keys(asked, _KEYS, "key")
     if "inputs" not in asked:
         raise invalid("inputs is missing: a text, or a list of texts")
-    top_k, details = _parameters(asked.get("parameters"))
+    parameters = asked.get("parameters")
+    if parameters is None:
+        parameters = {}
+    check_object(parameters, _PARAMETERS, "parameters")
+    choice = read_choice(parameters, "parameters", raw=_flag(asked, "raw_scores"))
+    details = _flag(parameters, "details", "parameters.details")
+    whole = _whole(asked, parameters)
     inputs = asked["inputs"]
     if not isinstance(inputs, str | list):
-        raise invalid(f"inputs wants a text or a list of texts, not {_kind(inputs)}")
+        raise invalid(f"inputs wants a text or a list of texts, not {kind_of(inputs)}")
     single = isinstance(inputs, str)
-    texts: list[Any] = [inputs] if isinstance(inputs, str) else inputs
+    texts = [inputs] if isinstance(inputs, str) else flat_column(inputs, "inputs")
     check_texts(texts, limits, name="inputs")
-    return Question(texts=texts, single=single, top_k=top_k, details=details)
+    return Question(texts=texts, single=single, choice=choice, details=details, whole=whole)
 
 
-def _parameters(given: Any) -> tuple[int | None, bool]:
-    """``top_k`` and ``details``."""
-    if given is None:
-        return None, False
-    if not isinstance(given, dict):
-        raise invalid(f"parameters wants an object, not {_kind(given)}")
+def read_choice(given: Mapping[str, Any], name: str, *, raw: bool = False) -> Choice:
+    """``top_k`` and ``function_to_apply`` out of parameters.
+
+    Args:
+        given: the parameters.
+        name: theirs, for messages.
+        raw: TEI's ``raw_scores``: the logits.
+
+    Raises:
+        Refusal: 422 a wrong type or value.
+    """
+    top_k, function = given.get("top_k"), given.get("function_to_apply")
+    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= MOST_LABELS):
+        raise invalid(f"{name}.top_k wants a whole number of at least 1, not {short(top_k)}")
+    if function is not None and function not in FUNCTIONS:
+        raise invalid(f"{name}.function_to_apply wants one of {', '.join(FUNCTIONS)}, not {short(function)}")
+    if raw and function not in (None, "none"):
+        raise invalid(f"raw_scores and {name}.function_to_apply want different scores")
+    return Choice(top_k=top_k, function="none" if raw else function or "softmax")
+
+
+def _whole(asked: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
+    """Whether cutting was ruled out: by TEI's ``truncate`` or the pipelines' ``truncation``; null leaves it to us."""
+    said = {
+        name: value
+        for name, value in (
+            ("truncate", asked.get("truncate")),
+            ("parameters.truncation", parameters.get("truncation")),
+        )
+        if value is not None
+    }
+    for name, value in said.items():
+        if not isinstance(value, bool):
+            raise invalid(f"{name} wants true or false, not {short(value)}")
+    if len(set(said.values())) > 1:
+        raise invalid("truncate and parameters.truncation want different things")
+    direction = asked.get("truncation_direction", "right")
+    if direction not in ("right", "Right"):
+        raise invalid(f"texts are cut at the right only; truncation_direction is {short(direction)}")
+    return False in said.values()
+
+
+def _flag(given: Mapping[str, Any], key: str, name: str = "") -> bool:
+    value = given.get(key, False)
+    if not isinstance(value, bool):
+        raise invalid(f"{name or key} wants true or false, not {kind_of(value)}")
+    return value
+
+
+def check_keys(given: Mapping[str, Any], known: Collection[str], what: str) -> None:
+    """Refuse keys that are not known.
+
+    Args:
+        given: of the client.
+        known: the keys there are.
+        what: what they are called in a message.
+
+    Raises:
+        Refusal: 422, with the key that may have been meant.
+    """
     for key in given:
-        if key not in _PARAMETERS:
-            raise invalid(f"unknown parameter {short(key)}; {_suggest(key, _PARAMETERS)}")
-    top_k, details = given.get("top_k"), given.get("details", False)
-    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
-        raise invalid(f"parameters.top_k wants a whole number of at least 1, not {short(top_k)}")
-    if not isinstance(details, bool):
-        raise invalid(f"parameters.details wants true or false, not {_kind(details)}")
-    return top_k, details
+        if key not in known:
+            # Only the beginning is compared: comparing takes time by length.
+            raise invalid(f"unknown {what} {short(key)}; {did_you_mean(key[:_LINE], known)}")
+
+
+def check_object(given: Any, known: Collection[str], name: str) -> None:
+    """Hold a group of parameters against the keys there are.
+
+    Raises:
+        Refusal: 422 it is no object, or has others.
+    """
+    if not isinstance(given, dict):
+        raise invalid(f"{name} wants an object, not {kind_of(given)}")
+    check_keys(given, known, "parameter")
+
+
+def flat_column(rows: list[Any], name: str) -> list[Any]:
+    """The texts of a list of texts, or of a list of lists of one text each.
+
+    Raises:
+        Refusal: 422 a list holds another number of texts.
+    """
+    if not rows or not isinstance(rows[0], list):
+        return rows
+    for index, row in enumerate(rows):
+        if not isinstance(row, list):
+            raise invalid(f"{name}[{index}] wants a list of one text, as the first, not {kind_of(row)}")
+        if len(row) != 1:
+            raise invalid(f"{name}[{index}] holds {len(row)} elements; one text is classified at a time, no pairs")
+    return [row[0] for row in rows]
 
 
 def check_texts(texts: list[Any], limits: Limits, *, name: str) -> None:
@@ -110,7 +241,7 @@ def check_texts(texts: list[Any], limits: Limits, *, name: str) -> None:
         raise Refusal(413, "too_large", f"{len(texts)} texts in one request; at most {limits.max_texts} are accepted")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise invalid(f"{name}[{index}] wants a text, not {_kind(text)}")
+            raise invalid(f"{name}[{index}] wants a text, not {kind_of(text)}")
         if len(text) > limits.max_chars:
             message = f"{name}[{index}] has {len(text)} characters; at most {limits.max_chars} are accepted"
             raise Refusal(413, "too_large", message)
@@ -127,11 +258,7 @@ def short(value: object) -> str:
     return text if len(text) <= _LINE else f"{text[:_LINE]}..."
 
 
-def _suggest(key: str, known: tuple[str, ...]) -> str:
-    """What was meant instead of a wrong key. Only its beginning is compared: comparing takes time by its length."""
-    return did_you_mean(key[:_LINE], known)
-
-
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What JSON calls a value, for a message."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
     return names.get(type(value), "a number")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,6 +85,13 @@ def header(scope: Scope, name: bytes) -> bytes | None:
         if key == name:
             return bytes(value)
     return None
+
+
+def media_type(scope: Scope) -> tuple[str, Mapping[str, str]]:
+    """The body's media type and its parameters, all in lower case; empty where nothing is said."""
+    kind, *rest = (header(scope, b"content-type") or b"").decode("latin-1").lower().split(";")
+    pairs = (part.partition("=") for part in rest)
+    return kind.strip(), {name.strip(): value.strip().strip('"') for name, _, value in pairs}
 
 
 def has_body(scope: Scope) -> bool:

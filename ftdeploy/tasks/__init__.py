@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ftdeploy.tasks.text_classification import TextClassification
+from ftdeploy.tasks.text_classification import Function, TextClassification
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,13 +52,16 @@ class Task(Protocol):
     def predictions(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
         """What the metrics compare: predicted ids, int64, from logits of shape (rows, labels)."""
 
-    def decode(self, logits: NDArray[np.float32], signature: Signature, *, top_k: int | None) -> list[Any]:
+    def decode(self, logits: NDArray[np.float32], signature: Signature, *, top_k: int | None,
+               function: Function = "softmax") -> list[Any]:  # fmt: skip
         """Answers in the shape that the HTTP face shows, one per row of the logits.
 
         Args:
             logits: float32, shape (rows, labels).
             signature: of the model.
             top_k: how many labels an answer holds; None is the task's default.
+            function: what makes scores of the logits. The temperature belongs to the softmax alone; the others are
+                those of the logits as the model gives them.
         """
 
 

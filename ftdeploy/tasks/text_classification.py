@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ftdeploy.errors import DataError, did_you_mean
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: A label is learned against another, and each of the three splits wants a row of it.
 _FEWEST_LABELS = 2
 _FEWEST_ROWS = 3
+
+#: What makes scores of the logits, as transformers' pipelines name it; ``none`` leaves them alone.
+Function = Literal["softmax", "sigmoid", "none"]
 
 
 class TextClassification:
@@ -62,14 +65,26 @@ class TextClassification:
 
         return np.asarray(logits.argmax(axis=-1), dtype=np.int64)
 
-    def decode(self, logits: NDArray[np.float32], signature: Signature, *, top_k: int | None) -> list[Any]:
-        scores = softmax(logits / signature.temperature)
+    def decode(self, logits: NDArray[np.float32], signature: Signature, *, top_k: int | None,
+               function: Function = "softmax") -> list[Any]:  # fmt: skip
         keep = len(signature.labels) if top_k is None else min(top_k, len(signature.labels))
-        orders = (-scores).argsort(axis=-1, kind="stable")[:, :keep]
+        orders = (-logits).argsort(axis=-1, kind="stable")[:, :keep]  # each function keeps their order
+        scores = logits
+        if function == "softmax":
+            scores = softmax(logits / signature.temperature)
+        elif function == "sigmoid":
+            scores = sigmoid(logits)
         return [
             [{"label": signature.labels[index], "score": row[index]} for index in order]
             for row, order in zip(scores.tolist(), orders.tolist(), strict=True)
         ]
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logistic function of each element, without overflow."""
+    import numpy as np
+
+    return np.asarray(0.5 * (1 + np.tanh(logits / 2)), dtype=np.float32)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

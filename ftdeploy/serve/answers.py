@@ -1,0 +1,83 @@
+"""Between a protocol and the model: what a protocol makes of a body, and what it gets to make an answer of.
+
+Every protocol takes the same way (`ftdeploy.serve.app`): its parser makes an `Asked` of a body, the engine answers the
+texts, and the `Asked` renders the `Answers`, in the order asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.model import Counted, Scored
+from ftdeploy.serve.wire import Header, Reply, Scope
+from ftdeploy.signature import Signature
+from ftdeploy.tasks import TASKS
+from ftdeploy.tasks.text_classification import Function
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the model said of a request's texts; ``rows`` and ``scored`` are in the order of the texts.
+
+    Attributes:
+        rows: the texts as the model saw them.
+        scored: what it gave for them.
+        identity: the request's id.
+        digest: of the bundle.
+        signature: of the model.
+    """
+
+    rows: Sequence[Counted]
+    scored: Sequence[Scored]
+    identity: str
+    digest: str
+    signature: Signature
+
+    def labels(self, *, top_k: int | None = None, function: Function = "softmax") -> list[Any]:
+        """For each text its labels with scores, best first.
+
+        Args:
+            top_k: how many at most; None is all.
+            function: what makes scores of the logits.
+        """
+        if function == "softmax":
+            return [one.answer[:top_k] for one in self.scored]
+        logits = np.stack([one.logits for one in self.scored])
+        return TASKS[self.signature.task].decode(logits, self.signature, top_k=top_k, function=function)
+
+    def truncated(self) -> list[bool]:
+        """For each text whether it was cut."""
+        return [row.truncated() for row in self.rows]
+
+    def headers(self) -> tuple[Header, ...]:
+        """What every answer says of itself: request id, digest, and which texts were cut, where one was."""
+        named: tuple[Header, ...] = (
+            (b"x-request-id", self.identity.encode()),
+            (b"x-model-digest", self.digest.encode()),
+        )
+        cut = ",".join(str(index) for index, yes in enumerate(self.truncated()) if yes)
+        return (*named, (b"x-truncated", cut.encode())) if cut else named
+
+
+class Asked(Protocol):
+    """A request that was understood."""
+
+    @property
+    def texts(self) -> list[str]:
+        """What to answer; at least one."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether a text that would have to be cut is refused."""
+
+    def render(self, answers: Answers) -> Reply:
+        """The answer, without `Answers.headers`."""
+
+
+Parse = Callable[[bytes | bytearray, Scope, Limits], Asked]
+"""(body, the request's scope, limits) -> what is asked; raises `Refusal`."""

@@ -1,0 +1,284 @@
+"""``POST /invocations``: what SageMaker and MLflow send, in JSON, CSV or JSON lines.
+
+====================  =================================================  =============================================
+Content-Type          body                                               answer
+====================  =================================================  =============================================
+application/json      ``dataframe_split``, ``dataframe_records``,        ``{"predictions": [...]}``: for each text its
+                      ``instances``, or a list of ``inputs`` (MLflow)    label and score
+application/json      ``inputs`` a text, or with ``parameters`` beside   as `/predict`
+                      it (SageMaker's container for Hugging Face)
+text/csv              one column                                         CSV, columns ``label`` and ``score``
+application/          a text, or an object with one key, a line          a line for each: label and score
+jsonlines
+====================  =================================================  =============================================
+
+``Accept`` may ask for another of the three. Whether a CSV begins with a header is said by the media type
+(``text/csv; header=present`` or ``absent``, RFC 4180); where it says nothing, the first line has to be one of
+`HEADERS`, so that no text is ever taken for a header, and no header for a text.
+
+Sources: MLflow, "Deploy MLflow Model as a Local Inference Server" and mlflow/pyfunc/scoring_server; TensorFlow Serving,
+"RESTful API" (``instances`` and ``inputs``); SageMaker, "Use Your Own Inference Code with Hosting Services" and its
+Hugging Face inference toolkit.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ftdeploy.serve.answers import Answers, Asked
+from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.question import (
+    CHOICE,
+    Choice,
+    check_keys,
+    check_object,
+    check_texts,
+    flat_column,
+    invalid,
+    kind_of,
+    parse_json,
+    read_choice,
+    read_question,
+    short,
+)
+from ftdeploy.serve.wire import Refusal, Reply, Scope, header, media_type
+
+JSON, CSV, LINES = "application/json", "text/csv", "application/jsonlines"
+#: What a body may be, under the names that it goes by.
+TYPES = {
+    JSON: JSON,
+    CSV: CSV,
+    LINES: LINES,
+    "application/jsonl": LINES,
+    "application/x-jsonlines": LINES,
+    "application/x-ndjson": LINES,
+}
+#: First lines of a CSV that are headers where the media type does not say.
+HEADERS = ("text", "inputs")
+_CHARSETS = ("utf-8", "utf8", "us-ascii")
+_BEST = Choice(top_k=1)
+_HF_KEYS = frozenset({"inputs", "parameters"})
+_SPLIT_KEYS = ("columns", "data", "index")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """Texts to answer with a record each.
+
+    Attributes:
+        texts: at least one.
+        kind: of the answer, a value of `TYPES`.
+        choice: of labels and scores; with ``top_k`` an answer in JSON is a list of records.
+        listed: ``top_k`` was asked for.
+        whole: never.
+    """
+
+    texts: list[str]
+    kind: str
+    choice: Choice = _BEST
+    listed: bool = False
+    whole: bool = False
+
+    def render(self, answers: Answers) -> Reply:
+        """The answer in its media type."""
+        labels = answers.labels(top_k=self.choice.top_k, function=self.choice.function)
+        records: list[Any] = labels if self.listed else [one[0] for one in labels]
+        if self.kind == CSV:
+            return Reply(_csv([one[0] for one in labels]), content_type=b"text/csv; charset=utf-8; header=present")
+        if self.kind == LINES:
+            body = b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in records)
+            return Reply(body, content_type=LINES.encode())
+        return Reply(orjson.dumps({"predictions": records}))
+
+
+def parse_invocations(body: bytes | bytearray, scope: Scope, limits: Limits) -> Asked:
+    """Read the body of ``POST /invocations``.
+
+    Raises:
+        Refusal: 400 not what its media type says; 406 no media type that is accepted can be given; 415 an unknown media
+            type; 422 a wrong key, type or value; 413 too many texts, or one too long.
+    """
+    kind, parameters = _body_kind(scope)
+    answer = _accepted(scope, kind)
+    if kind == JSON:
+        return _read_json(parse_json(body), answer, limits)
+    texts = _read_csv(body, parameters, limits) if kind == CSV else _read_lines(body, limits)
+    check_texts(texts, limits, name="row")
+    return Invocation(texts=texts, kind=answer)
+
+
+def _body_kind(scope: Scope) -> tuple[str, Mapping[str, str]]:
+    """The body's kind and the parameters of its media type. JSON where nothing is said.
+
+    Raises:
+        Refusal: 415.
+    """
+    stated, parameters = media_type(scope)
+    kind = TYPES.get(stated or JSON)
+    if kind is None:
+        raise Refusal(415, "validation", f"a body is {_listed(TYPES)}, not {short(stated)}")
+    charset = parameters.get("charset", "utf-8")
+    if charset not in _CHARSETS:
+        raise Refusal(415, "validation", f"a body is UTF-8, not {short(charset)}")
+    return kind, parameters
+
+
+def _accepted(scope: Scope, kind: str) -> str:
+    """The answer's kind: the body's own where it is accepted, else the first that is.
+
+    Raises:
+        Refusal: 406.
+    """
+    stated = header(scope, b"accept")
+    if stated is None or not stated.strip():
+        return kind
+    wanted = [part.split(";")[0].strip().lower() for part in stated.decode("latin-1").split(",")]
+    family = kind.partition("/")[0]
+    if "*/*" in wanted or f"{family}/*" in wanted or kind in [TYPES.get(name) for name in wanted]:
+        return kind
+    for name in wanted:
+        if name in TYPES:
+            return TYPES[name]
+    ranges = {"application/*": JSON, "text/*": CSV}
+    for name in wanted:
+        if name in ranges:
+            return ranges[name]
+    raise Refusal(406, "validation", f"answers are {_listed(TYPES)}; none of them is accepted")
+
+
+def _listed(names: Mapping[str, str]) -> str:
+    return " or ".join(dict.fromkeys(names.values()))
+
+
+def _read_json(asked: Any, kind: str, limits: Limits) -> Asked:
+    """MLflow's four forms, and that of the container for Hugging Face."""
+    if not isinstance(asked, dict):
+        raise invalid(f"an object is wanted, with one of {', '.join(_FORMS)}; not {kind_of(asked)}")
+    forms = [key for key in asked if key in _FORMS]
+    if len(forms) != 1:
+        raise invalid(f"exactly one of {', '.join(_FORMS)} is wanted; {len(forms)} given")
+    form = forms[0]
+    if form == "inputs" and ("parameters" in asked or isinstance(asked["inputs"], str)) and asked.keys() <= _HF_KEYS:
+        if kind != JSON:
+            raise Refusal(406, "validation", f"this question is answered in {JSON}")
+        return read_question(asked, limits)
+    check_keys(asked, (form, "params"), "key")
+    params = {} if asked.get("params") is None else asked["params"]
+    check_object(params, CHOICE, "params")
+    choice = read_choice(params, "params")
+    listed = "top_k" in params
+    texts = _FORMS[form](asked[form])
+    check_texts(texts, limits, name=form)
+    return Invocation(
+        texts=texts,
+        kind=kind,
+        choice=choice if listed else Choice(top_k=1, function=choice.function),
+        listed=listed,
+    )
+
+
+def _split(given: Any) -> list[Any]:
+    """pandas' ``to_dict(orient="split")`` of one column, with or without its index."""
+    if not isinstance(given, dict):
+        raise invalid(f"dataframe_split wants an object with `columns` and `data`, not {kind_of(given)}")
+    check_keys(given, _SPLIT_KEYS, "key of dataframe_split")
+    columns, data = given.get("columns"), given.get("data")
+    if columns is not None and (not isinstance(columns, list) or len(columns) != 1):
+        raise invalid(f"dataframe_split.columns wants a list of one column, not {short(columns)}")
+    if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
+        raise invalid("dataframe_split.data wants a list of rows, each a list of one text")
+    return flat_column(data, "dataframe_split.data")
+
+
+def _records(given: Any, name: str = "dataframe_records") -> list[Any]:
+    """The values of objects of one key."""
+    if not isinstance(given, list):
+        raise invalid(f"{name} wants a list of objects, not {kind_of(given)}")
+    for index, row in enumerate(given):
+        if not isinstance(row, dict) or len(row) != 1:
+            raise invalid(f"{name}[{index}] wants an object with one key, the text's column")
+    return [text for row in given for text in row.values()]
+
+
+def _instances(given: Any) -> list[Any]:
+    """TensorFlow Serving's row format: texts, lists of one text, or objects of one key."""
+    if isinstance(given, list) and given and isinstance(given[0], dict):
+        return _records(given, "instances")
+    if not isinstance(given, list):
+        raise invalid(f"instances wants a list of texts, not {kind_of(given)}")
+    return flat_column(given, "instances")
+
+
+def _inputs(given: Any) -> list[Any]:
+    """TensorFlow Serving's column format: texts, lists of one text, or an object of one column."""
+    if isinstance(given, dict) and len(given) == 1:
+        given = next(iter(given.values()))
+    if not isinstance(given, list):
+        raise invalid(f"inputs wants a text, a list of texts, or an object of one column, not {kind_of(given)}")
+    return flat_column(given, "inputs")
+
+
+#: MLflow's forms of a body in JSON, and what reads the texts of each.
+_FORMS: Mapping[str, Callable[[Any], list[Any]]] = {
+    "inputs": _inputs,
+    "instances": _instances,
+    "dataframe_split": _split,
+    "dataframe_records": _records,
+}
+
+
+def _read_csv(body: bytes | bytearray, parameters: Mapping[str, str], limits: Limits) -> list[Any]:
+    """The texts of a CSV of one column; empty lines are none, an empty text is ``""``."""
+    stated = parameters.get("header")
+    if stated not in (None, "present", "absent"):
+        raise Refusal(415, "validation", f"header of text/csv is present or absent, not {short(stated)}")
+    csv.field_size_limit(max(limits.max_body_bytes, csv.field_size_limit()))  # our own limits are tighter
+    try:
+        text = body.decode("utf-8-sig")
+        read = (row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row)
+        rows = list(itertools.islice(read, limits.max_texts + 2))  # a header, and one too many
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Refusal(400, "invalid_csv", f"the body is not CSV in UTF-8: {error}") from None
+    for index, row in enumerate(rows):
+        if len(row) != 1:
+            raise invalid(f"row {index} has {len(row)} cells; one column is wanted, with commas in quotes")
+    texts = [row[0] for row in rows]
+    if stated == "absent" or not texts:
+        return texts
+    if stated is None and texts[0].strip().lower() not in HEADERS:
+        wanted = " or ".join(HEADERS)
+        raise invalid(
+            f"the first line is not {wanted}: name the column so, or say `text/csv; header=present` or `header=absent`"
+        )
+    return texts[1:]
+
+
+def _read_lines(body: bytes | bytearray, limits: Limits) -> list[Any]:
+    """A text a line, or an object of one key; the last line may end without a line break."""
+    lines = bytes(body).removesuffix(b"\n").split(b"\n", limits.max_texts)
+    if lines == [b""]:
+        return []
+    if len(lines) > limits.max_texts:
+        raise Refusal(413, "too_large", f"more than {limits.max_texts} lines")
+    rows: list[Any] = []
+    for index, line in enumerate(lines):
+        try:
+            rows.append(parse_json(line))
+        except Refusal as refusal:
+            raise Refusal(400, "invalid_json", f"line {index}: {refusal.message}") from None
+    return _records(rows, "line") if isinstance(rows[0], dict) else rows
+
+
+def _csv(records: Sequence[Mapping[str, Any]]) -> bytes:
+    sink = io.StringIO(newline="")
+    writer = csv.writer(sink)
+    writer.writerow(("label", "score"))
+    writer.writerows((one["label"], one["score"]) for one in records)
+    return sink.getvalue().encode()

@@ -1,0 +1,275 @@
+"""JSON Schemas (2020-12) of what the service takes and gives, for its description at ``/docs.json``.
+
+They are as narrow as the parsers: what they allow is answered, and what they do not allow is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from ftdeploy.serve.about import DriftState
+from ftdeploy.serve.kserve import OUTPUTS
+from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.question import FUNCTIONS, MOST_LABELS
+from ftdeploy.signature import Signature
+
+Schema = dict[str, Any]
+
+#: Up to so many texts each number of them has a shape of its own in the schema; above, words have to do.
+_SHAPES = 16
+
+
+def schemas(signature: Signature, limits: Limits) -> dict[str, Schema]:
+    """All of them, by name.
+
+    Args:
+        signature: of the model.
+        limits: in force; they become part of the schemas.
+    """
+    return {
+        **_common(),
+        **_about(signature),
+        **_labels(signature),
+        **_predict(limits),
+        **_invocations(limits),
+        **_infer(signature, limits),
+    }
+
+
+def closed(properties: Mapping[str, Schema], *optional: str) -> Schema:
+    """An object of these properties and no others; all but the optional ones are there."""
+    required = [name for name in properties if name not in optional]
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "additionalProperties": False,
+        **({"required": required} if required else {}),
+    }
+
+
+def array(items: Schema, least: int = 0, most: int | None = None) -> Schema:
+    """A list."""
+    bounds = {name: value for name, value in (("minItems", least), ("maxItems", most)) if value}
+    return {"type": "array", "items": items, **bounds}
+
+
+def ref(name: str) -> Schema:
+    """A schema by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def one_key(value: Schema) -> Schema:
+    """An object of one key, whatever its name."""
+    return {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": value}
+
+
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+STATES: Schema = {"enum": ["loading", "ready", "failed", "stuck", "draining"]}
+
+
+def _common() -> dict[str, Schema]:
+    return {
+        "Error": closed({"error": TEXT, "error_type": TEXT}),
+        "Live": closed({"live": {"const": True}, "ready": FLAG, "state": STATES}),
+        "Ready": closed({"name": TEXT, "live": {"const": True}, "ready": {"const": True}, "state": {"const": "ready"}}),
+        "NotReady": closed({
+            "name": TEXT, "live": {"const": True}, "ready": {"const": False}, "state": STATES, "error": TEXT,
+            "error_type": {"const": "unhealthy"},
+        }),
+        "Server": closed({"name": {"const": "ftdeploy"}, "version": TEXT, "extensions": array(TEXT)}),
+        "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
+    }  # fmt: skip
+
+
+def _about(signature: Signature) -> dict[str, Schema]:
+    number, count = {"type": "number"}, {"type": "integer", "minimum": 0}
+    verdict = {"enum": ["pass", "fail", "inconclusive"]}
+    report = closed({
+        "verdict": verdict,
+        "suite": TEXT,
+        "rows": count,
+        "confidence": number,
+        "metrics": array(closed({"metric": TEXT} | dict.fromkeys(("value", "lower", "upper", "baseline"), number))),
+        "gates": array(closed({"name": TEXT, "verdict": verdict, "explanation": TEXT})),
+        "counts": closed(dict.fromkeys(verdict["enum"], count)),
+    })  # fmt: skip
+    about = closed({
+        "name": {"const": signature.name},
+        "task": {"const": signature.task},
+        "view": TEXT,
+        "labels": {"const": list(signature.labels)},
+        "max_length": {"const": signature.max_length},
+        "digest": TEXT,
+        "version": TEXT,
+        "limits": closed(dict.fromkeys(("max_texts", "max_chars", "max_body_bytes"), count)),
+        "auth": FLAG,
+        "report": {"anyOf": [report, {"type": "null"}]},
+        "state": STATES,
+        "drift": closed({"state": {"enum": list(get_args(DriftState))}}),
+    })  # fmt: skip
+    return {"About": about}
+
+
+def _labels(signature: Signature) -> dict[str, Schema]:
+    few = len(signature.labels)
+    return {
+        "Score": closed({"label": {"enum": list(signature.labels)}, "score": {"type": "number"}}),
+        "Answer": array(ref("Score"), 1, few) | {"description": "Best label first."},
+        "Details": closed({
+            "predictions": array(ref("Answer"), 1),
+            "truncated": array(FLAG, 1),
+            "tokens": array({"type": "integer", "minimum": 0}, 1) | {"description": "Before cutting."},
+            "model_digest": TEXT,
+            "request_id": TEXT,
+        }),
+    }  # fmt: skip
+
+
+def _texts(limits: Limits) -> tuple[Schema, Schema]:
+    """Of a list of texts, and of a list of lists of one."""
+    return array(ref("Text"), 1, limits.max_texts), array(array(ref("Text"), 1, 1), 1, limits.max_texts)
+
+
+def _predict(limits: Limits) -> dict[str, Schema]:
+    flat, nested = _texts(limits)
+    choice: dict[str, Schema] = {
+        "top_k": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_LABELS, "description": "null is all."},
+        "function_to_apply": {
+            "enum": [*FUNCTIONS, None],
+            "description": "What makes scores of the logits; null is softmax.",
+        },
+    }
+    parameters: dict[str, Schema] = {
+        **choice,
+        "details": {"type": "boolean", "default": False, "description": "Wrap the answers with what is known of them."},
+        "truncation": {"type": ["boolean", "null"], "description": "As truncate."},
+    }
+    question = closed({
+        "inputs": {"anyOf": [ref("Text"), flat, nested]},
+        "parameters": {"anyOf": [ref("Parameters"), {"type": "null"}]},
+        "truncate": {"type": ["boolean", "null"], "description": "false refuses texts that would have to be cut."},
+        "truncation_direction": {"enum": ["right", "Right"]},
+        "raw_scores": {"type": "boolean", "default": False, "description": "The logits; as function_to_apply none."},
+    }, "parameters", "truncate", "truncation_direction", "raw_scores")  # fmt: skip
+    return {
+        "Text": {"type": "string", "maxLength": limits.max_chars},
+        "Parameters": closed(parameters, *parameters),
+        "Choice": closed(choice, *choice),
+        "Question": question | {"allOf": _CONFLICTS},
+    }
+
+
+def _both(*conditions: Schema) -> Schema:
+    return {"not": {"allOf": list(conditions)}}
+
+
+def _parameter(name: str, schema: Schema) -> Schema:
+    inner = {"type": "object", "required": [name], "properties": {name: schema}}
+    return {"required": ["parameters"], "properties": {"parameters": inner}}
+
+
+def _key(name: str, schema: Schema) -> Schema:
+    return {"required": [name], "properties": {name: schema}}
+
+
+#: Keys that say opposite things.
+_CONFLICTS = [
+    _both(_key("raw_scores", {"const": True}), _parameter("function_to_apply", {"enum": ["softmax", "sigmoid"]})),
+    _both(_key("truncate", {"const": True}), _parameter("truncation", {"const": False})),
+    _both(_key("truncate", {"const": False}), _parameter("truncation", {"const": True})),
+]
+
+
+def _invocations(limits: Limits) -> dict[str, Schema]:
+    flat, nested = _texts(limits)
+    rows = array(one_key(ref("Text")), 1, limits.max_texts)
+    params = {"anyOf": [ref("Choice"), {"type": "null"}]}
+    parameters = {"anyOf": [ref("Parameters"), {"type": "null"}]}
+    split = closed(
+        {"columns": {"type": ["array", "null"], "minItems": 1, "maxItems": 1}, "data": nested, "index": {}},
+        "columns",
+        "index",
+    )
+    forms: dict[str, Schema] = {
+        "inputs": {"anyOf": [flat, nested, one_key({"anyOf": [flat, nested]})]},
+        "instances": {"anyOf": [flat, nested, rows]},
+        "dataframe_split": split,
+        "dataframe_records": rows,
+    }
+    return {
+        "Invocation": {
+            "anyOf": [
+                *(closed({name: form, "params": params}, "params") for name, form in forms.items()),
+                closed({"inputs": ref("Text"), "parameters": parameters}, "parameters"),
+                closed({"inputs": {"anyOf": [flat, nested]}, "parameters": parameters}),
+            ]
+        },
+        "Predictions": closed({"predictions": array({"anyOf": [ref("Score"), ref("Answer")]}, 1)}),
+        "Records": array(ref("Score"), 1) | {"description": "One a line."},
+        "Rows": array(closed({"text": ref("Text")}), 1, limits.max_texts) | {"description": "CSV with a header."},
+        "Lines": {
+            "anyOf": [flat, rows],
+            "description": "One a line: a text, or an object with one key.",
+        },
+    }
+
+
+def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
+    flat, nested = _texts(limits)
+    shape = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 2}
+    tensor: Schema = {
+        "type": "object",
+        "required": ["name", "datatype", "shape", "data"],
+        "properties": {
+            "name": {"const": "text"},
+            "datatype": {"const": "BYTES"},
+            "shape": shape | {"description": "[n] or [n, 1]."},
+            "data": {"anyOf": [flat, nested]},
+        },
+    }
+    if limits.max_texts <= _SHAPES:
+        tensor["anyOf"] = [
+            {"properties": {"shape": {"enum": [[n], [n, 1]]}, "data": {"minItems": n, "maxItems": n}}}
+            for n in range(1, limits.max_texts + 1)
+        ]
+    output = {"type": "object", "required": ["name"], "properties": {"name": {"enum": list(OUTPUTS)}}}
+    given = closed({
+        "name": {"enum": list(OUTPUTS)},
+        "datatype": {"enum": ["BYTES", "FP32"]},
+        "shape": array({"type": "integer", "minimum": 1}, 1, 2),
+        "data": array({"type": ["string", "number"]}, 1),
+    })  # fmt: skip
+    described = closed({"name": TEXT, "datatype": TEXT, "shape": array({"type": "integer"}, 1)})
+    return {
+        "InferQuestion": {
+            "type": "object",
+            "required": ["inputs"],
+            "properties": {
+                "inputs": array(tensor, 1, 1),
+                "id": {"type": ["string", "null"]},
+                "outputs": array(output, 0, len(OUTPUTS)) | {"type": ["array", "null"], "uniqueItems": True},
+            },
+        },
+        "InferAnswer": closed({
+            "model_name": {"const": signature.name},
+            "model_version": TEXT,
+            "id": TEXT,
+            "parameters": closed({"model_digest": TEXT, "request_id": TEXT, "truncated": TEXT}),
+            "outputs": array(given, 1, len(OUTPUTS)),
+        }, "id"),
+        "Model": closed({
+            "name": {"const": signature.name},
+            "versions": array(TEXT, 1, 1),
+            "platform": TEXT,
+            "inputs": array(described, 1, 1),
+            "outputs": array(described, len(OUTPUTS), len(OUTPUTS)),
+            "parameters": closed({
+                "digest": TEXT,
+                "task": {"const": signature.task},
+                "labels": {"const": list(signature.labels)},
+                "max_length": {"const": signature.max_length},
+            }),
+        }),
+    }  # fmt: skip
