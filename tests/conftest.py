@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests over the real run measure: `make test` gives them the machine to themselves, after all others."""
+    for item in items:
+        if "sentiment" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with the real data (see ``ftdeploy/sources/mirror.py``), set as FTDEPLOY_MIRROR for the test."""
