@@ -1,7 +1,7 @@
 """Attack a served bundle with some thousands of bad requests, byte by byte, and see whether it minds.
 
 Usage: ``python tests/benchmarks/serving_fuzz.py BUNDLE [--requests 20000] [--seed 0] [--connections 64]``. Starts
-``bentoml serve`` on a free port with a patience of two seconds, sends what `serving_attacks.py` makes, and asks good
+``bentoml serve`` on a free port with a patience of three seconds, sends what `serving_attacks.py` makes, and asks good
 questions beside it all the time. Prints outcomes by kind, memory and open files, and ends with 1 when one of them is
 wrong: an outcome that the kind does not allow, any 5xx but a counted 503 refusal, a connection that hangs, an answer
 that is no HTTP or belongs to another request, a wrong answer to a good question, 10 MB or more of growth after the
@@ -32,7 +32,7 @@ from benchmarks.serving_attacks import GOOD, KINDS, Attack, Kind, good, post
 from benchmarks.serving_service import Service, bentoml_serve, serving
 
 #: Seconds for headers and bodies, given to the service.
-PATIENCE = 2.0
+PATIENCE = 3.0
 #: Seconds in which every connection must have come to an end: headers, body, five seconds of lingering, and reserve.
 HANG = 4 * PATIENCE + 5 + 15
 GROWTH = 10_000_000
