@@ -12,6 +12,7 @@ import typer
 
 from ftdeploy.cli_eval import eval_app
 from ftdeploy.cli_keys import keys_app
+from ftdeploy.cli_traffic import traffic_app
 
 if TYPE_CHECKING:
     from ftdeploy.errors import FtdeployError
@@ -40,6 +41,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 app.add_typer(eval_app, name="eval")
 app.add_typer(keys_app, name="keys")
+app.add_typer(traffic_app, name="traffic")
 
 
 @app.command()

@@ -77,7 +77,7 @@ class Signature(Section):
     """ONNX Runtime options measured with this model."""
     serve: Mapping[str, float | tuple[str, ...]] = {}
     """Limits of the HTTP service, by name (see ``ftdeploy.serve.limits``)."""
-    traffic: Mapping[str, float | bool] = {}
+    traffic: Mapping[str, float | bool | str] = {}
     """What the service records, by name (see ``ftdeploy.serve.traffic``)."""
 
 

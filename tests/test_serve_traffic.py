@@ -14,20 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ftdeploy.errors import ServeError
-from ftdeploy.recipe import TrafficSettings
+from ftdeploy.serve.deletions import seal_leftovers
+from ftdeploy.serve.segments import keep_within
 from ftdeploy.serve.traffic import (
     QUEUE_ROWS,
     Answered,
     Recorder,
-    TrafficOptions,
-    keep_within,
     random_projection,
-    read_options,
     read_segment,
-    seal_leftovers,
     stored_projection,
 )
+from ftdeploy.serve.traffic_options import TrafficOptions
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -73,7 +70,8 @@ def test_a_segment_holds_every_fact_and_the_projected_embedding(tmp_path: Path) 
     assert [(row["id"], row["row"], row["tokens"]) for row in rows] == [("r1", 0, 2), ("r1", 1, 3), ("r1", 2, 4)]
     assert rows[0] | {"embedding": None} == {
         "id": "r1", "row": 0, "time": 1_700_000_000.123, "digest": DIGEST, "label": "good", "confidence": 0.75,
-        "tokens": 2, "unknown": 0.25, "truncated": False, "cached": False, "embedding": None,
+        "tokens": 2, "unknown": 0.25, "truncated": False, "cached": False, "embedding": None, "subject": None,
+        "language": "und",
     }  # fmt: skip
     expected = np.stack(request.embeddings) @ random_projection(DIGEST, 8)
     np.testing.assert_allclose(np.stack([row["embedding"] for row in rows]), expected, rtol=2e-3, atol=2e-3)
@@ -246,13 +244,6 @@ def test_sampling_keeps_a_request_whole(tmp_path: Path) -> None:
     none.record(answered("r"))
     none.close()
     assert not (tmp_path / "none").exists()
-
-
-def test_the_recipe_and_the_service_know_the_same_options() -> None:
-    """Every `monitor.traffic` setting is an option of the same default; an unknown one is an error."""
-    assert read_options(TrafficSettings().model_dump()) == TrafficOptions()
-    with pytest.raises(ServeError, match="keep_text"):
-        read_options({"keep_text": True})
 
 
 def test_the_random_projection_belongs_to_the_bundle_and_keeps_distances() -> None:

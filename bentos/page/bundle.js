@@ -16,6 +16,12 @@ const DRIFT_SAYS = {
   "not measured": "Not measured yet: nothing compares the traffic with the data that the model was tested on.",
 };
 
+const RECORDS = {
+  nothing: "Texts are answered by this server and not stored.",
+  features: "Texts are answered by this server and not stored; their labels, lengths and other numbers are recorded.",
+  texts: "Texts are answered by this server and stored in its records.",
+};
+
 let looking = 0;  // timer of watch
 
 function describe() {
@@ -27,6 +33,7 @@ function describe() {
   at("empty").textContent = view().empty;
   at("metrics").hidden = about.auth;
   if (about.auth) at("key-part").hidden = false;
+  at("records").textContent = RECORDS[about.records];
   const report = about.report;
   at("verdict").className = `verdict ${report ? report.verdict : "unknown"}`;
   at("verdict").textContent = report ? `${MARKS[report.verdict]} ${report.verdict}: ${tally(report, true)}` : "no report";

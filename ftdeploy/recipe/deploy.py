@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -114,7 +114,7 @@ class ServeSettings(Section):
 
 
 class TrafficSettings(Section):
-    """What the service records of its traffic. Never the text."""
+    """What the service records of its traffic: features of the texts, and the texts themselves only with `text`."""
 
     enabled: bool = True
     """Record at all."""
@@ -126,6 +126,13 @@ class TrafficSettings(Section):
     """...or after this many seconds."""
     max_bytes: int = Field(default=200_000_000, ge=100_000)
     """The oldest sealed segments go when all together are larger."""
+    max_days: float = Field(default=30, gt=0)
+    """A sealed segment goes when it was begun so many days ago."""
+    text: bool = False
+    """Keep the texts, too. They are personal data where people wrote them: encrypt them (README), and tell it."""
+    fsync: Literal["never", "seal", "always"] = "seal"
+    """When to wait until rows are on the disk: `never`, at the `seal` of a segment, or `always`, after every write.
+    Answers never wait."""
 
 
 class MonitorSettings(Section):

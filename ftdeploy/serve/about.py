@@ -22,12 +22,15 @@ log = logging.getLogger(__name__)
 #: ``none`` was seen; ``watching``: something moved, and more traffic has to tell; ``alarm``; or nothing compares it.
 DriftState = Literal["none", "watching", "alarm", "not measured"]
 
+#: What the service keeps of a text that it answers.
+Records = Literal["nothing", "features", "texts"]
+
 #: The version of ``report.json`` that is read here (``schema`` in ``ftdeploy.verdict.Report``, which stays outside).
 _REPORT = 2
 
 
 def describe_bundle(signature: Signature, limits: Limits, *, digest: str, report: Mapping[str, Any] | None,
-                    auth: bool = False) -> dict[str, Any]:  # fmt: skip
+                    auth: bool = False, records: Records = "features") -> dict[str, Any]:  # fmt: skip
     """What does not change while the bundle is served.
 
     Args:
@@ -36,6 +39,7 @@ def describe_bundle(signature: Signature, limits: Limits, *, digest: str, report
         digest: of the bundle.
         report: what `report_summary` made of its report.
         auth: whether questions want a bearer key.
+        records: what is kept of a text.
     """
     return {
         "name": signature.name,
@@ -51,6 +55,7 @@ def describe_bundle(signature: Signature, limits: Limits, *, digest: str, report
             "max_body_bytes": limits.max_body_bytes,
         },
         "auth": auth,
+        "records": records,
         "report": report,
     }
 

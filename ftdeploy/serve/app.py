@@ -23,6 +23,7 @@ from ftdeploy.serve.answers import Answers, Parse
 from ftdeploy.serve.cors import Cors
 from ftdeploy.serve.engine import Engine
 from ftdeploy.serve.exposition import OPENMETRICS, TEXT, Snapshot, render
+from ftdeploy.serve.feedback import parse_feedback
 from ftdeploy.serve.invocations import parse_invocations
 from ftdeploy.serve.log_options import AccessLog, read_log_options
 from ftdeploy.serve.logs import dropped_lines, loop_failed
@@ -31,8 +32,9 @@ from ftdeploy.serve.openapi import describe, with_keys
 from ftdeploy.serve.page import page_reply
 from ftdeploy.serve.process import Trimmer, process_snapshot
 from ftdeploy.serve.question import parse_predict
-from ftdeploy.serve.request_ids import RequestIds, given_id, log_fields
+from ftdeploy.serve.request_ids import RequestIds, given_id, log_fields, subject_of
 from ftdeploy.serve.wire import (
+    RETRY_SOON,
     GoneError,
     Header,
     Receive,
@@ -84,7 +86,12 @@ class App:
         self._version = self.engine.digest[: kserve.VERSION_CHARS]
         report = report_summary(folder / "model" / "report.json")
         self._said = describe_bundle(
-            self.engine.signature, self.engine.limits, digest=self.engine.digest, report=report, auth=self.door.closed
+            self.engine.signature,
+            self.engine.limits,
+            digest=self.engine.digest,
+            report=report,
+            auth=self.door.closed,
+            records=self.engine.records(),
         )
         self._ids = RequestIds()
         self._in_flight = 0
@@ -234,6 +241,7 @@ class App:
             "/": ("/", _get(_always(page))),
             "/predict": ("/predict", {"POST": self._asked(parse_predict)}),
             "/invocations": ("/invocations", {"POST": self._asked(parse_invocations)}),
+            "/feedback": ("/feedback", {"POST": self._feedback}),
             "/v2": ("/v2", _get(_always(Reply(orjson.dumps(server))))),
             "/about": ("/about", _get(self._about)),
             "/metrics": ("/metrics", _get(self._metrics)),
@@ -260,12 +268,23 @@ class App:
             with self._admission.request() as place:
                 asked = parse(await self._body(scope, receive, place), scope, engine.limits)
                 began = time.perf_counter()
-                identity = self._ids.of(scope)
-                rows, scored = await engine.ask(asked.texts, identity, whole=asked.whole)
+                identity, subject = self._ids.of(scope), subject_of(scope)
+                rows, scored = await engine.ask(asked.texts, identity, subject=subject, whole=asked.whole)
                 answers = Answers(rows, scored, identity, engine.digest, engine.signature)
                 return asked.render(answers).with_headers(*answers.headers(), _timing(began))
 
         return answer
+
+    async def _feedback(self, scope: Scope, receive: Receive) -> Reply:
+        engine = self.engine
+        if engine.recorder is None:
+            raise Refusal(409, "unrecorded", "this service records no traffic, so no labels either", unread=True)
+        with self._admission.request() as place:
+            body = await self._body(scope, receive, place)
+            found = parse_feedback(body, engine.signature.labels, engine.limits, subject=subject_of(scope))
+        if not engine.recorder.record_feedback(found):
+            raise Refusal(503, "overloaded", "too many labels wait for the disk", headers=(RETRY_SOON,))
+        return Reply(orjson.dumps({"accepted": len(found)}), status=202)
 
     async def _live(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
         state = self.engine.state()

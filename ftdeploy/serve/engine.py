@@ -14,14 +14,16 @@ from pathlib import Path
 
 from ftdeploy.errors import FtdeployError
 from ftdeploy.predictor import Encoded, Predictor
-from ftdeploy.serve.about import DriftState
+from ftdeploy.serve.about import DriftState, Records
 from ftdeploy.serve.answer_cache import AnswerCache
 from ftdeploy.serve.batcher import Batcher, ForwardError, QueueFullError
+from ftdeploy.serve.encryption import read_key
 from ftdeploy.serve.exposition import Snapshot, sample
 from ftdeploy.serve.limits import read_limits
 from ftdeploy.serve.metrics import Flow, Texts
 from ftdeploy.serve.model import Counted, Scored, bundle_digest, forward_of, open_model
-from ftdeploy.serve.traffic import Answered, Recorder, read_options, reference_rows, stored_projection
+from ftdeploy.serve.traffic import LANGUAGE_CHARS, Answered, Recorder, reference_rows, stored_projection
+from ftdeploy.serve.traffic_options import read_options
 from ftdeploy.serve.wire import RETRY_SOON, Refusal
 from ftdeploy.signature import read_signature
 
@@ -42,7 +44,8 @@ class Engine:
 
     Raises:
         ArtifactError: there is no readable signature.
-        ServeError: a limit is not a number.
+        ServeError: a limit is not a number, or the key of the traffic is none.
+        DependencyError: there is a key, and nothing to encrypt with.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,6 +64,8 @@ class Engine:
         self._about = {"name": self.signature.name, "digest": self.digest, "task": self.signature.task}
         self._reference_rows = reference_rows(folder / "model" / "drift_reference.npz")
         self._traffic = read_options(self.signature.traffic)
+        self._place = traffic_folder(folder) if self._traffic.enabled else None
+        self._key = read_key() if self._place is not None else None
         self._predictor: Predictor | None = None
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
         self._coming = 0  # texts at the tokenizer, on their way to the batcher
@@ -70,17 +75,24 @@ class Engine:
         """The bundle's name and short digest, for every line of the log."""
         return {"bundle": self.signature.name, "digest": self.digest[:12]}
 
+    def records(self) -> Records:
+        """What is remembered of a question: nothing, features of it, or the text, too."""
+        if self._place is None:
+            return "nothing"
+        return "texts" if self._traffic.text else "features"
+
     async def start(self) -> None:
         """Begin to load the model; returns at once."""
-        place = traffic_folder(self.folder) if self._traffic.enabled else None
-        if place is not None:
+        if (place := self._place) is not None:
             self.recorder = Recorder(
                 place,
                 digest=self.digest,
                 options=self._traffic,
                 projection=stored_projection(self.folder / "model" / "drift_reference.npz"),
+                key=self._key,
             )
-        log.info("traffic goes to %s", place or "nowhere: it is switched off")
+        how = f"{', with the texts' * self._traffic.text}{', encrypted' * (self._key is not None)}" if place else ""
+        log.info("traffic goes to %s%s", place or "nowhere: it is switched off", how)
         self._loading = asyncio.create_task(self._load())
 
     async def stop(self) -> None:
@@ -147,13 +159,14 @@ class Engine:
             reason = self.failure or f"the model is {state}"
             raise Refusal(503, "unhealthy", reason, headers=(RETRY_SOON,), unread=True)
 
-    async def ask(self, texts: list[str], identity: str, *,
+    async def ask(self, texts: list[str], identity: str, *, subject: str | None = None,
                   whole: bool = False) -> tuple[Sequence[Counted], Sequence[Scored]]:  # fmt: skip
         """Answer from the cache or by the model, and take note of the answers.
 
         Args:
             texts: at least one.
             identity: the request's id, for the traffic.
+            subject: whom the texts are about, for the traffic.
             whole: refuse a text that would have to be cut.
 
         Raises:
@@ -171,7 +184,8 @@ class Engine:
             self._require_whole(rows)
         self.texts.note(rows, scored)
         if self.recorder is not None:
-            self.recorder.record(_answered(identity, rows, scored, cached))
+            kept = texts if self._traffic.text else [text[:LANGUAGE_CHARS] for text in texts]
+            self.recorder.record(_answered(rows, scored, cached, identity=identity, subject=subject, texts=kept))
         return rows, scored
 
     async def _ask_model(self, texts: list[str]) -> tuple[list[Encoded], list[Scored]]:
@@ -236,6 +250,7 @@ class Engine:
             **(self.cache or AnswerCache(0)).snapshot(),
             "ftdeploy_traffic_rows_total": recorder.written if recorder else 0,
             "ftdeploy_traffic_dropped_total": recorder.dropped if recorder else 0,
+            "ftdeploy_feedback_rows_total": recorder.labelled if recorder else 0,
             "ftdeploy_drift_reference_rows": self._reference_rows,
             "ftdeploy_queue_limit_rows": limits.max_queue,
             "ftdeploy_requests_limit": limits.max_requests,
@@ -256,7 +271,8 @@ def traffic_folder(source: Path) -> Path | None:
     return Path(named).expanduser() if named else source.resolve().parent.parent / "traffic"
 
 
-def _answered(identity: str, rows: Sequence[Counted], scored: Sequence[Scored], cached: Sequence[bool]) -> Answered:
+def _answered(rows: Sequence[Counted], scored: Sequence[Scored], cached: Sequence[bool], *, identity: str,
+              subject: str | None, texts: Sequence[str]) -> Answered:  # fmt: skip
     return Answered(
         id=identity,
         time=time.time(),
@@ -267,4 +283,6 @@ def _answered(identity: str, rows: Sequence[Counted], scored: Sequence[Scored], 
         truncated=[row.truncated() for row in rows],
         embeddings=[one.embedding for one in scored],
         cached=cached,
+        texts=texts,
+        subject=subject,
     )

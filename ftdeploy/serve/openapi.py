@@ -15,6 +15,7 @@ _ERRORS = {
     400: "The body is not what its media type says.",
     406: "None of the media types of an answer is accepted.",
     408: "The body did not arrive in time.",
+    409: "The service records nothing, so no labels either.",
     413: "The body, the number of texts or a text is too large, or a text too long where cutting was ruled out.",
     415: "The body is compressed, or of an unknown media type.",
     422: "A wrong key, type or value.",
@@ -44,6 +45,7 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
     paths: dict[str, Any] = {
         "/predict": {"post": _predict(signature)},
         "/invocations": {"post": _invocations()},
+        "/feedback": {"post": _feedback()},
         "/": {"get": _text("A page to try the model.", "text/html; charset=utf-8")},
         "/about": {"get": _read("The bundle, its report in short, and its drift.", "About")},
         "/v2": {"get": _read("The server (Open Inference Protocol).", "Server")},
@@ -106,6 +108,19 @@ def _invocations() -> dict[str, Any]:
         ),
         "requestBody": _body(kinds, examples),
         "responses": _answers({JSON: answer, CSV: ref("Records"), LINES: ref("Records")}, (*_OF_A_QUESTION, 406)),
+    }
+
+
+def _feedback() -> dict[str, Any]:
+    one = {"request_id": "0a1b2c3d", "label": "some label"}
+    good = {"description": "They will be written.", "content": {JSON: {"schema": ref("Taken")}}}
+    errors = sorted((*_OF_A_QUESTION, 409))
+    return {
+        "operationId": "feedback",
+        "summary": "The true labels of texts that were answered, by the X-Request-Id of the answer.",
+        "description": "index is the place of the text in its request. Of several labels for one text the last counts.",
+        "requestBody": _body({JSON: ref("Labels")}, {"one": one, "several": [one | {"index": 1}]}),
+        "responses": {"202": good} | {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors},
     }
 
 

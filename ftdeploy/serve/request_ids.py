@@ -1,4 +1,4 @@
-"""Ids of requests, under which answers, traffic and log can be brought together."""
+"""Ids of requests, under which answers, traffic and log can be brought together, and of whom they are about."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 import re
 import secrets
 
-from ftdeploy.serve.wire import Scope, header
+from ftdeploy.serve.wire import Refusal, Scope, header
 
-_FIT = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+#: What an id may be made of, so that it is fit for logs and files.
+IDENTITY = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_FIT = re.compile(IDENTITY.pattern.encode())
 
 
 def given_id(scope: Scope) -> str | None:
@@ -21,6 +23,21 @@ def log_fields(scope: Scope) -> dict[str, str]:
     """The client's id as a field of the log."""
     given = given_id(scope)
     return {} if given is None else {"request_id": given}
+
+
+def subject_of(scope: Scope) -> str | None:
+    """The client's ``X-Subject-Id``, whom the texts are about: what they are recorded under, and can be deleted by.
+
+    Raises:
+        Refusal: 422, it is not fit for a file. To leave it out would be to record what nobody finds again.
+    """
+    given = header(scope, b"x-subject-id")
+    if given is None:
+        return None
+    if not _FIT.fullmatch(given):
+        message = "X-Subject-Id wants 1 to 64 letters, digits or one of ._:- (a pseudonym rather than a name)"
+        raise Refusal(422, "validation", message)
+    return given.decode()
 
 
 class RequestIds:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from ftdeploy.serve.about import DriftState
+from ftdeploy.serve.about import DriftState, Records
+from ftdeploy.serve.feedback import MOST
 from ftdeploy.serve.kserve import OUTPUTS
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.question import FUNCTIONS, MOST_LABELS
+from ftdeploy.serve.request_ids import IDENTITY
 from ftdeploy.signature import Signature
 
 Schema = dict[str, Any]
@@ -34,6 +36,7 @@ def schemas(signature: Signature, limits: Limits) -> dict[str, Schema]:
         **_predict(limits),
         **_invocations(limits),
         **_infer(signature, limits),
+        **_feedback(signature, limits),
     }
 
 
@@ -105,6 +108,7 @@ def _about(signature: Signature) -> dict[str, Schema]:
         "version": TEXT,
         "limits": closed(dict.fromkeys(("max_texts", "max_chars", "max_body_bytes"), count)),
         "auth": FLAG,
+        "records": {"enum": list(get_args(Records))},
         "report": {"anyOf": [report, {"type": "null"}]},
         "state": STATES,
         "drift": closed({"state": {"enum": list(get_args(DriftState))}}),
@@ -125,6 +129,15 @@ def _labels(signature: Signature) -> dict[str, Schema]:
             "request_id": TEXT,
         }),
     }  # fmt: skip
+
+
+def _feedback(signature: Signature, limits: Limits) -> dict[str, Schema]:
+    one = closed({
+        "request_id": {"type": "string", "pattern": f"^{IDENTITY.pattern}$"},
+        "label": {"enum": list(signature.labels)},
+        "index": {"type": "integer", "minimum": 0, "maximum": limits.max_texts - 1},
+    }, "index")  # fmt: skip
+    return {"Labels": {"anyOf": [one, array(one, 1, MOST)]}, "Taken": closed({"accepted": {"type": "integer"}})}
 
 
 def _texts(limits: Limits) -> tuple[Schema, Schema]:

@@ -1,35 +1,40 @@
-"""What the service remembers of its traffic: one line per answered text, never the text.
+"""What the service remembers of its traffic: one row per answered text, without the text unless that was asked for.
 
-Lines go to ``segment-<utc>-<pid>-<n>.jsonl.open``; a full, old or final segment is sealed by renaming it to
-``.jsonl``. Everything on disk happens in one background thread behind a bounded queue, so that a slow or full disk
-costs rows (they are counted) and never an answer. A row holds:
+Everything on disk happens in one background thread behind a bounded queue, so that a slow or full disk costs rows (they
+are counted) and never an answer. `ftdeploy.serve.segments` says how the files are named, sealed and encrypted,
+`ftdeploy.serve.deletions` how rows are removed from them. A row of a ``segment`` holds:
 
-``id`` request id, ``row`` index of the text in its request, ``time`` unix seconds, ``digest`` of the bundle, ``label``,
-``confidence``, ``tokens`` before cutting, ``unknown`` share of unknown tokens, ``truncated``, ``cached`` when the
-model was not asked again, and ``embedding``: base64 of little-endian float16, a random projection of the early-layer
-embedding.
+``id`` request id, ``row`` index of the text in its request, ``subject`` the id of whom it is about, or null, ``time``
+unix seconds, ``digest`` of the bundle, ``label``, ``confidence``, ``tokens`` before cutting, ``unknown`` share of
+unknown tokens, ``language`` a guess (`ftdeploy.serve.language`), ``truncated``, ``cached`` when the model was not asked
+again, ``text`` where it is kept, and ``embedding``: base64 of little-endian float16, a random projection of the
+early-layer embedding.
+
+A row of ``feedback`` holds ``id``, ``row``, ``label``, the true one, ``subject``, ``time`` and ``digest``.
 """
 
 from __future__ import annotations
 
 import base64
-import fcntl
 import logging
-import os
 import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
-from ftdeploy.errors import ServeError, did_you_mean
+from ftdeploy.serve import deletions
+from ftdeploy.serve.encryption import TrafficKey
+from ftdeploy.serve.language import guess_language
+from ftdeploy.serve.segments import Kind, OpenFile, keep_within, read_lines
+from ftdeploy.serve.traffic_options import TrafficOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,30 +49,24 @@ QUEUE_ROWS = 20_000
 TICK = 0.2
 #: Seconds without a failure after which a failure is over. A disk that is nearly full takes a row now and then.
 SETTLED = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrafficOptions:
-    """What is recorded (the recipe's ``monitor.traffic``).
-
-    Attributes:
-        enabled: record at all.
-        sample: share of the requests that is recorded.
-        segment_rows: a segment is sealed after so many rows...
-        segment_seconds: ...or when it is so old.
-        max_bytes: the oldest sealed segments go when all together are larger.
-    """
-
-    enabled: bool = True
-    sample: float = 1.0
-    segment_rows: int = 10_000
-    segment_seconds: float = 3600.0
-    max_bytes: int = 200_000_000
+#: Characters of waiting texts, where texts are kept.
+QUEUE_CHARS = 20_000_000
+#: A file that is so large is sealed, however few its rows.
+SEGMENT_BYTES = 64_000_000
+#: Seconds between two looks for files that are too old.
+RETENTION = 60.0
+#: The beginning of a text that its language is guessed from.
+LANGUAGE_CHARS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One request that was answered; the sequences are aligned, one entry for a text."""
+    """One request that was answered; the sequences are aligned, one entry for a text.
+
+    Attributes:
+        texts: the beginnings of the texts; the whole of them where they are kept.
+        subject: whom the texts are about, as the client calls them.
+    """
 
     id: str
     time: float
@@ -78,23 +77,27 @@ class Answered:
     truncated: Sequence[bool]
     embeddings: Sequence[NDArray[np.float32]]
     cached: Sequence[bool] = ()
+    texts: Sequence[str] = ()
+    subject: str | None = None
 
 
-def read_options(stated: Mapping[str, float | bool]) -> TrafficOptions:
-    """Options from ``signature.traffic``.
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """The true label of an answered text.
 
-    Raises:
-        ServeError: a name that is not an option.
+    Attributes:
+        id: of the request.
+        row: index of the text in the request.
+        label: the true one.
+        time: Unix seconds.
+        subject: whom the text is about, as the client calls them.
     """
-    known: dict[str, type[bool | int | float]] = {name: type(value) for name, value in asdict(TrafficOptions()).items()}
-    unknown = sorted(set(stated) - set(known))
-    if unknown:
-        raise ServeError(
-            f"signature.json states a traffic option {unknown[0]!r} that this service does not know",
-            cause="the bundle was made by another version of ftdeploy, or edited by hand",
-            fix=did_you_mean(unknown[0], known) or "make the bundle again",
-        )
-    return TrafficOptions(**{name: known[name](value) for name, value in stated.items()})  # type: ignore[arg-type]  # each of its option's kind
+
+    id: str
+    row: int
+    label: str
+    time: float
+    subject: str | None = None
 
 
 def random_projection(digest: str, width: int, *, size: int = PROJECTION) -> NDArray[np.float32]:
@@ -121,43 +124,57 @@ def reference_rows(reference: Path) -> int:
         return 0
 
 
-def read_segment(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a segment, ``embedding`` decoded to float16 of shape (size,). A half last line ends it."""
-    with path.open("rb") as handle:
-        for line in handle:
-            if not line.endswith(b"\n"):
-                return
-            row = orjson.loads(line)
+def read_segment(path: Path, *, key: TrafficKey | None = None,
+                 deleted: Sequence[deletions.Deletion] | None = None) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """The rows of a file that are not noted to go, ``embedding`` decoded to float16 of shape (size,).
+
+    Args:
+        path: open or sealed; half a last line ends it.
+        key: None takes the environment's where the file is encrypted.
+        deleted: what is noted to go; None reads it beside the file.
+
+    Raises:
+        TrafficError: the key is missing or another one, or the file was changed.
+    """
+    gone = deletions.read_deletions(path.parent) if deleted is None else deleted
+    for line in read_lines(path, key):
+        row = orjson.loads(line)
+        if any(one.covers(row) for one in gone):
+            continue
+        if "embedding" in row:
             row["embedding"] = np.frombuffer(base64.b64decode(row["embedding"]), dtype="<f2")
-            yield row
+        yield row
 
 
 class Recorder:
-    """Writes traffic segments into a folder; owned by one process, beside others in the same folder.
+    """Writes traffic into a folder; owned by one process, beside others in the same folder.
 
     Args:
-        folder: where segments go; made when missing. When it cannot be written, rows are dropped and counted.
+        folder: where files go; made when missing. When it cannot be written, rows are dropped and counted.
         digest: of the bundle.
         options: what to record.
         projection: float32, shape (width, size); None takes `random_projection`.
+        key: encrypts the files.
     """
 
     def __init__(self, folder: Path, *, digest: str, options: TrafficOptions,
-                 projection: NDArray[np.float32] | None = None) -> None:  # fmt: skip
+                 projection: NDArray[np.float32] | None = None, key: TrafficKey | None = None) -> None:  # fmt: skip
         self.folder = folder
         self.written = 0
+        self.labelled = 0
         # Each of these is written by one thread alone, so that no lock stands in the way of an answer.
-        self._put = self._refused = 0  # by the event loop
-        self._taken = self._lost = 0  # by the background thread
+        self._put = self._refused = self._chars_put = 0  # by the event loop
+        self._taken = self._lost = self._chars_taken = 0  # by the background thread
         self._digest = digest
         self._options = options
         self._projection = projection
+        self._key = key
         self._queue: deque[Answered] = deque()
+        self._feedback: deque[Feedback] = deque()
         self._chance = random.Random()  # noqa: S311  # which requests are sampled is no secret
-        self._open: IO[bytes] | None = None
-        self._open_rows = 0
-        self._open_since = 0.0
-        self._segments = 0
+        self._open: dict[Kind, OpenFile] = {}
+        self._noted = 0
+        self._looked = -RETENTION
         self._failing: tuple[float, int] | None = None  # time of the last failure, rows lost before the first
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="traffic", daemon=True)
@@ -165,7 +182,7 @@ class Recorder:
 
     @property
     def dropped(self) -> int:
-        """Texts that could not be recorded."""
+        """Texts and labels that could not be recorded."""
         return self._refused + self._lost
 
     def record(self, answered: Answered) -> None:
@@ -173,45 +190,78 @@ class Recorder:
         if self._options.sample < 1 and self._chance.random() >= self._options.sample:
             return
         rows = len(answered.labels)
-        if self._put - self._taken + rows > QUEUE_ROWS:
+        chars = sum(map(len, answered.texts)) if self._options.text else 0
+        if self._put - self._taken + rows > QUEUE_ROWS or self._chars_put - self._chars_taken + chars > QUEUE_CHARS:
             self._refused += rows
             return
         self._put += rows
+        self._chars_put += chars
         self._queue.append(answered)
 
+    def record_feedback(self, found: Sequence[Feedback]) -> bool:
+        """Take note of true labels, all or none; False when too many wait. Never waits, never raises."""
+        if len(self._feedback) + len(found) > QUEUE_ROWS:
+            self._refused += len(found)
+            return False
+        self._feedback.extend(found)
+        return True
+
     def close(self, timeout: float = 5.0) -> None:
-        """Write what is queued, seal the segment, end the thread. Waits at most ``timeout`` seconds."""
+        """Write what is queued, seal the files, end the thread. Waits at most ``timeout`` seconds."""
         self._stop.set()
         self._thread.join(timeout)
 
     def _work(self) -> None:
-        self._guarded(partial(seal_leftovers, self.folder), rows=0)
+        self._noted = deletions.stamp(self.folder)
+        self._guarded(self._seal_leftovers)
         while not self._stop.wait(TICK):
             self._tick()
         self._tick()
-        self._guarded(self._seal, rows=0)
+        self._seal_all()
 
     def _tick(self) -> None:
+        self._write_feedback()
         while self._queue:
             found: list[Answered] = []
             rows = 0
-            room = self._options.segment_rows - (self._open_rows if self._open else 0)
+            room = self._options.segment_rows - (self._open["segment"].rows if "segment" in self._open else 0)
             while self._queue and rows < room:
                 found.append(self._queue.popleft())
                 rows += len(found[-1].labels)
             self._taken += rows
-            self._guarded(partial(self._write, found), rows=rows)
+            if self._options.text:
+                self._chars_taken += sum(len(text) for one in found for text in one.texts)
+            self._guarded(partial(self._write_answers, found, rows), rows=rows)
             self._seal_when_due()
         self._seal_when_due()
+        noted = deletions.stamp(self.folder)
+        if noted != self._noted:  # what has to go does not wait for the end of an hour
+            self._noted = noted
+            self._seal_all()
+        now = time.monotonic()
+        if now - self._looked >= RETENTION:
+            self._looked = now
+            self._guarded(partial(keep_within, self.folder, self._options.max_bytes, self._options.max_days))
+
+    def _write_feedback(self) -> None:
+        found: list[Feedback] = []
+        while self._feedback and len(found) < self._options.segment_rows:
+            found.append(self._feedback.popleft())
+        if found:
+            self._guarded(partial(self._write_labels, found), rows=len(found))
 
     def _seal_when_due(self) -> None:
-        age = time.monotonic() - self._open_since
-        if self._open is not None and (
-            self._open_rows >= self._options.segment_rows or age >= self._options.segment_seconds
-        ):
-            self._guarded(self._seal, rows=0)
+        for kind, one in list(self._open.items()):
+            age = time.monotonic() - one.since
+            full = one.rows >= self._options.segment_rows or one.size >= SEGMENT_BYTES
+            if full or age >= self._options.segment_seconds:
+                self._guarded(partial(self._seal, kind))
 
-    def _guarded(self, action: Callable[[], object], *, rows: int) -> None:
+    def _seal_all(self) -> None:
+        for kind in list(self._open):
+            self._guarded(partial(self._seal, kind))
+
+    def _guarded(self, action: Callable[[], object], *, rows: int = 0) -> None:
         """Do something on disk; a failure drops the rows in hand, is counted, and is logged once until it is over."""
         now = time.monotonic()
         try:
@@ -229,21 +279,21 @@ class Recorder:
                 )
                 self._failing = None
 
-    def _write(self, found: Sequence[Answered]) -> None:
-        lines = b"".join(self._lines(found))
-        if self._open is None:
-            self._open = self._new_segment()
-        start = self._open.tell()
-        left = memoryview(lines)
-        try:
-            while left:
-                left = left[self._open.write(left) :]
-        except OSError:
-            self._open.truncate(start)  # a half-written line would spoil the segment
-            raise
-        rows = sum(len(answered.labels) for answered in found)
-        self._open_rows += rows
+    def _write_answers(self, found: Sequence[Answered], rows: int) -> None:
+        self._write("segment", b"".join(self._lines(found)), rows)
         self.written += rows
+
+    def _write_labels(self, found: Sequence[Feedback]) -> None:
+        lines = (
+            orjson.dumps(asdict(one) | {"digest": self._digest}, option=orjson.OPT_APPEND_NEWLINE) for one in found
+        )
+        self._write("feedback", b"".join(lines), len(found))
+        self.labelled += len(found)
+
+    def _write(self, kind: Kind, lines: bytes, rows: int) -> None:
+        if kind not in self._open:
+            self._open[kind] = OpenFile(self.folder, kind, self._key)
+        self._open[kind].write(lines, rows, fsync=self._options.fsync == "always")
 
     def _lines(self, found: Sequence[Answered]) -> Iterator[bytes]:
         stacked = np.stack([row for answered in found for row in answered.embeddings])
@@ -253,83 +303,47 @@ class Recorder:
         position = 0
         for answered in found:
             for row in range(len(answered.labels)):
+                text = answered.texts[row] if answered.texts else ""
                 line = {
                     "id": answered.id,
                     "row": row,
+                    "subject": answered.subject,
                     "time": round(answered.time, 3),
                     "digest": self._digest,
                     "label": answered.labels[row],
                     "confidence": round(answered.confidences[row], 6),
                     "tokens": answered.tokens[row],
                     "unknown": round(answered.unknown[row], 4),
+                    "language": guess_language(text[:LANGUAGE_CHARS]),
                     "truncated": answered.truncated[row],
                     "cached": bool(answered.cached) and answered.cached[row],
+                    **({"text": text} if self._options.text else {}),
                     "embedding": base64.b64encode(small[position].tobytes()).decode(),
                 }
                 yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
                 position += 1
 
-    def _new_segment(self) -> IO[bytes]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        self._segments += 1
-        path = self.folder / f"segment-{stamp}-{os.getpid()}-{self._segments}.jsonl.open"
-        handle = path.open("xb", buffering=0)
-        fcntl.flock(handle, fcntl.LOCK_EX)  # says to `seal_leftovers` of other processes that this one is alive
-        self._open_rows = 0
-        self._open_since = time.monotonic()
-        return handle
+    def _seal(self, kind: Kind) -> None:
+        one = self._open.pop(kind)
+        wait = self._options.fsync != "never"
+        try:
+            if wait:
+                one.sync()
+            deletions.seal(one.path, rows=one.rows, key=self._key, fsync=wait)
+        finally:
+            one.close()
+        self._seal_leftovers()
+        keep_within(self.folder, self._options.max_bytes, self._options.max_days)
 
-    def _seal(self) -> None:
-        if self._open is None:
-            return
-        handle, self._open = self._open, None
-        with handle:
-            os.fsync(handle.fileno())
-            _rename(Path(handle.name), rows=self._open_rows)
-        keep_within(self.folder, self._options.max_bytes)
+    def _seal_leftovers(self) -> None:
+        deletions.seal_leftovers(self.folder, key=self._key, fsync=self._options.fsync != "never")
 
     def _abandon(self) -> None:
-        """Seal what is whole of a segment that cannot be written any further."""
-        if self._open is None:
-            return
-        handle, self._open = self._open, None
-        try:
-            with handle:
-                _rename(Path(handle.name), rows=self._open_rows)
-        except OSError:
-            log.debug("%s stays open", handle.name)
-
-
-def seal_leftovers(folder: Path) -> None:
-    """Seal the segments that a crash left open: a half last line is cut, an empty segment goes."""
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.glob("segment-*.jsonl.open")):
-        with path.open("r+b") as handle:
+        """Seal what is whole of files that cannot be written any further."""
+        for one in [self._open.pop(kind) for kind in list(self._open)]:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # another worker is writing it
-            content = handle.read()
-            whole = content.rfind(b"\n") + 1
-            handle.truncate(whole)
-            _rename(path, rows=whole)
-
-
-def keep_within(folder: Path, max_bytes: int) -> None:
-    """Remove the oldest sealed segments until all together hold at most ``max_bytes``; the newest one stays."""
-    sealed = sorted(folder.glob("segment-*.jsonl"), key=lambda path: (path.stat().st_mtime, path.name))
-    total = sum(path.stat().st_size for path in sealed)
-    for path in sealed[:-1]:
-        if total <= max_bytes:
-            return
-        total -= path.stat().st_size
-        path.unlink(missing_ok=True)
-
-
-def _rename(path: Path, *, rows: int) -> None:
-    if rows:
-        path.rename(path.with_suffix(""))
-    else:
-        path.unlink()
+                deletions.seal(one.path, rows=one.rows, key=self._key, fsync=False)
+            except OSError:
+                log.debug("%s stays open", one.path)
+            finally:
+                one.close()

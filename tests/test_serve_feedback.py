@@ -1,0 +1,126 @@
+"""`POST /feedback`: true labels of answers, checked as strictly as questions are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from tiny import write_source
+
+from ftdeploy.serve.app import App, create_app
+from ftdeploy.serve.feedback import MOST, parse_feedback
+from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.traffic import Feedback
+from ftdeploy.serve.wire import Refusal
+from ftdeploy.traffic import read_traffic
+
+LABELS = ("negative", "positive")
+
+
+def parse(content: object) -> list[Feedback]:
+    return parse_feedback(orjson.dumps(content), LABELS, Limits(max_texts=4), subject="anna")
+
+
+def test_one_label_or_a_list_of_them() -> None:
+    """The index is 0 unless it is said; whom it is about comes from the header."""
+    (one,) = parse({"request_id": "r1", "label": "positive"})
+    assert (one.id, one.row, one.label, one.subject) == ("r1", 0, "positive", "anna")
+    assert abs(one.time - time.time()) < 60
+    several = parse([{"request_id": "r1", "label": "positive", "index": 3}, {"request_id": "r2", "label": "negative"}])
+    assert [(found.id, found.row) for found in several] == [("r1", 3), ("r2", 0)]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("positive", "wants an object"),
+        ([{"request_id": "r1", "label": "positive"}, 5], r"\[1\]"),
+        ({"request_id": "r1"}, "label None"),
+        ({"label": "positive"}, "request_id"),
+        ({"request_id": "no good", "label": "positive"}, "request_id"),
+        ({"request_id": "r1", "label": "positve"}, "did you mean 'positive'"),
+        ({"request_id": "r1", "label": 1}, "label 1"),
+        ({"request_id": "r1", "label": "positive", "index": 4}, "0 to 3"),
+        ({"request_id": "r1", "label": "positive", "index": -1}, "index"),
+        ({"request_id": "r1", "label": "positive", "index": True}, "index"),
+        ({"request_id": "r1", "label": "positive", "idx": 0}, "did you mean 'index'"),
+        ([], "empty"),
+    ],
+)
+def test_a_wrong_one_is_422_and_says_where(content: object, told: str) -> None:
+    """And nothing of the list is taken."""
+    with pytest.raises(Refusal, match=told) as raised:
+        parse(content)
+    assert raised.value.reply().status == 422
+
+
+def test_too_many_are_413_and_what_is_no_json_400() -> None:
+    """As for questions."""
+    with pytest.raises(Refusal) as raised:
+        parse([{"request_id": "r1", "label": "positive"}] * (MOST + 1))
+    assert raised.value.reply().status == 413
+    with pytest.raises(Refusal) as raised:
+        parse_feedback(b"{", LABELS, Limits(), subject=None)
+    assert raised.value.reply().status == 400
+
+
+async def _play(app: App) -> dict[str, Any]:
+    await app.start()
+    await app.engine.loaded()
+    found: dict[str, Any] = {}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://here") as client:
+        named = {"X-Request-Id": "r1", "X-Subject-Id": "anna"}
+        answer = await client.post("/predict", json={"inputs": ["superb", "awful"]}, headers=named)
+        found["asked"] = answer.status_code
+        for label in ("negative", "positive"):
+            sent = await client.post("/feedback", json={"request_id": "r1", "label": label, "index": 1})
+            found.setdefault("sent", []).append((sent.status_code, sent.text))
+            await asyncio.sleep(0.002)
+        found["about"] = (await client.get("/about")).json()["records"]
+        found["unfit"] = (await client.post("/predict", json={"inputs": "x"}, headers={"X-Subject-Id": "a@b.c"})).text
+        found["metrics"] = app.snapshot()
+    await app.stop()
+    return found
+
+
+def test_the_last_label_of_a_text_is_joined_to_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By request and index; the other text of the request has none. What was sent before is accepted, too."""
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", str(tmp_path / "traffic"))
+    write_source(tmp_path / "src")
+    found = asyncio.run(_play(create_app(tmp_path / "src")))
+    assert found["sent"] == [(202, '{"accepted":1}')] * 2
+    assert "X-Subject-Id" in found["unfit"]
+    assert found["about"] == "features"
+    rows = list(read_traffic(tmp_path / "traffic"))
+    assert [(row["label"], row["true_label"], row["subject"]) for row in rows] == [
+        ("positive", None, "anna"),
+        ("negative", "positive", "anna"),
+    ]
+    assert not any("text" in row for row in rows)
+
+
+def test_texts_are_kept_when_the_bundle_says_so_and_people_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`monitor.traffic.text`: the whole text stands in the row, and /about, which fills the page, says so."""
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", str(tmp_path / "traffic"))
+    write_source(tmp_path / "src", traffic={"text": True})
+    found = asyncio.run(_play(create_app(tmp_path / "src")))
+    assert found["about"] == "texts"
+    assert [row["text"] for row in read_traffic(tmp_path / "traffic")] == ["superb", "awful"]
+
+
+def test_where_nothing_is_recorded_labels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """409, rather than to take what is then thrown away."""
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "off")
+    write_source(tmp_path / "src")
+    found = asyncio.run(_play(create_app(tmp_path / "src")))
+    assert found["asked"] == 200
+    assert [status for status, _ in found["sent"]] == [409, 409]
+    assert found["about"] == "nothing"
+    assert found["metrics"]["ftdeploy_feedback_rows_total"] == 0
