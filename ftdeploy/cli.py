@@ -218,18 +218,25 @@ def tune(
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0917  # typer reads them
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
     keys: Annotated[
         Path | None, typer.Option(help="Want a bearer key of this file (`ftdeploy keys`); open when left out.")
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Speak HTTPS: PEM file of the certificate, chain included.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that answer; 0 takes one for every eight threads.")
+    ] = None,
 ) -> None:
     """Serve a bundle over HTTP: /predict, KServe v2, health, metrics, and a page at /."""
     from ftdeploy.serve import serve as serve_bundle
 
-    serve_bundle(bundle, host=host, port=port, keys=keys)
+    raise typer.Exit(serve_bundle(bundle, host=host, port=port, keys=keys, tls=(tls_cert, tls_key), workers=workers))
 
 
 @app.command()

@@ -18,6 +18,9 @@ OPENVINO = "OpenVINOExecutionProvider"
 #: Instructions that add products of uint8 and int8 in 32 bits, as Linux names them.
 _INT8 = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
+#: One event loop feeds the lanes of so many processors.
+PROCESSORS_A_WORKER = 8
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -49,6 +52,18 @@ def plan_lanes(*, threads: int, lanes: int, on_cpu: bool) -> tuple[int, int]:
     threads = threads or processors()
     lanes = lanes or (threads if on_cpu else 1)
     return lanes, max(1, threads // lanes)
+
+
+def plan_workers(workers: int, *, threads: int, on_cpu: bool) -> int:
+    """How many processes serve one model. One is enough as long as the model and not the event loop is what is waited
+    for: lanes share one copy of the weights, and ONNX Runtime lets go of the interpreter.
+
+    Args:
+        workers: 0 takes one for every `PROCESSORS_A_WORKER` threads, on a GPU one.
+        threads: over all workers; 0 takes the processors this process may use.
+        on_cpu: whether the model runs on processors.
+    """
+    return workers or (max(1, (threads or processors()) // PROCESSORS_A_WORKER) if on_cpu else 1)
 
 
 def served_lanes(batching: Batching, device: str = "auto") -> tuple[int, int]:

@@ -20,6 +20,7 @@ from ftdeploy.hardware import (
     choose_provider,
     has_bf16,
     plan_lanes,
+    plan_workers,
     processors,
     saturates_int8,
 )
@@ -229,3 +230,12 @@ def test_threads_become_lanes_on_processors_and_stay_together_on_a_gpu(monkeypat
     assert plan_lanes(threads=3, lanes=0, on_cpu=True) == (3, 1)
     assert plan_lanes(threads=0, lanes=8, on_cpu=True) == (8, 1)
     assert plan_lanes(threads=0, lanes=0, on_cpu=False) == (1, 4)
+
+
+def test_a_worker_feeds_the_lanes_of_eight_processors_and_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless a number is stated; threads that are stated count as processors."""
+    monkeypatch.setattr("ftdeploy.hardware.processors", lambda: 20)
+    assert plan_workers(0, threads=0, on_cpu=True) == 2
+    assert plan_workers(0, threads=4, on_cpu=True) == 1
+    assert plan_workers(0, threads=0, on_cpu=False) == 1
+    assert plan_workers(3, threads=1, on_cpu=False) == 3

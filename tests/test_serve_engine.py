@@ -14,7 +14,7 @@ from tiny import write_model_folder, write_source
 
 from ftdeploy.predictor import Encoded
 from ftdeploy.serve.app import App, create_app
-from ftdeploy.serve.engine import Engine, traffic_folder
+from ftdeploy.serve.engine import Engine, lanes_of, traffic_folder
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.model import Scored, bundle_digest, open_model
 from ftdeploy.serve.wire import Refusal
@@ -288,3 +288,35 @@ def test_the_engine_can_be_stopped_while_it_loads(source: Path) -> None:
 
     live(source, scene)
     assert engines[0].state() == "loading"
+
+
+def test_a_model_that_was_opened_before_is_not_opened_again(source: Path) -> None:
+    """Not even its file is needed: a worker has it of the process that forked it. Its part of the lanes is its own."""
+
+    async def scene(engine: Engine) -> None:
+        await engine.loaded()
+        assert engine.state() == "ready"
+        assert engine.batcher is not None
+        assert engine.batcher.lanes == 2
+        (_, scored) = await engine.ask(["a superb film"], "r1")
+        assert scored[0].answer[0]["label"] == "positive"
+
+    engine = Engine(source)
+    engine.limits = Limits(threads=3)
+    engine.open()
+    assert engine.opened
+    engine.take_part(0, 2)
+    (source / "model" / "model.onnx").unlink()
+
+    async def stage() -> None:
+        await engine.start()
+        await scene(engine)
+        await engine.stop()
+
+    asyncio.run(stage())
+
+
+@pytest.mark.parametrize(("lanes", "parts", "shares"), [(4, 1, [4]), (5, 2, [3, 2]), (8, 3, [3, 3, 2]), (1, 2, [1, 1])])
+def test_lanes_are_divided_among_workers(lanes: int, parts: int, shares: list[int]) -> None:
+    """All of them, and none goes without."""
+    assert [lanes_of(lanes, index, parts) for index in range(parts)] == shares

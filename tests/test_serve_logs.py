@@ -285,6 +285,18 @@ def test_a_fork_that_configures_again_has_a_log_of_its_own() -> None:
     assert lines[0]["pid"] != lines[1]["pid"]
 
 
+def test_a_process_that_must_have_one_thread_writes_at_once() -> None:
+    """Nothing of its log is missing after a fork, and no thread of it."""
+    lines, _ = run(
+        """
+        configure_logs(read_log_options(), {}, waits=True)
+        logging.getLogger("ftdeploy").info("%d thread", threading.active_count())
+        os.kill(os.getpid(), 9)
+        """
+    )
+    assert [line["message"] for line in lines] == ["1 thread"]
+
+
 # No text, no header, no secret
 
 _LEAKS = """

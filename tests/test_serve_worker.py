@@ -1,17 +1,25 @@
-"""One worker of the service: what uvicorn is told."""
+"""One worker of the service: what uvicorn is told, and what the worker tells."""
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import uvicorn
+from hammer import ask
 from tiny import write_source
 
 from ftdeploy.serve.app import create_app
+from ftdeploy.serve.channel import Channel
 from ftdeploy.serve.protocol import GuardedProtocol
 from ftdeploy.serve.worker import server_config
 
@@ -43,3 +51,44 @@ def test_the_application_answers_under_uvicorn_with_our_protocol(tmp_path: Path)
         server.should_exit = True
         thread.join()
     assert (answer.status_code, answer.json()["live"]) == (200, True)
+
+
+_WORKER = """
+import socket, sys
+from pathlib import Path
+from ftdeploy.serve.app import create_app
+from ftdeploy.serve.channel import Channel
+from ftdeploy.serve.totals import Totals
+from ftdeploy.serve.worker import Worker
+
+folder, listening, channel = Path(sys.argv[1]), *map(int, sys.argv[2:])
+worker = Worker(create_app(folder / "src"), Channel(socket.socket(fileno=channel)), Totals(folder, "1-1"))
+worker.run([socket.socket(fileno=listening)])
+"""
+
+
+def test_a_worker_takes_connections_once_it_can_answer_and_ends_with_who_listens_to_it(tmp_path: Path) -> None:
+    """A question that waits in the queue of the port while the model is loaded is answered with 200. The worker says
+    that it lives and is ready, leaves its metrics, and ends well when nobody is there any more to hear that."""
+    write_source(tmp_path / "src")
+    ours, theirs = socket.socketpair()
+    heard = Channel(ours)
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as client:
+        asked = client.submit(ask, listening.getsockname()[1])
+        given = [str(listening.fileno()), str(theirs.fileno())]
+        with subprocess.Popen(
+            [sys.executable, "-c", _WORKER, str(tmp_path), *given],
+            pass_fds=[listening.fileno(), theirs.fileno()],
+            env=os.environ | {"FTDEPLOY_TRAFFIC": "off"},
+        ) as worker:
+            theirs.close()
+            assert asked.result()[0] == 200
+            messages: list[dict[str, Any]] = []
+            while len(messages) < 3:
+                time.sleep(0.05)
+                messages += heard.receive()[0]
+            heard.close()
+            assert worker.wait() == 0
+    assert messages[:3] == [{"beat": 1}, {"ready": {"provider": "CPUExecutionProvider"}}, {"beat": 1}]
+    counted = json.loads((tmp_path / "1-1.json").read_bytes())
+    assert counted['ftdeploy_requests_total{route="/predict",status="200"}'] == 1

@@ -120,11 +120,12 @@ def write_source(folder: Path, **signature: object) -> None:
     write_model_folder(folder / "model", **signature)  # type: ignore[arg-type]  # same keywords
 
 
-def write_bundle(folder: Path, **signature: object) -> Artifact:
+def write_bundle(folder: Path, *, replaced: Mapping[str, bytes] | None = None, **signature: object) -> Artifact:
     """A sealed bundle that ``bentoml serve`` takes, around a tiny model.
 
     Args:
         folder: where it goes; must not exist.
+        replaced: files of ``src`` that are others before it is sealed, as name -> content.
         signature: passed on to `write_model_folder`.
     """
     made = folder.with_name(folder.name + ".made")
@@ -138,6 +139,8 @@ def write_bundle(folder: Path, **signature: object) -> Artifact:
     requirements = made / "env" / "python" / "requirements.txt"
     requirements.parent.mkdir(parents=True)
     requirements.write_text("".join(f"{line}\n" for line in RUNTIME_REQUIREMENTS), encoding="utf-8")
+    for name, content in (replaced or {}).items():
+        (made / "src" / name).write_bytes(content)
     return seal(made, target=folder, kind="bundle", made_by="tiny@1", made_from=(), key="", settings={}, facts={})
 
 

@@ -89,6 +89,12 @@ class ServeSettings(Section):
     """Threads of ONNX Runtime over all lanes; 0 takes the processors this process may use."""
     lanes: int = Field(default=0, ge=0)
     """Forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that share the port, threads and lanes under `ftdeploy serve`; 0 takes one for every eight threads, on
+    a GPU one. Every other limit is of one process."""
+    hang_seconds: float = Field(default=10, gt=0)
+    """`ftdeploy serve` kills and replaces a worker that says nothing for so long, or whose forward pass hangs so long
+    after its request was given up."""
     cache_rows: int = Field(default=0, ge=0)
     """Answers that each worker keeps for texts that come again, found by a keyed digest and without the text; 0 keeps
     none. Where int8 takes one scale for a batch, an answer depends a little on the batch that it was first given in."""

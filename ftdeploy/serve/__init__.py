@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import socket
-import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
 
-from ftdeploy.errors import DependencyError, ServeError
+from ftdeploy.errors import DependencyError
+
+log = logging.getLogger(__name__)
 
 #: Modules of ftdeploy that a bundle carries, relative to the package; `package` copies them, a test keeps it closed.
 RUNTIME = (
     "__init__.py",
+    "artifact.py",
     "batching.py",
     "document.py",
     "errors.py",
@@ -24,6 +26,7 @@ RUNTIME = (
     "tasks/__init__.py",
     "tasks/text_classification.py",
     "serve/__init__.py",
+    "serve/__main__.py",
     "serve/about.py",
     "serve/access.py",
     "serve/admission.py",
@@ -31,6 +34,7 @@ RUNTIME = (
     "serve/answers.py",
     "serve/app.py",
     "serve/batcher.py",
+    "serve/channel.py",
     "serve/cors.py",
     "serve/cycle.py",
     "serve/deletions.py",
@@ -38,12 +42,14 @@ RUNTIME = (
     "serve/engine.py",
     "serve/exposition.py",
     "serve/feedback.py",
+    "serve/generation.py",
     "serve/invocations.py",
     "serve/keyring.py",
     "serve/keys.py",
     "serve/kserve.py",
     "serve/language.py",
     "serve/limits.py",
+    "serve/listen.py",
     "serve/log_options.py",
     "serve/logs.py",
     "serve/metrics.py",
@@ -56,11 +62,14 @@ RUNTIME = (
     "serve/request_ids.py",
     "serve/schemas.py",
     "serve/segments.py",
+    "serve/supervisor.py",
     "serve/tls.py",
+    "serve/totals.py",
     "serve/traffic.py",
     "serve/traffic_options.py",
     "serve/wire.py",
     "serve/worker.py",
+    "serve/zygote.py",
 )
 
 #: Distributions that a bundle needs; `package` pins them at the versions it was made with.
@@ -79,56 +88,56 @@ RUNTIME_REQUIREMENTS = (
 )
 
 
-def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000, keys: Path | None = None) -> NoReturn:
-    """Serve a bundle: check it, then become ``bentoml serve``, so that signals reach the service itself.
+#: What is imported under another name than its distribution has.
+_MODULES = {"pyyaml": "yaml"}
+
+
+def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000, keys: Path | None = None,
+          tls: tuple[Path | None, Path | None] = (None, None), workers: int | None = None) -> int:  # fmt: skip
+    """Serve a bundle until told to end; gives the exit status, see `ftdeploy.serve.supervisor`.
 
     Args:
-        bundle: the bundle's folder.
+        bundle: the bundle's folder, or a link to it, which may lead to another one later.
         host: address or name to listen on.
         port: port to listen on.
         keys: the keys file; None takes what ``FTDEPLOY_KEYS`` names, if anything.
+        tls: PEM files of the certificate with its chain and of its key; None takes what ``FTDEPLOY_TLS_CERT`` and
+            ``FTDEPLOY_TLS_KEY`` name, if anything.
+        workers: processes that answer; None takes what the bundle or ``FTDEPLOY_WORKERS`` says.
 
     Raises:
         ArtifactError: the folder is not a bundle, or not as it was sealed.
-        DependencyError: bentoml is not installed.
-        ServeError: the port cannot be had, or the keys file cannot be read.
+        DependencyError: a library is missing.
+        ServeError: the port cannot be had, keys or certificate cannot be used, or the service does not get ready.
     """
-    from importlib.util import find_spec
-
-    from ftdeploy.artifact import open_artifact
-
-    open_artifact(bundle, kind="bundle")
-    if find_spec("bentoml") is None:
-        raise DependencyError(
-            "bentoml is not installed",
-            cause="ftdeploy was installed without its `serve` extra",
-            fix="pip install 'ftdeploy[serve]'",
-        )
+    for name in RUNTIME_REQUIREMENTS:
+        # BentoML is needed where it supervises, not here.
+        if name != "bentoml" and find_spec(_MODULES.get(name, name)) is None:
+            raise DependencyError(
+                f"{name} is not installed",
+                cause="ftdeploy was installed without its `serve` extra",
+                fix="pip install 'ftdeploy[serve]'; a bundle lists what it needs in env/python/requirements.txt",
+            )
     from ftdeploy.serve.access import VARIABLE, open_access
+    from ftdeploy.serve.log_options import read_log_options
+    from ftdeploy.serve.logs import configure_logs, flush_logs
+    from ftdeploy.serve.supervisor import supervise
+    from ftdeploy.serve.tls import CERTIFICATE, KEY, open_tls
 
+    environment = dict(os.environ)
     if keys is not None:
-        os.environ[VARIABLE] = os.fspath(keys.absolute())
-    open_access()
-    address = check_port(host, port)
-    command = [sys.executable, "-m", "bentoml", "serve", os.fspath(bundle.resolve())]
-    os.execv(command[0], [*command, "--host", address, "--port", str(port)])  # noqa: S606  # a fixed program, no shell
-
-
-def check_port(host: str, port: int) -> str:
-    """Make sure that a port can be listened on, and give the host as an address, which is what BentoML takes.
-
-    Raises:
-        ServeError: it is taken, not allowed, or the host is not one of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        environment[VARIABLE] = os.fspath(keys.absolute())
+    for name, path in zip((CERTIFICATE, KEY), tls, strict=True):
+        if path is not None:
+            environment[name] = os.fspath(path.absolute())
+    if workers is not None:
+        environment["FTDEPLOY_WORKERS"] = str(workers)
+    configure_logs(read_log_options(), {})
+    open_access(environment)
+    certificate = open_tls(environment)
+    if certificate is not None:
+        log.log(logging.WARNING if certificate.ends_soon else logging.INFO, "%s", certificate)
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return str(probe.getsockname()[0])
-    except (OSError, OverflowError) as error:
-        raise ServeError(
-            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}",
-            cause="another program listens there, or the address is not one of this machine",
-            fix="choose another with --port and --host, or stop the other program",
-        ) from error
+        return supervise(bundle, host=host, port=port, environment=environment)
+    finally:
+        flush_logs()

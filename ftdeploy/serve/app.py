@@ -76,6 +76,8 @@ class App:
     def __init__(self, folder: Path) -> None:
         self.engine = Engine(folder)
         self.metrics = Metrics()
+        self.closing = False  # connections are closed after their answer
+        self.of_all: Callable[[Snapshot], Snapshot] = dict  # this process's metrics -> those of all that serve
         self.door = open_access()
         origins = self.engine.limits.cors_origins
         self._cors = Cors(origins) if origins else None
@@ -144,7 +146,7 @@ class App:
         """
         if self.engine.draining:
             return
-        self.engine.draining = True
+        self.engine.draining = self.closing = True
         self._draining = asyncio.create_task(self._drain(then))
 
     async def _drain(self, then: Callable[[], object]) -> None:
@@ -206,7 +208,7 @@ class App:
 
     def _for_this_connection(self, reply: Reply, scope: Scope) -> Reply:
         """An answer with what depends on how and from where it was asked."""
-        if self.engine.draining:
+        if self.closing:
             reply = reply.with_headers(_CLOSE)
         if self._cors is not None:
             reply = reply.with_headers(*self._cors.headers(scope))
@@ -299,6 +301,11 @@ class App:
             found |= {"error": engine.failure or f"the model is {state}", "error_type": "unhealthy"}
         return Reply(orjson.dumps(found), status=200 if ready else 503)
 
+    @property
+    def in_flight(self) -> int:
+        """Requests being answered."""
+        return self._in_flight
+
     def snapshot(self) -> Snapshot:
         """Every metric of this process; `exposition` says how those of several become one."""
         return {
@@ -316,7 +323,7 @@ class App:
 
     async def _metrics(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
         openmetrics = b"application/openmetrics-text" in (header(scope, b"accept") or b"")
-        body = render(self.snapshot(), openmetrics=openmetrics)
+        body = render(self.of_all(self.snapshot()), openmetrics=openmetrics)
         return Reply(body, content_type=OPENMETRICS if openmetrics else TEXT)
 
     async def _body(self, scope: Scope, receive: Receive, place: Place) -> bytes | bytearray:

@@ -54,6 +54,7 @@ class Engine:
         self.limits = read_limits(self.signature.serve)
         self.digest = bundle_digest(folder)
         self.failure: str | None = None
+        self.error: FtdeployError | None = None
         self.draining = False
         self.refusing = False
         self.drift: DriftState = "not measured"  # nothing compares the traffic with the bundle's reference yet
@@ -67,6 +68,8 @@ class Engine:
         self._place = traffic_folder(folder) if self._traffic.enabled else None
         self._key = read_key() if self._place is not None else None
         self._predictor: Predictor | None = None
+        self._opened: tuple[Predictor, int] | None = None
+        self._part = (0, 1)
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenizer")
         self._coming = 0  # texts at the tokenizer, on their way to the batcher
         self._loading: asyncio.Task[None] | None = None
@@ -80,6 +83,29 @@ class Engine:
         if self._place is None:
             return "nothing"
         return "texts" if self._traffic.text else "features"
+
+    def open(self) -> None:
+        """Open the model here and now, so that a process forked from this one has it already.
+
+        Raises:
+            ArtifactError: the folder or the model is unusable.
+            DeviceError: a device was forced that is not there.
+        """
+        self._opened = open_model(self.folder / "model", self.limits)
+
+    @property
+    def opened(self) -> bool:
+        """Whether the model is open."""
+        return self._opened is not None
+
+    def take_part(self, index: int, parts: int) -> None:
+        """Use only this part of the lanes: as many processes as there are parts serve the model.
+
+        Args:
+            index: of this process, from 0.
+            parts: at least 1.
+        """
+        self._part = (index, parts)
 
     async def start(self) -> None:
         """Begin to load the model; returns at once."""
@@ -114,9 +140,11 @@ class Engine:
         began = time.monotonic()
         name = self.signature.name
         try:
-            predictor, lanes = await asyncio.to_thread(open_model, self.folder / "model", self.limits)
+            if self._opened is None:
+                self._opened = await asyncio.to_thread(open_model, self.folder / "model", self.limits)
+            predictor, lanes = self._opened
         except FtdeployError as error:
-            self.failure = error.what
+            self.failure, self.error = error.what, error
             log.error("%s cannot be served: %s. %s. %s", name, error.what, error.cause, error.fix)  # noqa: TRY400  # three parts say more than a traceback
             return
         except Exception as error:
@@ -129,7 +157,7 @@ class Engine:
             tokens=self.limits.batch_tokens,
             rows=self.limits.batch_rows,
             call=self.limits.batch_call_tokens,
-            lanes=lanes,
+            lanes=lanes_of(lanes, *self._part),
             max_queue=self.limits.max_queue,
         )
         gc.collect()
@@ -141,12 +169,20 @@ class Engine:
         """``loading``, ``ready``, ``failed``, ``stuck`` or ``draining``, for health."""
         return "draining" if self.draining else self._condition()
 
+    def stuck(self) -> bool:
+        """Whether a forward pass takes longer than a request may."""
+        since = self.batcher.busy_since() if self.batcher else None
+        return since is not None and time.monotonic() - since > self.limits.timeout_seconds
+
     def _condition(self) -> str:
         if self.batcher is None:
             return "failed" if self.failure else "loading"
-        since = self.batcher.busy_since()
-        stuck = since is not None and time.monotonic() - since > self.limits.timeout_seconds
-        return "stuck" if stuck else "ready"
+        return "stuck" if self.stuck() else "ready"
+
+    @property
+    def provider(self) -> str:
+        """What the model runs on; empty while it is not loaded."""
+        return self._predictor.provider if self._predictor else ""
 
     def require_ready(self) -> None:
         """Go on only when questions can be answered.
@@ -257,6 +293,11 @@ class Engine:
             "ftdeploy_deadline_seconds": limits.timeout_seconds,
             sample("ftdeploy_model_info", **self._about): 1,
         }
+
+
+def lanes_of(lanes: int, index: int, parts: int) -> int:
+    """One process's share of the lanes, at least one; the first processes take what does not go even."""
+    return max(1, lanes // parts + (index < lanes % parts))
 
 
 def traffic_folder(source: Path) -> Path | None:

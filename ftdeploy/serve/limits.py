@@ -37,6 +37,10 @@ class Limits:
             less padding than a pass of its own would cost.
         threads: threads of ONNX Runtime over all lanes; 0 takes the processors this process may use.
         lanes: forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one.
+        workers: processes that share the port, threads and lanes under ``ftdeploy serve``; 0 takes one for every eight
+            threads, on a GPU one. Every other limit is of one process.
+        hang_seconds: a worker that says nothing for so long, or whose forward pass hangs so long after a request would
+            have been given up, is killed and replaced by ``ftdeploy serve``.
         cache_rows: answers that are kept for texts that come again; 0 keeps none.
         cors_origins: web pages of these origins may ask from a browser, ``*`` is all; none by default.
     """
@@ -54,11 +58,13 @@ class Limits:
     batch_call_tokens: int = 8
     threads: int = 0
     lanes: int = 0
+    workers: int = 0
+    hang_seconds: float = 10.0
     cache_rows: int = 0
     cors_origins: tuple[str, ...] = ()
 
 
-_MAY_BE_ZERO = frozenset({"threads", "lanes", "drain_seconds", "cache_rows"})
+_MAY_BE_ZERO = frozenset({"threads", "lanes", "workers", "drain_seconds", "cache_rows"})
 
 
 def read_limits(stated: Mapping[str, float | Sequence[str]], environment: Mapping[str, str] | None = None) -> Limits:

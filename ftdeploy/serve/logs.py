@@ -49,9 +49,10 @@ class Logs(logging.Handler):
         options: format and level.
         about: fields of every line, such as the bundle's name.
         sink: file descriptor to write to.
+        waits: write each line at once instead, for a process that must have one thread.
     """
 
-    def __init__(self, options: LogOptions, about: Mapping[str, str], *, sink: int = 2) -> None:
+    def __init__(self, options: LogOptions, about: Mapping[str, str], *, sink: int = 2, waits: bool = False) -> None:
         super().__init__()
         as_json = options.format == "json" or (options.format == "auto" and not os.isatty(sink))
         self.render = render_json if as_json else render_text
@@ -60,11 +61,16 @@ class Logs(logging.Handler):
         self._about = {**about, "pid": os.getpid()}
         self._sink = sink
         self._queue: SimpleQueue[logging.LogRecord | threading.Event] = SimpleQueue()
+        self._waits = waits
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
-        self._thread.start()
+        if not waits:
+            self._thread.start()
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Take a record; never waits."""
+        """Take a record."""
+        if self._waits:
+            self._write(record)
+            return True
         if self._queue.qsize() >= QUEUE_LINES:
             self._drop()
             return False
@@ -84,12 +90,15 @@ class Logs(logging.Handler):
             if isinstance(found, threading.Event):
                 found.set()
                 continue
-            try:
-                left = memoryview(self.render(found, self._about))
-                while left:
-                    left = left[os.write(self._sink, left) :]
-            except Exception:  # noqa: BLE001  # a full disk, a closed pipe, a record that cannot be rendered: all count
-                self._drop()
+            self._write(found)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        try:
+            left = memoryview(self.render(record, self._about))
+            while left:
+                left = left[os.write(self._sink, left) :]
+        except Exception:  # noqa: BLE001  # a full disk, a closed pipe, a record that cannot be rendered: all count
+            self._drop()
 
     def _drop(self) -> None:
         with self._drops:
@@ -99,16 +108,17 @@ class Logs(logging.Handler):
 _current: Logs | None = None
 
 
-def configure_logs(options: LogOptions, about: Mapping[str, str], *, sink: int = 2) -> Logs:
+def configure_logs(options: LogOptions, about: Mapping[str, str], *, sink: int = 2, waits: bool = False) -> Logs:
     """Send the log of this process through `Logs`; called again, also after a fork, it takes the place of what was.
 
     Args:
         options: what to write, and how.
         about: fields of every line.
         sink: file descriptor to write to.
+        waits: write each line at once, without a thread.
     """
     global _current  # noqa: PLW0603  # logging is one for a process
-    made = _current = Logs(options, about, sink=sink)
+    made = _current = Logs(options, about, sink=sink, waits=waits)
     root = logging.getLogger()
     root.handlers = [made]
     root.setLevel(logging.WARNING)

@@ -1,0 +1,45 @@
+"""A bundle is looked at before it is started: whole, and of a kind that this supervisor can serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny import write_bundle
+
+from ftdeploy.artifact import seal
+from ftdeploy.errors import ArtifactError, ServeError
+from ftdeploy.serve.generation import ZYGOTE, check, signature_of
+
+
+def test_a_bundle_is_named_with_the_beginning_of_its_digest(tmp_path: Path) -> None:
+    """As the log shows it."""
+    bundle = write_bundle(tmp_path / "bundle")
+    assert check(bundle.path) == f"tiny {bundle.digest[:12]}"
+
+
+def test_a_changed_bundle_is_refused(tmp_path: Path) -> None:
+    """Before any of its code runs."""
+    bundle = write_bundle(tmp_path / "bundle")
+    (bundle.path / "src" / ZYGOTE).write_text("raise SystemExit\n", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="was changed"):
+        check(bundle.path)
+
+
+def test_a_bundle_of_before_is_told_what_still_serves_it(tmp_path: Path) -> None:
+    """It carries no zygote."""
+    bundle = write_bundle(tmp_path / "new")
+    (bundle.path / "src" / ZYGOTE).unlink()
+    (bundle.path / "artifact.json").unlink()
+    old = seal(bundle.path, target=tmp_path / "old", kind="bundle", made_by="tiny@1", made_from=(), key="", settings={},
+               facts={})  # fmt: skip
+    with pytest.raises(ServeError, match=r"has no ftdeploy/serve/zygote\.py") as caught:
+        check(old.path)
+    assert "bentoml serve" in caught.value.fix
+
+
+def test_a_signature_that_is_none_is_an_error(tmp_path: Path) -> None:
+    """Sealed or not."""
+    bundle = write_bundle(tmp_path / "bundle", replaced={"model/signature.json": b"[1, 2]"})
+    with pytest.raises(ArtifactError, match=r"signature\.json cannot be read"):
+        signature_of(bundle.path)
