@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -15,10 +16,12 @@ import numpy as np
 import pytest
 
 from ftdeploy.serve.deletions import seal_leftovers
-from ftdeploy.serve.segments import keep_within
+from ftdeploy.serve.encryption import TrafficKey
+from ftdeploy.serve.segments import OpenFile, keep_within
 from ftdeploy.serve.traffic import (
     QUEUE_ROWS,
     Answered,
+    Feedback,
     Recorder,
     random_projection,
     read_segment,
@@ -44,9 +47,9 @@ def answered(name: str, rows: int = 1, seed: int = 0) -> Answered:
     )
 
 
-def recorder(folder: Path, **options: float) -> Recorder:
+def recorder(folder: Path, **options: float | str) -> Recorder:
     """A recorder with the given options."""
-    return Recorder(folder, digest=DIGEST, options=TrafficOptions(**options))  # type: ignore[arg-type]  # numbers all
+    return Recorder(folder, digest=DIGEST, options=TrafficOptions(**options))  # type: ignore[arg-type]  # a test's
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -254,3 +257,74 @@ def test_the_random_projection_belongs_to_the_bundle_and_keeps_distances() -> No
     small = points @ random_projection(DIGEST, 384)
     ratio = np.linalg.norm(small[1:] - small[:-1], axis=1) / np.linalg.norm(points[1:] - points[:-1], axis=1)
     assert abs(ratio.mean() - 1) < 1 / 3
+
+
+def test_labels_that_the_disk_cannot_follow_are_refused_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a request or none, so that whoever sent them may send them again."""
+    monkeypatch.setattr("ftdeploy.serve.traffic.TICK", 3600)
+    writer = recorder(tmp_path)
+    labels = [Feedback("r1", 0, "good", time.time())] * 100
+    taken = [writer.record_feedback(labels) for _ in range(QUEUE_ROWS // 100 + 1)]
+    assert taken == [True] * (QUEUE_ROWS // 100) + [False]
+    assert writer.dropped == 100
+    writer.close(30)
+    assert writer.labelled == QUEUE_ROWS
+
+
+def test_texts_that_wait_are_bounded_by_their_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where texts are kept, a disk that hangs would hold many large ones; where they are not, only beginnings wait."""
+    monkeypatch.setattr("ftdeploy.serve.traffic.TICK", 3600)
+    monkeypatch.setattr("ftdeploy.serve.traffic.QUEUE_CHARS", 1000)
+    writer = recorder(tmp_path, text=True)
+    for _ in range(3):
+        writer.record(dataclasses.replace(answered("r"), texts=["x" * 400]))
+    assert writer.dropped == 1
+    writer.close()
+    assert writer.written == 2
+
+
+@pytest.mark.parametrize(("policy", "synced"), [("never", 0), ("seal", 1), ("always", 4)])
+def test_the_disk_is_waited_for_as_the_policy_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, synced: int
+) -> None:
+    """Of a file never, once when it is sealed, or after every write, too."""
+    seen: list[str] = []
+    fsync = os.fsync
+
+    def counted(handle: int) -> None:
+        seen.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    writer = recorder(tmp_path, fsync=policy)
+    for number in range(3):
+        writer.record(answered(f"r{number}"))
+        until(partial(lambda expected: writer.written == expected, number + 1))
+    writer.close()
+    assert sum(name.endswith(".open") for name in seen) == synced
+
+
+def test_rows_go_by_age_while_the_service_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to ask anything for what is too old to go."""
+    monkeypatch.setattr("ftdeploy.serve.traffic.RETENTION", 0.01)
+    old = tmp_path / "feedback-20200101T000000Z-1-1.jsonl"
+    old.write_bytes(b"{}\n")
+    writer = recorder(tmp_path, max_days=30)
+    until(lambda: not old.exists())
+    writer.close()
+
+
+def test_a_crash_leaves_an_encrypted_segment_that_the_next_start_seals(tmp_path: Path) -> None:
+    """Without its key, too; half a last record is cut."""
+    key = TrafficKey(bytes(32))
+    left = OpenFile(tmp_path, "segment", key)
+    left.write(b'{"id":"r1","row":0,"time":1.0,"subject":null}\n', 1, fsync=False)
+    left.close()
+    with left.path.open("ab") as handle:
+        handle.write(b"\0\0\0\x40half")
+    recorder(tmp_path).close()
+    (sealed,) = tmp_path.iterdir()
+    assert sealed == left.path.with_suffix("")
+    assert [row["id"] for row in read_segment(sealed, key=key)] == ["r1"]

@@ -1,8 +1,8 @@
 """A cheap guess at a text's language, for drift: by script, and for Latin letters by the commonest small words.
 
-Ten microseconds a text and no model. It is right when a text has some small words in it; of "Great value!" it says
-that it does not know, which is ``und``. Source of the method: Grefenstette, "Comparing two language identification
-schemes" (1995): small words alone find the language of nearly every text of more than 15 words.
+Tens of microseconds a text, off the event loop, and no model. It is right when a text has some small words in it; of
+"Great value!" it says that it does not know, which is ``und``. Source of the method: Grefenstette, "Comparing two
+language identification schemes" (1995): small words alone find the language of nearly every text of more than 15 words.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ _SCRIPTS = (
     (0x4E00, 0x9FFF, "zh"),
     (0xAC00, 0xD7AF, "ko"),
 )
-#: Letters of most European languages lie below.
-_NOT_LATIN = 0x370
 _SMALL_WORDS = {
     "da": "og i jeg det at en den til er som på de med han af for ikke der var mig sig men et har om vi min havde",
     "de": "der die das und ist ich nicht ein eine zu den mit sich auf für es dem von auch im war wie aber sehr wir",
@@ -47,6 +45,9 @@ for _language, _words in _SMALL_WORDS.items():
 #: Small words that are wanted for a guess, and by how many it has to lead.
 _LEAST, _LEAD = 2, 1
 _MOST_WORDS = 60
+_MOST_LETTERS = 40
+_FOREIGN = re.compile("[" + "".join(f"{chr(low)}-{chr(high)}" for low, high, _ in _SCRIPTS) + "]")
+_LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 
 
 def guess_language(text: str) -> str:
@@ -57,23 +58,30 @@ def guess_language(text: str) -> str:
     """
     if not text.isascii() and (script := _script(text)) is not None:
         return script
-    votes: Counter[str] = Counter()
+    votes: dict[str, int] = {}
     for word in _WORDS.findall(text.lower())[:_MOST_WORDS]:
-        votes.update(_LANGUAGES.get(word, ()))
-    (first, most), (_, second) = (*votes.most_common(2), ("und", 0), ("und", 0))[:2]
+        for language in _LANGUAGES.get(word, ()):
+            votes[language] = votes.get(language, 0) + 1
+    first, second = "und", 0
+    most = 0
+    for language, count in votes.items():
+        if count > most:
+            first, most, second = language, count, most
+        elif count > second:
+            second = count
     return first if most >= _LEAST and most - second >= _LEAD else "und"
 
 
 def _script(text: str) -> str | None:
     """The tag of the script that most letters are of; None when they are Latin, or there are none."""
-    seen: Counter[str] = Counter()
-    for letter in text:
-        code = ord(letter)
-        if code < _NOT_LATIN:
-            seen["Latn"] += letter.isalpha()
-        else:
-            seen[next((tag for low, high, tag in _SCRIPTS if low <= code <= high), "")] += 1
-    del seen[""]
-    if seen["ja"] and seen["ja"] + seen["zh"] > seen["Latn"]:  # Japanese has Chinese characters, not the other way
+    foreign = _FOREIGN.findall(text)
+    if len(foreign) <= len(_LATIN.findall(text)):
+        return None
+    seen = Counter(_tag(letter) for letter in foreign[:_MOST_LETTERS])
+    if seen["ja"]:  # Japanese has Chinese characters, not the other way
         return "ja"
-    return next((tag for tag, count in seen.most_common(1) if count and tag != "Latn"), None)
+    return seen.most_common(1)[0][0]
+
+
+def _tag(letter: str) -> str:
+    return next(tag for low, high, tag in _SCRIPTS if low <= ord(letter) <= high)

@@ -244,11 +244,10 @@ class Recorder:
             self._guarded(partial(keep_within, self.folder, self._options.max_bytes, self._options.max_days))
 
     def _write_feedback(self) -> None:
-        found: list[Feedback] = []
-        while self._feedback and len(found) < self._options.segment_rows:
-            found.append(self._feedback.popleft())
-        if found:
+        while self._feedback:
+            found = [self._feedback.popleft() for _ in range(min(len(self._feedback), self._options.segment_rows))]
             self._guarded(partial(self._write_labels, found), rows=len(found))
+            self._seal_when_due()
 
     def _seal_when_due(self) -> None:
         for kind, one in list(self._open.items()):
