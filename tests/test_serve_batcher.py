@@ -149,6 +149,40 @@ def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits() -> None:
     play(scene, max_queue=4)
 
 
+def test_rows_behind_wait_for_others_and_take_no_room() -> None:
+    """While others wait, one batch in `BEHIND_SHARE` is theirs; more of them than the queue holds are taken."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        first = await busy(model, batcher)
+        behind = asyncio.create_task(batcher.answer([text(9)] * 12, timeout=20, behind=True))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(batcher.answer([text(20)], timeout=20)) for _ in range(9)]
+        await asyncio.sleep(0)
+        assert batcher.waiting == 9
+        model.free.set()
+        await asyncio.gather(first, behind, *others)
+        lengths = [[len(row.ids) for row in batch] for batch in model.batches[1:]]
+        assert [row for batch in lengths for row in batch] == [20] * 7 + [9] + [20] * 2 + [9] * 11
+
+    play(scene, max_queue=9, rows=1)
+
+
+def test_rows_behind_that_are_given_up_hold_nobody() -> None:
+    """Their batch would be empty: the others' comes instead."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        first = await busy(model, batcher)
+        with pytest.raises(TimeoutError):
+            await batcher.answer([text(9)] * 3, timeout=0.01, behind=True)
+        other = asyncio.create_task(batcher.answer([text(20)], timeout=20))
+        await asyncio.sleep(0)
+        model.free.set()
+        await asyncio.gather(first, other)
+        assert [len(row.ids) for batch in model.batches[1:] for row in batch] == [20]
+
+    play(scene)
+
+
 def test_a_late_request_is_given_up_and_its_rows_never_reach_the_model() -> None:
     """Nobody waits for them, so they must not take the place of others."""
 

@@ -14,7 +14,6 @@ from tiny import write_source
 
 from ftdeploy.serve.app import App, create_app
 from ftdeploy.serve.feedback import MOST, parse_feedback
-from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.traffic import Feedback
 from ftdeploy.serve.wire import Refusal
 from ftdeploy.traffic import read_traffic
@@ -23,16 +22,16 @@ LABELS = ("negative", "positive")
 
 
 def parse(content: object) -> list[Feedback]:
-    return parse_feedback(orjson.dumps(content), LABELS, Limits(max_texts=4), subject="anna")
+    return parse_feedback(orjson.dumps(content), LABELS, subject="anna")
 
 
 def test_one_label_or_a_list_of_them() -> None:
-    """The index is 0 unless it is said; whom it is about comes from the header."""
+    """The index is 0 unless it is said, and may be that of a line of bulk; whom it is about comes from the header."""
     (one,) = parse({"request_id": "r1", "label": "positive"})
     assert (one.id, one.row, one.label, one.subject) == ("r1", 0, "positive", "anna")
     assert abs(one.time - time.time()) < 60
-    several = parse([{"request_id": "r1", "label": "positive", "index": 3}, {"request_id": "r2", "label": "negative"}])
-    assert [(found.id, found.row) for found in several] == [("r1", 3), ("r2", 0)]
+    listed = [{"request_id": "r1", "label": "positive", "index": 3000}, {"request_id": "r2", "label": "negative"}]
+    assert [(found.id, found.row) for found in parse(listed)] == [("r1", 3000), ("r2", 0)]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def test_one_label_or_a_list_of_them() -> None:
         ({"request_id": "no good", "label": "positive"}, "request_id"),
         ({"request_id": "r1", "label": "positve"}, "did you mean 'positive'"),
         ({"request_id": "r1", "label": 1}, "label 1"),
-        ({"request_id": "r1", "label": "positive", "index": 4}, "0 to 3"),
+        ({"request_id": "r1", "label": "positive", "index": 2**53 + 1}, "index"),
         ({"request_id": "r1", "label": "positive", "index": -1}, "index"),
         ({"request_id": "r1", "label": "positive", "index": True}, "index"),
         ({"request_id": "r1", "label": "positive", "idx": 0}, "did you mean 'index'"),
@@ -65,7 +64,7 @@ def test_too_many_are_413_and_what_is_no_json_400() -> None:
         parse([{"request_id": "r1", "label": "positive"}] * (MOST + 1))
     assert raised.value.reply().status == 413
     with pytest.raises(Refusal) as raised:
-        parse_feedback(b"{", LABELS, Limits(), subject=None)
+        parse_feedback(b"{", LABELS, subject=None)
     assert raised.value.reply().status == 400
 
 

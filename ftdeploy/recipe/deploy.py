@@ -76,6 +76,8 @@ class ServeSettings(Section):
     max_requests: int = Field(default=512, ge=1)
     """Requests in flight, an eighth of them larger than 64 KiB, which bounds the memory that bodies hold; more are
     refused with 429 and Retry-After. There may be four times as many connections."""
+    max_bulk: int = Field(default=4, ge=0)
+    """Requests of `/predict/bulk` that are open at the same time; more are refused with 429 and Retry-After."""
     timeout_seconds: float = Field(default=30, gt=0)
     """A request that takes longer is answered with 503."""
     batch_tokens: int = Field(default=2048, ge=64)

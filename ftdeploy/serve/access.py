@@ -38,6 +38,7 @@ ROUTES: Mapping[str, KeyScope | None] = {
     "preflight": None,  # browsers ask without a key whether they may ask with one
     "other": None,  # unknown paths are 404 for all; /docs.json says what there is
     "/predict": "predict",
+    "/predict/bulk": "predict",
     "/v2/models/{name}/infer": "predict",
     "/invocations": "predict",
     "/feedback": "feedback",

@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from ftdeploy import __version__
-from ftdeploy.serve import kserve
+from ftdeploy.serve import bulk, kserve
 from ftdeploy.serve.about import describe_bundle, report_summary
 from ftdeploy.serve.access import needed, open_access
 from ftdeploy.serve.admission import Admission, Place
@@ -24,6 +24,7 @@ from ftdeploy.serve.cors import Cors
 from ftdeploy.serve.engine import Engine
 from ftdeploy.serve.exposition import OPENMETRICS, TEXT, Snapshot, render
 from ftdeploy.serve.feedback import parse_feedback
+from ftdeploy.serve.handlers import Handler, Handlers, always, get, not_http, timing, unknown_path, wrong_method
 from ftdeploy.serve.invocations import parse_invocations
 from ftdeploy.serve.log_options import AccessLog, read_log_options
 from ftdeploy.serve.logs import dropped_lines, loop_failed
@@ -51,8 +52,6 @@ from ftdeploy.serve.wire import (
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Scope, Receive], Awaitable[Reply]]
-Handlers = Mapping[str, Handler]
 _CLOSE: Header = (b"connection", b"close")
 _NOT_KEPT: Header = (b"cache-control", b"no-store")
 #: From now on, browsers ask this host over TLS only (RFC 6797): half a year, and not its subdomains.
@@ -96,6 +95,7 @@ class App:
             records=self.engine.records(),
         )
         self._ids = RequestIds()
+        self._bulks = bulk.Bulk(self.engine)
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
@@ -164,7 +164,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            await _not_http(scope, send)
+            await not_http(scope, send)
             return
         began = time.perf_counter()
         route, handler = self._find(scope)
@@ -192,6 +192,8 @@ class App:
             else:
                 await send_reply(send, reply, scope=scope)
             self._note(scope, route, reply.status, began, reply)
+        except GoneError:  # in the middle of an answer in pieces
+            self._note(scope, route, _CLIENT_GONE, began)
         finally:
             self._in_flight -= 1
             if not self._in_flight:
@@ -220,7 +222,7 @@ class App:
         """The route's name, for the metrics, and what answers it."""
         found = self._routes.get(scope["path"])
         if found is None:
-            return "other", _unknown_path
+            return "other", unknown_path
         name, handlers = found
         handler = handlers.get(scope["method"])
         if handler is not None:
@@ -228,8 +230,8 @@ class App:
         if self._cors is not None and scope["method"] == "OPTIONS":
             allowed = self._cors.preflight(scope, handlers)
             if allowed is not None:
-                return "preflight", _always(allowed)
-        return name, _wrong_method(handlers)
+                return "preflight", always(allowed)
+        return name, wrong_method(handlers)
 
     def _make_routes(self) -> dict[str, tuple[str, Handlers]]:
         """Path -> (route's name, method -> handler). Everything that never changes is rendered here, once."""
@@ -240,26 +242,27 @@ class App:
         model = f"/v2/models/{engine.signature.name}"
         exact = f"{model}/versions/{self._version}"
         routes: dict[str, tuple[str, Handlers]] = {
-            "/": ("/", _get(_always(page))),
+            "/": ("/", get(always(page))),
             "/predict": ("/predict", {"POST": self._asked(parse_predict)}),
             "/invocations": ("/invocations", {"POST": self._asked(parse_invocations)}),
             "/feedback": ("/feedback", {"POST": self._feedback}),
-            "/v2": ("/v2", _get(_always(Reply(orjson.dumps(server))))),
-            "/about": ("/about", _get(self._about)),
-            "/metrics": ("/metrics", _get(self._metrics)),
+            bulk.PATH: (bulk.PATH, {"POST": self._bulk}),
+            "/v2": ("/v2", get(always(Reply(orjson.dumps(server))))),
+            "/about": ("/about", get(self._about)),
+            "/metrics": ("/metrics", get(self._metrics)),
         }
         for path in ("/livez", "/healthz", "/v2/health/live"):
-            routes[path] = (path, _get(self._live))
+            routes[path] = (path, get(self._live))
         for path in ("/readyz", "/v2/health/ready", "/ping", "/health"):  # the last two: SageMaker, MLflow and TEI
-            routes[path] = (path, _get(self._ready))
+            routes[path] = (path, get(self._ready))
         for path in (model, exact):
-            routes[path] = ("/v2/models/{name}", _get(_always(Reply(orjson.dumps(about)))))
-            routes[f"{path}/ready"] = ("/v2/models/{name}/ready", _get(self._ready))
+            routes[path] = ("/v2/models/{name}", get(always(Reply(orjson.dumps(about)))))
+            routes[f"{path}/ready"] = ("/v2/models/{name}/ready", get(self._ready))
             routes[f"{path}/infer"] = ("/v2/models/{name}/infer", {"POST": self._asked(kserve.parse_infer)})
         described = describe(engine.signature, engine.limits, digest=engine.digest, version=__version__)
         if self.door.closed:
             described = with_keys(described, {path: needed(name) for path, (name, _) in routes.items()})
-        routes["/docs.json"] = ("/docs.json", _get(_always(Reply(orjson.dumps(described)))))
+        routes["/docs.json"] = ("/docs.json", get(always(Reply(orjson.dumps(described)))))
         return routes
 
     def _asked(self, parse: Parse) -> Handler:
@@ -273,7 +276,7 @@ class App:
                 identity, subject = self._ids.of(scope), subject_of(scope)
                 rows, scored = await engine.ask(asked.texts, identity, subject=subject, whole=asked.whole)
                 answers = Answers(rows, scored, identity, engine.digest, engine.signature)
-                return asked.render(answers).with_headers(*answers.headers(), _timing(began))
+                return asked.render(answers).with_headers(*answers.headers(), timing(began))
 
         return answer
 
@@ -283,10 +286,13 @@ class App:
             raise Refusal(409, "unrecorded", "this service records no traffic, so no labels either", unread=True)
         with self._admission.request() as place:
             body = await self._body(scope, receive, place)
-            found = parse_feedback(body, engine.signature.labels, engine.limits, subject=subject_of(scope))
+            found = parse_feedback(body, engine.signature.labels, subject=subject_of(scope))
         if not engine.recorder.record_feedback(found):
             raise Refusal(503, "overloaded", "too many labels wait for the disk", headers=(RETRY_SOON,))
         return Reply(orjson.dumps({"accepted": len(found)}), status=202)
+
+    async def _bulk(self, scope: Scope, receive: Receive) -> Reply:
+        return await self._bulks.handle(scope, receive, self._ids.of(scope))
 
     async def _live(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
         state = self.engine.state()
@@ -333,38 +339,3 @@ class App:
         body = await read_body(scope, receive, most=most, seconds=seconds, grown=place.grown)
         place.complete()
         return body
-
-
-def _timing(began: float) -> Header:
-    """How long the answer took here, which a client's clock does not tell from the way (W3C Server Timing)."""
-    return b"server-timing", f"answer;dur={1000 * (time.perf_counter() - began):.2f}".encode()
-
-
-def _get(handler: Handler) -> Handlers:
-    return {"GET": handler, "HEAD": handler}
-
-
-def _always(reply: Reply) -> Handler:
-    async def answer(scope: Scope, receive: Receive) -> Reply:  # noqa: ARG001  # handlers share one signature
-        return reply
-
-    return answer
-
-
-async def _not_http(scope: Scope, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008})
-
-
-async def _unknown_path(scope: Scope, receive: Receive) -> Reply:  # noqa: ARG001  # handlers share one signature
-    raise Refusal(404, "not_found", "nothing is served at this path; /docs.json lists what is", unread=True)
-
-
-def _wrong_method(handlers: Handlers) -> Handler:
-    allowed = ", ".join(sorted(handlers))
-
-    async def answer(scope: Scope, receive: Receive) -> Reply:  # noqa: ARG001  # handlers share one signature
-        message = f"this path answers to {allowed}"
-        raise Refusal(405, "method_not_allowed", message, headers=((b"allow", allowed.encode()),), unread=True)
-
-    return answer

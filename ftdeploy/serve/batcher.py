@@ -3,6 +3,9 @@
 Nothing waits for company that is not there. The oldest row is in every batch (`ftdeploy.batching.with_oldest`), so
 long texts are not starved by short ones. Rows are put in on the event loop and taken out by lane threads, which run
 the forward pass; ONNX Runtime lets go of the interpreter meanwhile.
+
+Rows of work that is in no hurry stand in a queue behind: a batch is made of them when no other row waits, and every
+`BEHIND_SHARE`-th time in any case, so that they are never starved either.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Only this many of the oldest rows are looked at for one batch, so that choosing stays cheap in a long queue.
 WINDOW = 256
+#: One batch in so many is of the rows behind, also while others wait.
+BEHIND_SHARE = 8
 
 
 class Row(Protocol):
@@ -84,6 +89,8 @@ class Batcher(Generic[In, Out]):
         self._call = call
         self._max_queue = max_queue
         self._waiting: list[_Waiting[In, Out]] = []
+        self._behind: list[_Waiting[In, Out]] = []
+        self._turn = 0
         self._wake = threading.Condition()
         self._closing = False
         self._loop = asyncio.get_running_loop()
@@ -98,7 +105,7 @@ class Batcher(Generic[In, Out]):
 
     @property
     def waiting(self) -> int:
-        """Rows in the queue."""
+        """Rows in the queue, without those behind."""
         return len(self._waiting)
 
     def busy_since(self) -> float | None:
@@ -119,12 +126,14 @@ class Batcher(Generic[In, Out]):
         if before and before + rows > self._max_queue:
             raise QueueFullError((before + rows) * self.flow.seconds_a_row)
 
-    async def answer(self, rows: Sequence[In], *, timeout: float) -> list[Out]:  # noqa: ASYNC109  # rows must leave the queue
+    async def answer(self, rows: Sequence[In], *, timeout: float,  # noqa: ASYNC109  # rows must leave the queue
+                     behind: bool = False) -> list[Out]:  # fmt: skip
         """The results for some rows, in their order. Called on the event loop.
 
         Args:
             rows: at least one.
             timeout: seconds after which nobody waits any more.
+            behind: they are in no hurry; how many of those there are, the caller sees to.
 
         Raises:
             QueueFullError: too many rows wait already. A request larger than the whole queue is taken when it is empty.
@@ -134,8 +143,10 @@ class Batcher(Generic[In, Out]):
         job: _Job[Out] = _Job(self._loop.create_future(), [None] * len(rows), len(rows))
         now = time.monotonic()
         with self._wake:
-            self.require_room(len(rows))
-            self._waiting.extend([_Waiting(row, job, index, now) for index, row in enumerate(rows)])
+            if not behind:
+                self.require_room(len(rows))
+            queue = self._behind if behind else self._waiting
+            queue.extend([_Waiting(row, job, index, now) for index, row in enumerate(rows)])
             self._wake.notify(len(rows))
         late = self._loop.call_later(timeout, _expire, job)
         try:
@@ -173,18 +184,27 @@ class Batcher(Generic[In, Out]):
 
     def _take(self) -> list[_Waiting[In, Out]]:
         """The next batch; empty when nothing waits. Called with the lock held."""
-        waiting = self._waiting
+        if self._behind:
+            self._turn += 1
+            if self._turn % BEHIND_SHARE == 0 or not self._waiting:
+                self._behind, batch = self._chosen(self._behind)
+                if batch:
+                    return batch
+        self._waiting, batch = self._chosen(self._waiting)
+        return batch
+
+    def _chosen(self, waiting: list[_Waiting[In, Out]]) -> tuple[list[_Waiting[In, Out]], list[_Waiting[In, Out]]]:
+        """What is left of a queue, and a batch of it; empty where nothing in it is awaited any more."""
         if len(waiting) > 1 or (waiting and waiting[0].job.dead):
-            waiting = self._waiting = [one for one in waiting if not one.job.dead]
+            waiting = [one for one in waiting if not one.job.dead]
         if len(waiting) <= 1:
-            self._waiting = []
-            return waiting
+            return [], waiting
         lengths = [len(one.row.ids) for one in waiting[:WINDOW]]
         chosen = with_oldest(lengths, tokens=self._tokens, rows=self._rows, call=self._call)
         batch = [waiting[index] for index in chosen]
         for index in sorted(chosen, reverse=True):
             del waiting[index]
-        return batch
+        return waiting, batch
 
     def _settle(self, batch: list[_Waiting[In, Out]], found: Sequence[Out] | None, began: float,
                 seconds: float) -> None:  # fmt: skip

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Requests with more characters than this are tokenised on a thread; shorter ones cost less than the hand-over.
 OFF_LOOP_CHARS = 4000
+#: Texts of a request without end wait so many times as long as others before they are given up.
+PATIENCE = 10
 
 
 class Engine:
@@ -195,8 +197,8 @@ class Engine:
             reason = self.failure or f"the model is {state}"
             raise Refusal(503, "unhealthy", reason, headers=(RETRY_SOON,), unread=True)
 
-    async def ask(self, texts: list[str], identity: str, *, subject: str | None = None,
-                  whole: bool = False) -> tuple[Sequence[Counted], Sequence[Scored]]:  # fmt: skip
+    async def ask(self, texts: list[str], identity: str, *, subject: str | None = None, whole: bool = False,
+                  lines: Sequence[int] = ()) -> tuple[Sequence[Counted], Sequence[Scored]]:  # fmt: skip
         """Answer from the cache or by the model, and take note of the answers.
 
         Args:
@@ -204,6 +206,8 @@ class Engine:
             identity: the request's id, for the traffic.
             subject: whom the texts are about, for the traffic.
             whole: refuse a text that would have to be cut.
+            lines: the texts' indices in a request without end: they stand behind the texts of others, which they wait
+                for ten times as long, and are not kept in the cache.
 
         Raises:
             Refusal: 413 a text would have to be cut; 429 too many texts wait; 503 not loaded, no answer in time, or
@@ -212,7 +216,9 @@ class Engine:
         rows: Sequence[Counted]
         scored: Sequence[Scored]
         cached: Sequence[bool] = ()
-        if self.cache is None:
+        if lines:
+            rows, scored = await self._ask_model(texts, behind=True)
+        elif self.cache is None:
             rows, scored = await self._ask_model(texts)
         else:
             rows, scored, cached = await self.cache.through(texts, self._ask_model)
@@ -221,10 +227,12 @@ class Engine:
         self.texts.note(rows, scored)
         if self.recorder is not None:
             kept = texts if self._traffic.text else [text[:LANGUAGE_CHARS] for text in texts]
-            self.recorder.record(_answered(rows, scored, cached, identity=identity, subject=subject, texts=kept))
+            self.recorder.record(
+                _answered(rows, scored, cached, identity=identity, subject=subject, texts=kept, indices=lines)
+            )
         return rows, scored
 
-    async def _ask_model(self, texts: list[str]) -> tuple[list[Encoded], list[Scored]]:
+    async def _ask_model(self, texts: list[str], *, behind: bool = False) -> tuple[list[Encoded], list[Scored]]:
         """Tokenise and wait for the model.
 
         Raises:
@@ -234,38 +242,41 @@ class Engine:
         if predictor is None or batcher is None:
             raise Refusal(503, "unhealthy", "the model is not loaded", headers=(RETRY_SOON,))
         began = time.monotonic()
+        patience = self.limits.timeout_seconds * (PATIENCE if behind else 1)
         try:
-            batcher.require_room(len(texts), coming=self._coming)
-            if sum(map(len, texts)) <= OFF_LOOP_CHARS:
+            if not behind:
+                batcher.require_room(len(texts), coming=self._coming)
+            if not behind and sum(map(len, texts)) <= OFF_LOOP_CHARS:
                 rows = predictor.encode(texts)
             else:
-                rows = await self._encode_aside(predictor, texts)
-            left = self.limits.timeout_seconds - (time.monotonic() - began)
-            scored = await batcher.answer(rows, timeout=left)
+                rows = await self._encode_aside(predictor, texts, counted=not behind)
+            left = patience - (time.monotonic() - began)
+            scored = await batcher.answer(rows, timeout=left, behind=behind)
         except QueueFullError as full:
             wait = str(min(60, math.ceil(full.retry_after) or 1)).encode()
             message = f"{batcher.waiting + self._coming} texts are waiting already; {full}"
             raise Refusal(429, "overloaded", message, headers=((b"retry-after", wait),), shed="queue") from None
         except TimeoutError:
-            message = f"no answer within {self.limits.timeout_seconds:g} seconds"
+            message = f"no answer within {patience:g} seconds"
             raise Refusal(503, "timeout", message, headers=(RETRY_SOON,), shed="deadline") from None
         except ForwardError:
             raise Refusal(503, "backend", "the model failed on this batch; the log has the reason") from None
         return rows, scored
 
-    async def _encode_aside(self, predictor: Predictor, texts: list[str]) -> list[Encoded]:
-        """Tokenise on the thread for it; meanwhile the texts count as waiting.
+    async def _encode_aside(self, predictor: Predictor, texts: list[str], *, counted: bool) -> list[Encoded]:
+        """Tokenise on the thread for it; meanwhile the texts count as waiting, where they are ``counted``.
 
         Raises:
             TimeoutError: other requests were before this one for too long. What has not begun is dropped.
         """
         loop = asyncio.get_running_loop()
-        self._coming += len(texts)
+        coming = len(texts) if counted else 0
+        self._coming += coming
         try:
             async with asyncio.timeout(self.limits.timeout_seconds):
                 return await loop.run_in_executor(self._tokenizing, predictor.encode, texts)
         finally:
-            self._coming -= len(texts)
+            self._coming -= coming
 
     def _require_whole(self, rows: Sequence[Counted]) -> None:
         for index, row in enumerate(rows):
@@ -313,7 +324,7 @@ def traffic_folder(source: Path) -> Path | None:
 
 
 def _answered(rows: Sequence[Counted], scored: Sequence[Scored], cached: Sequence[bool], *, identity: str,
-              subject: str | None, texts: Sequence[str]) -> Answered:  # fmt: skip
+              subject: str | None, texts: Sequence[str], indices: Sequence[int]) -> Answered:  # fmt: skip
     return Answered(
         id=identity,
         time=time.time(),
@@ -326,4 +337,5 @@ def _answered(rows: Sequence[Counted], scored: Sequence[Scored], cached: Sequenc
         cached=cached,
         texts=texts,
         subject=subject,
+        indices=indices,
     )

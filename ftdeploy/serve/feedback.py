@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftdeploy.errors import did_you_mean
-from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.question import invalid, parse_json, short
+from ftdeploy.serve.question import MOST_WHOLE, invalid, parse_json, short
 from ftdeploy.serve.request_ids import IDENTITY
 from ftdeploy.serve.traffic import Feedback
 from ftdeploy.serve.wire import Refusal
@@ -18,14 +17,12 @@ MOST = 1000
 _KEYS = ("request_id", "label", "index")
 
 
-def parse_feedback(body: bytes | bytearray, labels: Sequence[str], limits: Limits, *,
-                   subject: str | None) -> list[Feedback]:  # fmt: skip
+def parse_feedback(body: bytes | bytearray, labels: Sequence[str], *, subject: str | None) -> list[Feedback]:
     """Read the body: one object, or a list of them.
 
     Args:
         body: as it was sent.
         labels: of the model.
-        limits: an index lies within ``max_texts``.
         subject: whom the texts are about.
 
     Raises:
@@ -41,11 +38,11 @@ def parse_feedback(body: bytes | bytearray, labels: Sequence[str], limits: Limit
     found = []
     for position, one in enumerate(listed):
         where = f"[{position}]." if isinstance(asked, list) else ""
-        found.append(Feedback(*_read(one, where, labels, limits.max_texts), time=now, subject=subject))
+        found.append(Feedback(*_read(one, where, labels), time=now, subject=subject))
     return found
 
 
-def _read(one: Any, where: str, labels: Sequence[str], most: int) -> tuple[str, int, str]:
+def _read(one: Any, where: str, labels: Sequence[str]) -> tuple[str, int, str]:
     if not isinstance(one, dict):
         raise invalid(f'{where or "the body "}wants an object like {{"request_id": "...", "label": "..."}}')
     for key in one:
@@ -57,6 +54,6 @@ def _read(one: Any, where: str, labels: Sequence[str], most: int) -> tuple[str, 
     if not isinstance(label, str) or label not in labels:
         hint = did_you_mean(label[:60], labels) if isinstance(label, str) else ""
         raise invalid(f"{where}label {short(label)} is none of the model's; {hint[:300]}")
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < most:
-        raise invalid(f"{where}index wants the place of the text in its request, 0 to {most - 1}, not {short(index)}")
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index <= MOST_WHOLE:
+        raise invalid(f"{where}index wants the place of the text in its request, counted from 0, not {short(index)}")
     return identity, index, label

@@ -26,6 +26,7 @@ class Limits:
         max_queue: texts that wait for the tokenizer or the model; more are refused with 429.
         max_requests: requests in flight, an eighth of them larger than 64 KiB; more are refused with 429. There may be
             four times as many connections.
+        max_bulk: requests of `/predict/bulk` that are open; more are refused with 429.
         timeout_seconds: a request that waits longer for tokenizer and model is answered with 503; a forward pass that
             takes longer turns readiness off until it comes back.
         body_seconds: a request whose headers, or whose body after them, are not there after so long is refused with
@@ -50,6 +51,7 @@ class Limits:
     max_chars: int = 100_000
     max_queue: int = 1024
     max_requests: int = 512
+    max_bulk: int = 4
     timeout_seconds: float = 30.0
     body_seconds: float = 10.0
     drain_seconds: float = 0.5
@@ -64,7 +66,7 @@ class Limits:
     cors_origins: tuple[str, ...] = ()
 
 
-_MAY_BE_ZERO = frozenset({"threads", "lanes", "workers", "drain_seconds", "cache_rows"})
+_MAY_BE_ZERO = frozenset({"max_bulk", "threads", "lanes", "workers", "drain_seconds", "cache_rows"})
 
 
 def read_limits(stated: Mapping[str, float | Sequence[str]], environment: Mapping[str, str] | None = None) -> Limits:

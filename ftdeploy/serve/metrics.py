@@ -26,7 +26,7 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 #: Why a request or a connection was shed.
-SHED = ("queue", "requests", "large_bodies", "connections", "deadline")
+SHED = ("queue", "requests", "large_bodies", "connections", "deadline", "bulk")
 #: Why a connection was closed on our side: among others headers that did not come, an answer that nobody read.
 ENDED = ("overloaded", "head_timeout", "too_large", "not_http", "stalled")
 #: Labels with a counter of their own; the answers with another label are counted together.

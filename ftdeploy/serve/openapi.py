@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftdeploy.serve.bulk import NDJSON
+from ftdeploy.serve.bulk import PATH as BULK
 from ftdeploy.serve.invocations import CSV, JSON, LINES
 from ftdeploy.serve.kserve import VERSION_CHARS
 from ftdeploy.serve.limits import Limits
@@ -44,6 +46,7 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
     live = {"get": _read("The process is up.", "Live")}
     paths: dict[str, Any] = {
         "/predict": {"post": _predict(signature)},
+        BULK: {"post": _bulk()},
         "/invocations": {"post": _invocations()},
         "/feedback": {"post": _feedback()},
         "/": {"get": _text("A page to try the model.", "text/html; charset=utf-8")},
@@ -88,6 +91,23 @@ def _predict(signature: Signature) -> dict[str, Any]:
         ),
         "requestBody": _body({JSON: ref("Question")}, examples),
         "responses": _answers({JSON: answer}, _OF_A_QUESTION),
+    }
+
+
+def _bulk() -> dict[str, Any]:
+    return {
+        "operationId": "bulk",
+        "summary": "Any number of texts: a line in, a line out, in the order asked, both at once (NDJSON).",
+        "description": (
+            "Each item of the arrays is one line (as OpenAPI 3.2 has it for sequential media types). A line that is "
+            "wrong gets a line with an error and ends nothing. Answers come while lines are being sent: a client has "
+            "to read while it sends. Texts of other requests go first."
+        ),
+        "requestBody": {
+            "required": True,
+            "content": {NDJSON: {"schema": {"type": "array", "items": ref("BulkLine")}}},
+        },
+        "responses": _answers({NDJSON: {"type": "array", "items": ref("BulkAnswer")}}, (408, 415, 422, 429, 503)),
     }
 
 

@@ -27,8 +27,8 @@ _LINE = 60  # most characters of the client that a message repeats
 #: `Choice`'s keys, and what `/predict` takes beside them.
 CHOICE = ("top_k", "function_to_apply")
 _PARAMETERS = (*CHOICE, "details", "truncation")
-#: Most that ``top_k`` may be: what JSON readers agree on as a whole number.
-MOST_LABELS = 2**53
+#: The largest whole number that is taken: up to it, JSON readers agree (RFC 8259, 6).
+MOST_WHOLE = 2**53
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
 #: repr() would write out all of a large value to show its beginning, and would fail on a deeply nested one.
 _REPR = reprlib.Repr()
@@ -148,7 +148,7 @@ def read_choice(given: Mapping[str, Any], name: str, *, raw: bool = False) -> Ch
         Refusal: 422 a wrong type or value.
     """
     top_k, function = given.get("top_k"), given.get("function_to_apply")
-    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= MOST_LABELS):
+    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= MOST_WHOLE):
         raise invalid(f"{name}.top_k wants a whole number of at least 1, not {short(top_k)}")
     if function is not None and function not in FUNCTIONS:
         raise invalid(f"{name}.function_to_apply wants one of {', '.join(FUNCTIONS)}, not {short(function)}")

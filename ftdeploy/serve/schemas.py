@@ -12,7 +12,7 @@ from ftdeploy.serve.about import DriftState, Records
 from ftdeploy.serve.feedback import MOST
 from ftdeploy.serve.kserve import OUTPUTS
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.question import FUNCTIONS, MOST_LABELS
+from ftdeploy.serve.question import FUNCTIONS, MOST_WHOLE
 from ftdeploy.serve.request_ids import IDENTITY
 from ftdeploy.signature import Signature
 
@@ -36,7 +36,7 @@ def schemas(signature: Signature, limits: Limits) -> dict[str, Schema]:
         **_predict(limits),
         **_invocations(limits),
         **_infer(signature, limits),
-        **_feedback(signature, limits),
+        **_feedback(signature),
     }
 
 
@@ -118,6 +118,7 @@ def _about(signature: Signature) -> dict[str, Schema]:
 
 def _labels(signature: Signature) -> dict[str, Schema]:
     few = len(signature.labels)
+    known: dict[str, Schema] = {"index": {"type": "integer", "minimum": 0}, "id": {"type": ["string", "integer"]}}
     return {
         "Score": closed({"label": {"enum": list(signature.labels)}, "score": {"type": "number"}}),
         "Answer": array(ref("Score"), 1, few) | {"description": "Best label first."},
@@ -128,14 +129,21 @@ def _labels(signature: Signature) -> dict[str, Schema]:
             "model_digest": TEXT,
             "request_id": TEXT,
         }),
+        "BulkAnswer": {"anyOf": [
+            closed({
+                **known, "predictions": ref("Answer"), "truncated": FLAG, "tokens": {"type": "integer", "minimum": 0},
+                "model_digest": TEXT, "request_id": TEXT,
+            }, "id", "model_digest", "request_id"),
+            closed({**known, "error": TEXT, "error_type": TEXT}, "id"),
+        ]},
     }  # fmt: skip
 
 
-def _feedback(signature: Signature, limits: Limits) -> dict[str, Schema]:
+def _feedback(signature: Signature) -> dict[str, Schema]:
     one = closed({
         "request_id": {"type": "string", "pattern": f"^{IDENTITY.pattern}$"},
         "label": {"enum": list(signature.labels)},
-        "index": {"type": "integer", "minimum": 0, "maximum": limits.max_texts - 1},
+        "index": {"type": "integer", "minimum": 0, "maximum": MOST_WHOLE},
     }, "index")  # fmt: skip
     return {"Labels": {"anyOf": [one, array(one, 1, MOST)]}, "Taken": closed({"accepted": {"type": "integer"}})}
 
@@ -148,7 +156,7 @@ def _texts(limits: Limits) -> tuple[Schema, Schema]:
 def _predict(limits: Limits) -> dict[str, Schema]:
     flat, nested = _texts(limits)
     choice: dict[str, Schema] = {
-        "top_k": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_LABELS, "description": "null is all."},
+        "top_k": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_WHOLE, "description": "null is all."},
         "function_to_apply": {
             "enum": [*FUNCTIONS, None],
             "description": "What makes scores of the logits; null is softmax.",
@@ -159,18 +167,20 @@ def _predict(limits: Limits) -> dict[str, Schema]:
         "details": {"type": "boolean", "default": False, "description": "Wrap the answers with what is known of them."},
         "truncation": {"type": ["boolean", "null"], "description": "As truncate."},
     }
-    question = closed({
-        "inputs": {"anyOf": [ref("Text"), flat, nested]},
+    beside: dict[str, Schema] = {
         "parameters": {"anyOf": [ref("Parameters"), {"type": "null"}]},
         "truncate": {"type": ["boolean", "null"], "description": "false refuses texts that would have to be cut."},
         "truncation_direction": {"enum": ["right", "Right"]},
         "raw_scores": {"type": "boolean", "default": False, "description": "The logits; as function_to_apply none."},
-    }, "parameters", "truncate", "truncation_direction", "raw_scores")  # fmt: skip
+    }
+    question = closed({"inputs": {"anyOf": [ref("Text"), flat, nested]}, **beside}, *beside)
+    line = closed({"inputs": ref("Text"), "id": {"type": ["string", "integer", "null"]}, **beside}, "id", *beside)
     return {
         "Text": {"type": "string", "maxLength": limits.max_chars},
         "Parameters": closed(parameters, *parameters),
         "Choice": closed(choice, *choice),
         "Question": question | {"allOf": _CONFLICTS},
+        "BulkLine": {"anyOf": [ref("Text"), line | {"allOf": _CONFLICTS}]},
     }
 
 

@@ -66,6 +66,7 @@ class Answered:
     Attributes:
         texts: the beginnings of the texts; the whole of them where they are kept.
         subject: whom the texts are about, as the client calls them.
+        indices: of the texts in their request, where they are not all of it.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Answered:
     cached: Sequence[bool] = ()
     texts: Sequence[str] = ()
     subject: str | None = None
+    indices: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +307,7 @@ class Recorder:
                 text = answered.texts[row] if answered.texts else ""
                 line = {
                     "id": answered.id,
-                    "row": row,
+                    "row": answered.indices[row] if answered.indices else row,
                     "subject": answered.subject,
                     "time": round(answered.time, 3),
                     "digest": self._digest,

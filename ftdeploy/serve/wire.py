@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,12 +36,13 @@ REPLY = "ftdeploy.reply"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: status, body, further headers."""
+    """One answer: status, body, further headers; with ``write``, a body in pieces, each sent by what it is given."""
 
     body: bytes
     status: int = 200
     content_type: bytes = b"application/json"
     headers: tuple[Header, ...] = ()
+    write: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]] | None = None
 
     def with_headers(self, *further: Header) -> Reply:
         """The same answer with more headers."""
@@ -161,6 +163,12 @@ async def send_reply(send: Send, reply: Reply, *, scope: Scope | None = None, mo
         more: the last (empty) piece of the body is left to the caller.
     """
     headers = [*_ALWAYS, *reply.headers]
+    if reply.write is not None:
+        headers.insert(0, (b"content-type", reply.content_type))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await reply.write(lambda piece: send({"type": "http.response.body", "body": piece, "more_body": True}))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
     if reply.status != _NO_CONTENT:  # which has neither (RFC 9110, 8.6)
         headers[:0] = (b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())
     at_once = scope.get(REPLY) if scope is not None else None
@@ -168,6 +176,18 @@ async def send_reply(send: Send, reply: Reply, *, scope: Scope | None = None, mo
         return
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body, "more_body": more})
+
+
+async def linger(receive: Receive) -> None:
+    """Read on a while, and throw away what comes."""
+    left = LINGER_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    break
 
 
 async def send_early(scope: Scope, receive: Receive, send: Send, reply: Reply) -> None:
@@ -180,14 +200,5 @@ async def send_early(scope: Scope, receive: Receive, send: Send, reply: Reply) -
         await send_reply(send, closing)
         return
     await send_reply(send, closing, more=True)
-    left = LINGER_BYTES
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while left > 0:
-                message = await receive()
-                left -= len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    break
-    except TimeoutError:
-        pass
+    await linger(receive)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
