@@ -20,7 +20,8 @@ def test_a_served_bundle_does_not_mind(tmp_path: Path) -> None:
     """Each answer is one that its request may have, nothing hangs, no file stays open, and good questions are answered
     as ever. What it costs in memory takes more requests to see."""
     bundle = write_bundle(tmp_path / "run" / "bundle").path
-    with serving(bentoml_serve(bundle), log=tmp_path / "log", FTDEPLOY_BODY_SECONDS=f"{PATIENCE:g}", FTDEPLOY_TRAFFIC="off") as one:
+    settings = {"FTDEPLOY_BODY_SECONDS": f"{PATIENCE:g}", "FTDEPLOY_TRAFFIC": "off"}
+    with serving(bentoml_serve(bundle), log=tmp_path / "log", **settings) as one:
         report = asyncio.run(campaign(one, requests=400, seed=7, rounds=1))
     report.memory.clear()
     report.memory += [0, 0]
