@@ -1,4 +1,4 @@
-"""The page: put together from its parts, and allowed only what it needs; end_to_end/test_service_page.py looks at it."""
+"""The page: put together from its parts, allowed only what it needs; end_to_end/test_service_page.py looks at it."""
 
 from __future__ import annotations
 
