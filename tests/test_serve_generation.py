@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from tiny import write_bundle
 
 from ftdeploy.artifact import seal
 from ftdeploy.errors import ArtifactError, ServeError
-from ftdeploy.serve.generation import ZYGOTE, check, signature_of
+from ftdeploy.serve.generation import ZYGOTE, check, signature_of, spawn
 
 
 def test_a_bundle_is_named_with_the_beginning_of_its_digest(tmp_path: Path) -> None:
@@ -36,6 +38,15 @@ def test_a_bundle_of_before_is_told_what_still_serves_it(tmp_path: Path) -> None
     with pytest.raises(ServeError, match=r"has no ftdeploy/serve/zygote\.py") as caught:
         check(old.path)
     assert "bentoml serve" in caught.value.fix
+
+
+def test_a_process_that_cannot_be_started_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In three parts, and nothing stays open."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+    before = set(Path("/proc/self/fd").iterdir())
+    with pytest.raises(ServeError, match=r"no process can be started to serve .*: No such file"):
+        spawn(tmp_path, "tiny", number=1, sockets=(), totals=tmp_path, environment=os.environ)
+    assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 def test_a_signature_that_is_none_is_an_error(tmp_path: Path) -> None:

@@ -190,6 +190,23 @@ def test_a_sink_that_is_gone_or_full_is_counted(sink: Sink) -> None:
     assert "found" in sink.lines()[0]
 
 
+def test_a_process_with_one_thread_waits_for_a_stuck_sink_a_moment_only() -> None:
+    """A pipe that nobody reads: lines are lost and counted, and it goes on; read again, they are whole again."""
+    read, write = os.pipe()
+    logs = Logs(LogOptions(format="json"), {}, sink=write, waits=True)
+    record = logging.LogRecord("ftdeploy", logging.INFO, "here.py", 1, "x" * 3000, None, None)
+    for _ in range(30):  # of 64 KiB there is room for less
+        logs.handle(record)
+    assert 0 < logs.dropped < 30
+    lost = logs.dropped
+    os.read(read, 1_000_000)
+    logs.handle(record)
+    assert json.loads(os.read(read, 1_000_000))["message"] == "x" * 3000
+    assert logs.dropped == lost
+    os.close(read)
+    os.close(write)
+
+
 def test_a_record_that_cannot_be_rendered_is_counted(sink: Sink) -> None:
     """A wrong number of arguments is our mistake, and not the end of the log."""
     sink.logger.warning("%d %d", *[1])

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -169,6 +170,43 @@ def test_without_its_zygote_it_is_served_anew(bundles: Path, tmp_path: Path) -> 
         answers.until(50)
         assert not set(before) & {*children(server.process.pid), *workers_of(server.process.pid)}
     assert set(answers.outcomes) == {200}
+
+
+def test_it_takes_note_of_children_that_others_left_behind(bundles: Path, tmp_path: Path) -> None:
+    """As process 1 of a container it gets them: the workers of a zygote that was killed, when they have ended. Nobody
+    but it can take them out of the table of processes."""
+    code = "import ctypes, os, sys; assert not ctypes.CDLL(None).prctl(36, 1); os.execv(sys.executable, sys.argv[1:])"
+    port = free_port()
+    adopting = [sys.executable, "-c", code]  # PR_SET_CHILD_SUBREAPER, as if it were process 1
+    command = [*adopting, sys.executable, "-m", "ftdeploy", "serve", str(bundles / "one"), "--port", str(port)]
+    with running(command, port, tmp_path / "log", FTDEPLOY_TRAFFIC="off") as server:
+        zygote, workers = zygote_of(server.process.pid), workers_of(server.process.pid)
+        os.kill(zygote, signal.SIGKILL)
+        assert gone([zygote, *workers])
+        while set(children(server.process.pid)) & {zygote, *workers}:
+            time.sleep(0.05)
+        assert digest_of(server)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait() == 0
+
+
+def test_a_terminal_that_is_closed_ends_the_service(bundles: Path, tmp_path: Path) -> None:
+    """SIGHUP is an order to start anew only where it does not say that the terminal is gone."""
+    port = free_port()
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "ftdeploy", "serve", str(bundles / "one"), "--port", str(port)]
+    environment = os.environ | {"FTDEPLOY_TRAFFIC": "off"}
+    with subprocess.Popen(command, stderr=theirs, env=environment, start_new_session=True) as process:
+        os.close(theirs)
+        server = Server(process, port, tmp_path / "log")
+        server.until_ready()
+        before = zygote_of(process.pid)
+        process.send_signal(signal.SIGHUP)
+        assert gone([before])
+        assert digest_of(server)
+        os.close(ours)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait() == 0
 
 
 def test_a_zygote_that_always_dies_is_an_error(tmp_path: Path) -> None:

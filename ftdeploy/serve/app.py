@@ -1,4 +1,4 @@
-"""The service as one ASGI application: routes, errors, draining. BentoML starts it, keeps it running, and ends it."""
+"""The service as one ASGI application: routes, errors, draining. Others start it, keep it running, and end it."""
 
 from __future__ import annotations
 

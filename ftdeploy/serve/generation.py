@@ -114,6 +114,9 @@ def spawn(folder: Path, about: str, *, number: int, sockets: Sequence[socket.soc
         sockets: listening.
         totals: the folder of the metrics.
         environment: of the zygote.
+
+    Raises:
+        ServeError: the machine lets no more processes be started.
     """
     ours, theirs = socket.socketpair()
     order = {
@@ -123,13 +126,22 @@ def spawn(folder: Path, about: str, *, number: int, sockets: Sequence[socket.soc
         "generation": number,
     }
     paths = [os.fspath(folder / "src"), *filter(None, [environment.get("PYTHONPATH")])]
-    process = subprocess.Popen(  # noqa: S603  # a fixed program, no shell
-        # -P: nothing is taken of a folder ftdeploy in the working directory; the bundle's own comes first.
-        [sys.executable, "-P", "-m", "ftdeploy.serve.zygote", json.dumps(order)],
-        env=dict(environment) | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(paths)},
-        stdin=subprocess.DEVNULL,
-        pass_fds=[theirs.fileno(), *(one.fileno() for one in sockets)],
-        process_group=0,  # a terminal's Ctrl-C is for the supervisor, and what does not end is killed as a group
-    )
-    theirs.close()
+    try:
+        process = subprocess.Popen(  # noqa: S603  # a fixed program, no shell
+            # -P: nothing is taken of a folder ftdeploy in the working directory; the bundle's own comes first.
+            [sys.executable, "-P", "-m", "ftdeploy.serve.zygote", json.dumps(order)],
+            env=dict(environment) | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno(), *(one.fileno() for one in sockets)],
+            process_group=0,  # a terminal's Ctrl-C is for the supervisor, and what does not end is killed as a group
+        )
+    except OSError as error:
+        ours.close()
+        raise ServeError(
+            f"no process can be started to serve {folder}: {error.strerror}",
+            cause="there is no memory, or there are too many processes or open files",
+            fix="look at the limits of this user and of the container (ulimit -a)",
+        ) from error
+    finally:
+        theirs.close()
     return Generation(folder=folder, about=about, process=process, channel=Channel(ours), began=time.monotonic())

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import sys
 import threading
 import time
@@ -29,6 +30,8 @@ from ftdeploy.serve.log_options import LogOptions
 
 #: Lines that may wait for the sink.
 QUEUE_LINES = 10_000
+#: Seconds that a process without a thread for its log waits for the sink to take a piece of a line.
+PATIENCE = 0.1
 #: Most characters of a message, places of a stack (innermost first), and links of a chain of causes.
 MESSAGE = 4000
 PLACES = 12
@@ -49,7 +52,7 @@ class Logs(logging.Handler):
         options: format and level.
         about: fields of every line, such as the bundle's name.
         sink: file descriptor to write to.
-        waits: write each line at once instead, for a process that must have one thread.
+        waits: write each line at once instead, for a process that must have one thread; it waits `PATIENCE` at most.
     """
 
     def __init__(self, options: LogOptions, about: Mapping[str, str], *, sink: int = 2, waits: bool = False) -> None:
@@ -95,10 +98,16 @@ class Logs(logging.Handler):
     def _write(self, record: logging.LogRecord) -> None:
         try:
             left = memoryview(self.render(record, self._about))
-            while left:
-                left = left[os.write(self._sink, left) :]
+            while left and self._ready():
+                left = left[os.write(self._sink, left[: select.PIPE_BUF] if self._waits else left) :]
+            if left:  # nobody reads: what this process is there for goes on
+                self._drop()
         except Exception:  # noqa: BLE001  # a full disk, a closed pipe, a record that cannot be rendered: all count
             self._drop()
+
+    def _ready(self) -> bool:
+        """Whether the sink takes a piece now; a thread of its own may wait for that as long as it likes."""
+        return not self._waits or bool(select.select([], [self._sink], [], PATIENCE)[1])
 
     def _drop(self) -> None:
         with self._drops:

@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 TRIES = 5
 #: Seconds until the second try; twice as many for each one after it.
 FIRST_DELAY = 0.2
+#: A generation that is not ready after so long has failed, in seconds.
+START_SECONDS = 600.0
 #: Seconds between two looks at where the bundle's path leads.
 LOOK = 1.0
 #: What a generation has, beside the time that its limits leave it, until it is killed at the end, in seconds.
@@ -151,6 +153,10 @@ class Supervisor:
         if self._serving is None and time.monotonic() >= self._again:
             self._serving = self._start(self._folder, self._about or check(self._folder))
             self._about = ""
+        for waited in (self._serving, self._coming):
+            if waited and not waited.ready and time.monotonic() - waited.began > START_SECONDS:
+                log.error("%s is not ready after %d s: it is killed", waited.about, START_SECONDS)
+                waited.kill()
         target = real(self._bundle)
         if target != self._seen and os.path.lexists(self._bundle):  # a link that is replaced may be gone for a moment
             self._swap(target)

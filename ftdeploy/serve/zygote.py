@@ -166,7 +166,14 @@ class Zygote:
         ours, theirs = socket.socketpair()
         self._forked += 1
         name = f"{self._generation}-{self._forked}"
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            log.error("no worker can be forked: %s", error.strerror)  # noqa: TRY400  # no traceback: the sentence says it
+            self._due[index] = time.monotonic() + TICK
+            return
         if pid == 0:
             ours.close()
             self._become_worker(index, name, Channel(theirs))
