@@ -222,6 +222,7 @@ SERIES = {
     },
     "FtdeployQueueFilling": {"ftdeploy_queue_rows": "900x20", "ftdeploy_queue_limit_rows": "1024x20"},
     "FtdeployRestarts": {"process_start_time_seconds": "1x3 2x3 3x3 4x11", "ftdeploy_build_info": "1x20"},
+    "FtdeployDrift": {"ftdeploy_drift_alarm": "0x5 1x15"},
     "FtdeployTrafficDropped": {"ftdeploy_traffic_dropped_total": "0+1x20"},
     "FtdeployFiles": {
         "process_open_fds": "950x20", "process_max_fds": "1000x20", "ftdeploy_build_info": "1x20",

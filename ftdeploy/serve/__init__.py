@@ -40,6 +40,7 @@ RUNTIME = (
     "serve/cors.py",
     "serve/cycle.py",
     "serve/deletions.py",
+    "serve/detectors.py",
     "serve/encryption.py",
     "serve/engine.py",
     "serve/exposition.py",

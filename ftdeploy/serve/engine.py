@@ -17,6 +17,7 @@ from ftdeploy.predictor import Encoded, Predictor
 from ftdeploy.serve.about import DriftState, Records
 from ftdeploy.serve.answer_cache import AnswerCache
 from ftdeploy.serve.batcher import Batcher, ForwardError, QueueFullError
+from ftdeploy.serve.detectors import open_detector
 from ftdeploy.serve.encryption import read_key
 from ftdeploy.serve.exposition import Snapshot, sample
 from ftdeploy.serve.limits import read_limits
@@ -59,7 +60,6 @@ class Engine:
         self.error: FtdeployError | None = None
         self.draining = False
         self.refusing = False
-        self.drift: DriftState = "not measured"  # nothing compares the traffic with the bundle's reference yet
         self.recorder: Recorder | None = None
         self.batcher: Batcher[Encoded, Scored] | None = None
         self.texts = Texts()
@@ -69,6 +69,7 @@ class Engine:
         self._traffic = read_options(self.signature.traffic)
         self._place = traffic_folder(folder) if self._traffic.enabled else None
         self._key = read_key() if self._place is not None else None
+        self._detector = open_detector(folder / "model" / "drift_reference.npz") if self._place is not None else None
         self._predictor: Predictor | None = None
         self._opened: tuple[Predictor, int] | None = None
         self._part = (0, 1)
@@ -79,6 +80,11 @@ class Engine:
     def named(self) -> dict[str, str]:
         """The bundle's name and short digest, for every line of the log."""
         return {"bundle": self.signature.name, "digest": self.digest[:12]}
+
+    @property
+    def drift(self) -> DriftState:
+        """What this process knows of a drift; it is measured on what is recorded."""
+        return self._detector.state() if self._detector else "not measured"
 
     def records(self) -> Records:
         """What is remembered of a question: nothing, features of it, or the text, too."""
@@ -118,6 +124,7 @@ class Engine:
                 options=self._traffic,
                 projection=stored_projection(self.folder / "model" / "drift_reference.npz"),
                 key=self._key,
+                watch=self._detector.update if self._detector else None,
             )
         how = f"{', with the texts' * self._traffic.text}{', encrypted' * (self._key is not None)}" if place else ""
         log.info("traffic goes to %s%s", place or "nowhere: it is switched off", how)
@@ -287,7 +294,7 @@ class Engine:
 
     def snapshot(self) -> Snapshot:
         """What goes on inside, for the metrics."""
-        batcher, recorder, limits = self.batcher, self.recorder, self.limits
+        batcher, recorder, limits, detector = self.batcher, self.recorder, self.limits, self._detector
         return {
             "ftdeploy_ready": int(self.state() == "ready"),
             "ftdeploy_queue_rows": batcher.waiting + self._coming if batcher else 0,
@@ -299,6 +306,9 @@ class Engine:
             "ftdeploy_traffic_dropped_total": recorder.dropped if recorder else 0,
             "ftdeploy_feedback_rows_total": recorder.labelled if recorder else 0,
             "ftdeploy_drift_reference_rows": self._reference_rows,
+            "ftdeploy_drift_evidence": detector.evidence if detector else 0,
+            "ftdeploy_drift_alarm": int(self.drift == "alarm"),
+            "ftdeploy_drift_alarms_total": detector.alarms if detector else 0,
             "ftdeploy_queue_limit_rows": limits.max_queue,
             "ftdeploy_requests_limit": limits.max_requests,
             "ftdeploy_deadline_seconds": limits.timeout_seconds,

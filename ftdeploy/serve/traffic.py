@@ -157,10 +157,12 @@ class Recorder:
         options: what to record.
         projection: float32, shape (width, size); None takes `random_projection`.
         key: encrypts the files.
+        watch: is shown the projected embeddings, in the background, whether or not they can be written.
     """
 
     def __init__(self, folder: Path, *, digest: str, options: TrafficOptions,
-                 projection: NDArray[np.float32] | None = None, key: TrafficKey | None = None) -> None:  # fmt: skip
+                 projection: NDArray[np.float32] | None = None, key: TrafficKey | None = None,
+                 watch: Callable[[NDArray[np.float32]], None] | None = None) -> None:  # fmt: skip
         self.folder = folder
         self.written = 0
         self.labelled = 0
@@ -171,6 +173,7 @@ class Recorder:
         self._options = options
         self._projection = projection
         self._key = key
+        self._watch = watch
         self._queue: deque[Answered] = deque()
         self._feedback: deque[Feedback] = deque()
         self._chance = random.Random()  # noqa: S311  # which requests are sampled is no secret
@@ -300,7 +303,14 @@ class Recorder:
         stacked = np.stack([row for answered in found for row in answered.embeddings])
         if self._projection is None:
             self._projection = random_projection(self._digest, stacked.shape[1])
-        small = (stacked @ self._projection).astype("<f2")
+        projected = stacked @ self._projection
+        if self._watch is not None:
+            try:
+                self._watch(projected)
+            except Exception:
+                log.exception("drift is not looked for any more")
+                self._watch = None
+        small = projected.astype("<f2")
         position = 0
         for answered in found:
             for row in range(len(answered.labels)):
