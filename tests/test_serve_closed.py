@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -17,11 +19,12 @@ from pathlib import Path
 import httpx
 import pytest
 from certificates import make_certificate
+from hammer import workers_of
 from test_serve_service import Server, free_port, running
 from tiny import write_bundle
 
 from ftdeploy.artifact import Artifact
-from ftdeploy.errors import SourceError
+from ftdeploy.errors import ServeError, SourceError
 from ftdeploy.keys import add_key, list_keys, revoke_key
 from ftdeploy.models.service import ServiceModel
 from ftdeploy.serve.keys import make_key, read_keys, write_keys
@@ -275,7 +278,8 @@ def test_when_a_key_was_last_used_outlives_the_service(bundle: Artifact, tmp_pat
     used, _ = add_key(keys, "used", ["predict"]), add_key(keys, "unused", ["predict"])
     for _ in range(2):
         port = free_port()
-        with running(command(bundle, port), port, tmp_path / "log", FTDEPLOY_KEYS=str(keys)) as server:
+        serve = [sys.executable, "-m", "ftdeploy", "serve", str(bundle.path), "--port", str(port)]
+        with running(serve, port, tmp_path / "log", FTDEPLOY_KEYS=str(keys)) as server:
             if list_keys(keys)[0].used is None:
                 answer = httpx.post(f"{server.url}/predict", json=QUESTION, headers=bearer(used.secret))
                 assert answer.status_code == 200
@@ -289,9 +293,6 @@ def test_when_a_key_was_last_used_outlives_the_service(bundle: Artifact, tmp_pat
 
 def test_a_service_does_not_start_with_a_keys_file_that_is_not_right(bundle: Artifact, tmp_path: Path) -> None:
     """An open service instead of a closed one would be worse than none; `ftdeploy serve` says it in three parts."""
-    import os
-    import subprocess
-
     (tmp_path / "keys.json").write_text("{", encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FTDEPLOY_")}
     serve = [sys.executable, "-m", "ftdeploy", "serve", str(bundle.path), "--port", str(free_port()), "--keys"]
@@ -308,7 +309,7 @@ def test_a_service_does_not_start_with_a_keys_file_that_is_not_right(bundle: Art
     assert "no such file" in done.stdout + done.stderr
 
 
-# Under TLS
+# Under TLS, and under our own supervisor
 
 
 def test_bentoml_s_own_tls_runs_our_protocol(bundle: Artifact, tmp_path: Path) -> None:
@@ -322,8 +323,45 @@ def test_bentoml_s_own_tls_runs_our_protocol(bundle: Artifact, tmp_path: Path) -
         check_tls(server, secret)
 
 
+def test_every_worker_takes_what_keys_there_are_and_a_new_one_too(bundle: Artifact, tmp_path: Path) -> None:
+    """`ftdeploy serve` with two workers and TLS: all of the above holds, a revoked key is soon refused by both, at once
+    by a worker that takes a killed one's place, and uses that both saw are kept."""
+    certificate, key = make_certificate(tmp_path)
+    keys = tmp_path / "keys.json"
+    secrets = {name: add_key(keys, name, ["predict"]).secret for name in ("web", "gone")}
+    port = free_port()
+    serve = [sys.executable, "-m", "ftdeploy", "serve", str(bundle.path), "--port", str(port), "--workers", "2",
+             "--keys", str(keys), "--tls-cert", str(certificate), "--tls-key", str(key)]  # fmt: skip
+    with running(serve, port, tmp_path / "log", certificate, FTDEPLOY_BODY_SECONDS="1") as server:
+        verify = server.verify
+
+        def statuses(name: str) -> set[int]:
+            """Of many connections, so that each worker has some."""
+            return {
+                httpx.post(
+                    f"{server.url}/predict", json=QUESTION, headers=bearer(secrets[name]), verify=verify
+                ).status_code
+                for _ in range(12)
+            }
+
+        assert statuses("gone") == {200}
+        revoke_key(keys, "gone")
+        until(lambda: statuses("gone") == {401})
+        for pid in workers_of(server.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        assert statuses("gone") == {401}
+        check_tls(server, secrets["web"])
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        text = server.log.read_text(encoding="utf-8")
+    (left,) = list_keys(keys)
+    assert left.used is not None
+    assert not SECRET.search(text)
+    assert "requests want one of the" in text
+
+
 def check_tls(server: Server, secret: str) -> None:
-    """A question is answered and one without a key is not; half-sent headers are 408."""
+    """A question is answered and one without a key is not; half-sent headers are 408, a half handshake is ended."""
     verify = server.verify
     assert isinstance(verify, ssl.SSLContext)
     with httpx.Client(base_url=server.url, verify=verify) as client:
@@ -338,3 +376,24 @@ def check_tls(server: Server, secret: str) -> None:
         encrypted.sendall(b"POST /predict HTTP/1.1\r\nHost:")
         encrypted.settimeout(30)
         assert encrypted.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_certificate_that_cannot_be_served_is_told_before_the_port_is_opened(
+    bundle: Artifact, tmp_path: Path
+) -> None:
+    """In three parts, with an exit code; the port is never there."""
+    certificate, key = make_certificate(tmp_path)
+    old, old_key = make_certificate(tmp_path, "old", starts=-20, ends=-10)
+    port = free_port()
+    serve = [sys.executable, "-m", "ftdeploy", "serve", str(bundle.path), "--port", str(port)]
+    for options, told in (
+        (["--tls-cert", str(certificate), "--tls-key", str(old_key)], "key values mismatch"),
+        (["--tls-cert", str(old), "--tls-key", str(old_key)], "expired"),
+        (["--tls-cert", str(tmp_path / "missing"), "--tls-key", str(key)], "No such file"),
+        (["--tls-cert", str(certificate)], "only the certificate is named"),
+    ):
+        done = subprocess.run([*serve, *options], capture_output=True, text=True, check=False)
+        assert done.returncode == ServeError.exit_code
+        assert told in done.stderr
+        assert "fix:" in done.stderr
+        assert "is ready" not in done.stderr

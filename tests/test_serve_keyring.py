@@ -160,6 +160,19 @@ def test_the_watch_reads_and_keeps_and_ends(
     assert not any(thread.name == "keys" for thread in threading.enumerate())
 
 
+def test_the_start_takes_what_the_file_holds_by_then(path: Path) -> None:
+    """A worker may be forked days after the file was read: a key that was revoked meanwhile opens nothing."""
+    ring, (one,), _ = ring_with(path, "one")
+    key, secret = make_key("later", ["predict"])
+    write_keys(path, [key])
+    ring.start()
+    try:
+        assert ring.find(one) is None
+        assert ring.find(secret.encode()) is not None
+    finally:
+        ring.close()
+
+
 def test_the_watch_outlives_whatever_goes_wrong(
     path: Path, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,9 +188,9 @@ def test_the_watch_outlives_whatever_goes_wrong(
             raise RuntimeError("odd")
         real()
 
-    monkeypatch.setattr(ring, "reload", reload)
     ring.start()
     try:
+        monkeypatch.setattr(ring, "reload", reload)
         broken.wait()
         write_keys(path, [])
         until(lambda: ring.find(secret) is None)

@@ -86,7 +86,8 @@ class KeyRing:
         return len(self._entries)
 
     def start(self) -> None:
-        """Say what is in force, and begin to watch the file."""
+        """Say what is in force by now, and begin to watch the file: a forked worker starts long after it was read."""
+        self.reload()
         log.info("requests want one of the %d keys of %s", len(self), self.path)
         self._warn_of_mode()
         self._thread = threading.Thread(target=self._work, name="keys", daemon=True)

@@ -87,6 +87,7 @@ class Worker:
         self._channel = channel
         self._totals = totals
         self._tls = tls
+        self._refreshing: asyncio.Future[None] | None = None
         self._server = uvicorn.Server(server_config(self._front, app.engine.limits, app.metrics.connections, tls))
         self._sockets: list[socket.socket] = []  # of our own: uvicorn closes those that it is given
         self._leaving: asyncio.Task[None] | None = None
@@ -114,6 +115,8 @@ class Worker:
         if app.engine.failure is not None:
             await send({"type": "lifespan.startup.failed", "message": app.engine.failure})
             return
+        if self._tls is not None:
+            self._tls.refresh()  # it was read before the fork, which may be long ago
         loop.add_signal_handler(signal.SIGTERM, self._leave, "retire")  # of a human: the supervisor sends none
         await send({"type": "lifespan.startup.complete"})
         self._beat()
@@ -128,9 +131,10 @@ class Worker:
         if not self._app.engine.stuck():
             self._channel.send({"beat": 1})
         self._totals.publish(self._app.snapshot())
-        if self._tls is not None:
-            self._tls.refresh()
-        asyncio.get_running_loop().call_later(BEAT, self._beat)
+        loop = asyncio.get_running_loop()
+        if self._tls is not None and (self._refreshing is None or self._refreshing.done()):
+            self._refreshing = loop.run_in_executor(None, self._tls.refresh)  # a disk that hangs holds up nobody
+        loop.call_later(BEAT, self._beat)
 
     def _hear(self) -> None:
         messages, there = self._channel.receive()
