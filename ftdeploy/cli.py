@@ -12,6 +12,7 @@ import typer
 
 from ftdeploy.cli_eval import eval_app
 from ftdeploy.cli_keys import keys_app
+from ftdeploy.cli_monitor import monitor
 from ftdeploy.cli_traffic import traffic_app
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _EPILOG = (
     "Exit codes: 0 done, 2 wrong usage, 3 recipe, 4 source, 5 data, 6 checkpoint, 7 training, 8 export parity, "
     "9 compression, 10 a gate failed, 11 a gate could not decide, 12 artifact changed, 13 folder in use, 14 disk, "
-    "15 stage contract, 16 dependency, 17 service, 18 device, 130 interrupted."
+    "15 stage contract, 16 dependency, 17 service, 18 device, 19 drift, 130 interrupted."
 )
 
 app = typer.Typer(
@@ -239,6 +240,9 @@ def serve(  # noqa: PLR0917  # typer reads them
     raise typer.Exit(serve_bundle(bundle, host=host, port=port, keys=keys, tls=(tls_cert, tls_key), workers=workers))
 
 
+app.command()(monitor)
+
+
 @app.command()
 def show(
     folder: Annotated[Path, typer.Argument(help="A run's folder, or one artifact's.", show_default=False)],
@@ -342,17 +346,19 @@ def doctor(json: JsonOption = False) -> None:
 
 @app.command()
 def schema(
-    what: Annotated[str, typer.Argument(help="recipe, suite or report.")] = "recipe",
+    what: Annotated[str, typer.Argument(help="recipe, suite, report or monitor.")] = "recipe",
     markdown: Annotated[bool, typer.Option("--markdown", help="A reference for people instead.")] = False,
 ) -> None:
     """Print the JSON Schema of a recipe, with the meaning of every key; editors complete and check from it."""
     from ftdeploy.console import print_json
+    from ftdeploy.monitor.result import monitor_schema
     from ftdeploy.recipe import recipe_schema
     from ftdeploy.reference import as_markdown
     from ftdeploy.suite import suite_schema
     from ftdeploy.verdict import report_schema
 
-    schemas = {"recipe": recipe_schema, "suite": suite_schema, "report": report_schema}
+    schemas = {"recipe": recipe_schema, "suite": suite_schema, "report": report_schema,
+               "monitor": monitor_schema}  # fmt: skip
     if what not in schemas:
         raise typer.BadParameter(f"{what!r} is not one of {', '.join(schemas)}", param_hint="WHAT")
     found = schemas[what]()

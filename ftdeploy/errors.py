@@ -181,6 +181,13 @@ class DeviceError(FtdeployError):
     title = "The device is not available"
 
 
+class DriftFound(FtdeployError):  # noqa: N818  # a verdict, and no fault of the program
+    """The traffic differs from what the bundle was made of. The report is kept."""
+
+    exit_code = 19
+    title = "The traffic has drifted"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``did you mean 'x'?`` when a known word is close, else the list of what there is."""
     names = sorted(known)
@@ -196,6 +203,6 @@ EXIT_CODES: dict[int, type[FtdeployError]] = {
     for cls in (
         ConfigError, SourceError, DataError, ModelError, TrainingError, ParityError, CompressionError, GateFailed,
         GateInconclusive, ArtifactError, LockedError, StorageError, StageContractError, DependencyError, ServeError,
-        DeviceError,
+        DeviceError, DriftFound,
     )
 }  # fmt: skip

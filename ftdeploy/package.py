@@ -18,8 +18,9 @@ from ftdeploy.artifact import Artifact, digest_of, sha256_file, walk_files
 from ftdeploy.bill import bill_of_materials, pinned
 from ftdeploy.child import run_module
 from ftdeploy.dataset import read_profile, read_split
-from ftdeploy.drift import compute_reference, write_reference
+from ftdeploy.drift import bundle_projection, features_of, reference_of, write_reference
 from ftdeploy.errors import DependencyError
+from ftdeploy.monitor.held_out import learn_shifts
 from ftdeploy.origin import Origin
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import DataSettings, Device, ModelSettings, MonitorSettings, PackageSettings, Recipe, ServeSettings
@@ -46,7 +47,7 @@ def _outside(_recipe: Recipe) -> Mapping[str, str]:
     return {"source": source, "pins": hashlib.sha256(pins.encode()).hexdigest()}
 
 
-@stage(writes="bundle", version=2, outside=_outside, libraries=("ftdeploy",))
+@stage(writes="bundle", version=3, outside=_outside, libraries=("ftdeploy",))
 def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, report: Artifact, *,
             package: PackageSettings, serve: ServeSettings, monitor: MonitorSettings, data: DataSettings,
             model: ModelSettings, device: Device, task: str, name: str, seed: int,
@@ -68,7 +69,10 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
         shutil.copyfile(compressed.file(file), folder / file)
     # Not report.html: it quotes rows of the test data, and a bundle travels further than its data may.
     shutil.copyfile(report.file("report.json"), folder / "report.json")
-    signature = read_signature(compressed.path).model_dump() | {"traffic": monitor.traffic.model_dump()}
+    signature = read_signature(compressed.path).model_dump() | {
+        "traffic": monitor.traffic.model_dump(),
+        "monitor": monitor.model_dump(exclude={"traffic"}),
+    }
     write_signature(folder, Signature.model_validate(signature))  # the folder can be opened from here on
     _write_drift_reference(folder, dataset, task, package, device=device, seed=seed)
     limits = serve.model_dump() | (_tuned(folder, serve, device) if package.tune_service else {})
@@ -108,12 +112,20 @@ def _write_source(context: Path) -> None:
 def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings: PackageSettings, *, device: Device,
                            seed: int) -> None:  # fmt: skip
     # Rows that the model was not trained on: its confidence on training rows would look like drift in production.
-    texts = [text for split in ("validation", "test") for text in read_split(dataset, split)["text"].to_pylist()]
+    rows = [row for split in ("validation", "test")
+            for row in read_split(dataset, split, columns=["text", "label"]).to_pylist()]  # fmt: skip
     # At even distances: sources are often sorted by label or by date.
-    kept = sorted({index * len(texts) // settings.drift_rows for index in range(settings.drift_rows)})
-    predictor = Predictor(folder, device=device)
-    reference = compute_reference(predictor, TASKS[task], [texts[index] for index in kept], seed=seed)
-    write_reference(folder / "drift_reference.npz", reference)
+    kept = [rows[index] for index in sorted({n * len(rows) // settings.drift_rows for n in range(settings.drift_rows)})]
+    texts = [row["text"] for row in kept]
+    predictor, kind = Predictor(folder, device=device), TASKS[task]
+    labels = predictor.signature.labels
+    truths = kind.targets([row["label"] for row in kept], labels)
+    projection = bundle_projection(predictor, seed=seed)
+    with progress.task("learn from made shifts when an estimate of the accuracy can be trusted"):
+        plain = features_of(predictor, kind, texts, projection=projection)
+        reference = reference_of(plain, projection, classes=len(labels), seed=seed, truths=truths)
+        shifts = learn_shifts(predictor, kind, plain, texts, truths, projection=projection, seed=seed)
+    write_reference(folder / "drift_reference.npz", reference | shifts)
 
 
 def _tuned(folder: Path, serve: ServeSettings, device: Device) -> dict[str, int]:

@@ -79,6 +79,8 @@ class Signature(Section):
     """Limits of the HTTP service, by name (see ``ftdeploy.serve.limits``)."""
     traffic: Mapping[str, float | bool | str] = {}
     """What the service records, by name (see ``ftdeploy.serve.traffic``)."""
+    monitor: Mapping[str, float] = {}
+    """When `ftdeploy monitor` speaks of drift, by name (see ``ftdeploy.monitor.options``)."""
 
 
 def read_signature(folder: Path) -> Signature:

@@ -125,12 +125,12 @@ def test_check_names_every_section_that_cannot_be_used(tmp_path: Path) -> None:
     assert [problem["path"] for problem in json.loads(found.stdout)["problems"]] == ["data.source", "model"]
 
 
-@pytest.mark.parametrize("what", ["recipe", "suite", "report"])
+@pytest.mark.parametrize("what", ["recipe", "suite", "report", "monitor"])
 def test_schemas_are_json_schema(what: str) -> None:
     """Of the draft that they name: every reference leads somewhere, every object says its keys and closes the list."""
     schema = json.loads(ftdeploy("schema", what).stdout)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema["title"] == f"ftdeploy {what}"
+    assert schema["title"] == f"ftdeploy {'drift report' if what == 'monitor' else what}"
     references = re.findall(r'"\$ref": "#/\$defs/(\w+)"', json.dumps(schema))
     assert references
     assert set(references) == set(schema["$defs"])

@@ -144,7 +144,22 @@ class TrafficSettings(Section):
 
 
 class MonitorSettings(Section):
-    """What the served bundle remembers, for drift detection."""
+    """What the served bundle remembers, for drift detection, and when `ftdeploy monitor` speaks of drift."""
 
     traffic: TrafficSettings = TrafficSettings()
     """What the service records of its traffic."""
+    level: float = Field(default=0.05, gt=0, lt=1)
+    """Probability of any false alarm in a report: p-values are adjusted for all tests together (Holm)."""
+    min_effect: float = Field(default=0.1, ge=0, le=1)
+    """Share of the traffic that must differ for an alarm, whatever the p-value: a million rows make any trifle
+    significant. In labels, lengths and the like it is the share of rows that stand elsewhere; of embeddings it is
+    2 AUC - 1 of a classifier."""
+    min_mmd: float = Field(default=0.05, ge=0, le=1)
+    """The same for the standardised MMD, whose scale is another: whole other domains gave 0.24 to 0.37
+    (recipes/MEASUREMENTS.md), and of a mixture it is about in proportion to their share."""
+    min_rows: int = Field(default=50, ge=20)
+    """With fewer rows nothing is said (exit code 11)."""
+    accuracy_tolerance: float = Field(default=0.05, gt=0, lt=1)
+    """How far an estimate of the accuracy without labels may be off and still count as valid."""
+    label_rows: int = Field(default=100, ge=1)
+    """Rows in the queue of those to label next."""
