@@ -10,7 +10,7 @@ import pytest
 from ftdeploy.drift import WIDTH
 from ftdeploy.errors import DataError
 from ftdeploy.monitor.window import read_window
-from ftdeploy.serve.traffic import Answered, Recorder, TrafficOptions
+from ftdeploy.serve.traffic import Answered, Feedback, Recorder, TrafficOptions
 
 LABELS = ("negative", "positive")
 DIGEST = "ab" * 32
@@ -24,8 +24,8 @@ def record(folder: Path, times: list[float], *, digest: str = DIGEST, label: str
             unknown=[0.0, 0.25], truncated=[False, True], embeddings=[np.full(WIDTH, 0.5, dtype=np.float32)] * 2,
         ))  # fmt: skip
     recorder.close()
-    for path in folder.glob("segment-2*.jsonl"):  # the next recorder of this process and second takes the same name
-        path.rename(path.with_name(f"segment-of-{times[0]:g}-{digest[:2]}.jsonl"))
+    for path in folder.glob("segment-*-1.jsonl"):  # the next recorder of this process and second takes the same name
+        path.rename(path.with_name(f"{path.stem}{times[0]:g}.jsonl"))
 
 
 def test_rows_come_in_the_order_of_time(tmp_path: Path) -> None:
@@ -43,6 +43,21 @@ def test_rows_come_in_the_order_of_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.features.embedding, np.full((6, WIDTH), 0.5, dtype=np.float32))
     assert (found.truths == -1).all()
     assert set(found.texts) == {None}
+
+
+def test_true_labels_and_languages_come_with_the_rows(tmp_path: Path) -> None:
+    """As feedback told them, and as the service guessed."""
+    recorder = Recorder(tmp_path, digest=DIGEST, options=TrafficOptions(), projection=np.eye(WIDTH, dtype=np.float32))
+    recorder.record(Answered(
+        id="request", time=10.0, labels=["positive", "negative"], confidences=[0.75, 0.5], tokens=[7, 40],
+        unknown=[0.0, 0.25], truncated=[False, True], embeddings=[np.zeros(WIDTH, dtype=np.float32)] * 2,
+        texts=["This was the best film that I have seen in a long time.", ""],
+    ))  # fmt: skip
+    assert recorder.record_feedback([Feedback(id="request", row=1, label="positive", time=11.0)])
+    recorder.close()
+    found = read_window(tmp_path, LABELS, digest=DIGEST)
+    assert found.truths.tolist() == [-1, 1]
+    assert found.languages[0] == "en"
 
 
 def test_times_bound_the_window(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from ftdeploy.drift import WIDTH, Features
 from ftdeploy.errors import DataError
-from ftdeploy.serve.traffic import read_segment
+from ftdeploy.traffic import read_traffic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +58,7 @@ def read_window(folder: Path, labels: Sequence[str], *, digest: str, since: floa
 
     Raises:
         DataError: there is no such folder.
+        TrafficError: it is encrypted and the key is missing or another one, or a file was changed.
     """
     if not folder.is_dir():
         raise DataError(
@@ -67,7 +68,7 @@ def read_window(folder: Path, labels: Sequence[str], *, digest: str, since: floa
         )
     known = {label: number for number, label in enumerate(labels)}
     kept, skipped = [], 0
-    for row in _rows(folder):
+    for row in read_traffic(folder):
         if (since is not None and row["time"] < since) or (until is not None and row["time"] >= until):
             continue
         if row["digest"] == digest and row["label"] in known and len(row["embedding"]) == WIDTH:
@@ -76,12 +77,6 @@ def read_window(folder: Path, labels: Sequence[str], *, digest: str, since: floa
             skipped += 1
     kept.sort(key=lambda row: (row["time"], row["id"], row["row"]))
     return _window(kept, known, skipped)
-
-
-def _rows(folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Every row of the folder; the one place that knows how traffic is stored."""
-    for path in sorted(folder.glob("segment-*.jsonl*")):
-        yield from read_segment(path)
 
 
 def _window(kept: Sequence[Mapping[str, Any]], known: Mapping[str, int], skipped: int) -> Window:
@@ -98,7 +93,7 @@ def _window(kept: Sequence[Mapping[str, Any]], known: Mapping[str, int], skipped
             truncated=np.array([row["truncated"] for row in kept], dtype=np.bool_),
             embedding=embedding,
         ),
-        truths=np.array([known.get(row.get("truth") or "", -1) for row in kept], dtype=np.int64),
+        truths=np.array([known.get(row["true_label"] or "", -1) for row in kept], dtype=np.int64),
         texts=[row.get("text") for row in kept],
         languages=[row.get("language") or "" for row in kept],
         skipped=skipped,
