@@ -15,7 +15,8 @@ from ftdeploy.errors import ArtifactError, ConfigError, DataError, DriftFound, G
 from ftdeploy.monitor import monitor_bundle
 from ftdeploy.monitor.result import MonitorReport
 from ftdeploy.serve.model import bundle_digest
-from ftdeploy.serve.traffic import Answered, Recorder, TrafficOptions
+from ftdeploy.serve.traffic import Answered, Recorder
+from ftdeploy.serve.traffic_options import TrafficOptions
 
 LABELS = ("negative", "positive")
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from ftdeploy.monitor.two_sample import MOST_ROWS, classifier_test, mmd, thinned
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def sample(rows: int, *, seed: int, away: float = 0.0) -> np.ndarray:
+
+def sample(rows: int, *, seed: int, away: float = 0.0) -> NDArray[np.float32]:
     found = np.random.default_rng(seed).standard_normal((rows, 32)).astype(np.float32)
     found[:, 0] += away
     return found

@@ -10,7 +10,8 @@ import pytest
 from ftdeploy.drift import WIDTH
 from ftdeploy.errors import DataError
 from ftdeploy.monitor.window import read_window
-from ftdeploy.serve.traffic import Answered, Feedback, Recorder, TrafficOptions
+from ftdeploy.serve.traffic import Answered, Feedback, Recorder
+from ftdeploy.serve.traffic_options import TrafficOptions
 
 LABELS = ("negative", "positive")
 DIGEST = "ab" * 32
