@@ -67,6 +67,7 @@ RUNTIME = (
     "serve/schemas.py",
     "serve/segments.py",
     "serve/supervisor.py",
+    "serve/tensors.py",
     "serve/tls.py",
     "serve/totals.py",
     "serve/traffic.py",

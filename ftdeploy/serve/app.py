@@ -237,7 +237,7 @@ class App:
         """Path -> (route's name, method -> handler). Everything that never changes is rendered here, once."""
         engine = self.engine
         about = kserve.metadata(engine.signature, version=self._version, digest=engine.digest)
-        server = {"name": "ftdeploy", "version": __version__, "extensions": []}
+        server = {"name": "ftdeploy", "version": __version__, "extensions": kserve.EXTENSIONS}
         page = page_reply(engine.folder / "page", self._said)
         model = f"/v2/models/{engine.signature.name}"
         exact = f"{model}/versions/{self._version}"

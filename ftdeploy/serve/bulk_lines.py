@@ -14,7 +14,7 @@ import orjson
 
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.question import Question, invalid, parse_json, read_question, short
+from ftdeploy.serve.question import Question, invalid, parse_json, read_question, short, whole_number
 from ftdeploy.serve.wire import Refusal
 
 
@@ -99,7 +99,7 @@ def _parsed(line: bytes | None, limits: Limits) -> dict[str, Any]:
 
 def _identity(asked: dict[str, Any]) -> Any:
     identity = asked.pop("id", None)
-    if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int)):
+    if identity is not None and not isinstance(identity, str) and whole_number(identity) is None:
         raise invalid(f"id wants a text or a whole number, not {short(identity)}")
     return identity
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftdeploy.errors import did_you_mean
-from ftdeploy.serve.question import MOST_WHOLE, invalid, parse_json, short
+from ftdeploy.serve.question import invalid, parse_json, short, whole_number
 from ftdeploy.serve.request_ids import IDENTITY
 from ftdeploy.serve.traffic import Feedback
 from ftdeploy.serve.wire import Refusal
@@ -54,6 +54,7 @@ def _read(one: Any, where: str, labels: Sequence[str]) -> tuple[str, int, str]:
     if not isinstance(label, str) or label not in labels:
         hint = did_you_mean(label[:60], labels) if isinstance(label, str) else ""
         raise invalid(f"{where}label {short(label)} is none of the model's; {hint[:300]}")
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index <= MOST_WHOLE:
+    place = whole_number(index)
+    if place is None or place < 0:
         raise invalid(f"{where}index wants the place of the text in its request, counted from 0, not {short(index)}")
-    return identity, index, label
+    return identity, place, label

@@ -1,12 +1,16 @@
 """The Open Inference Protocol (KServe v2) over HTTP: one BYTES tensor ``text`` in, labels and scores out.
 
-Source: the Open Inference Protocol, "HTTP/REST" (github.com/kserve/open-inference-protocol). The binary tensor
-extension is not offered.
+Tensors come and go as JSON or as bytes behind it. Of the parameters that requests may bring, those of the binary tensor
+extension are known, and MLServer's ``content_type`` where it is ``str``, which is what ``text`` is; others are refused.
+
+Sources: the Open Inference Protocol, "HTTP/REST" (github.com/kserve/open-inference-protocol, inference_rest.md), and
+its extension ``binary_tensor_data`` (Triton Inference Server, docs/protocol/extension_binary_data.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,65 +18,160 @@ import orjson
 
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.question import check_texts, invalid, parse_json, short
+from ftdeploy.serve.question import check_keys, check_texts, invalid, parse_json, short
+from ftdeploy.serve.tensors import TensorError, read_texts, write_numbers, write_texts
 from ftdeploy.serve.wire import Refusal, Reply, Scope, header
 from ftdeploy.signature import Signature
 
 OUTPUTS = ("label", "score", "scores")
+#: What the server's metadata list.
+EXTENSIONS = ("binary_tensor_data",)
 #: The model's version is the beginning of the bundle's digest.
 VERSION_CHARS = 12
+#: Where the JSON ends and bytes begin, in requests and answers.
+JSON_LENGTH = b"inference-header-content-length"
+_KEYS = ("inputs", "outputs", "id", "parameters")
+_TENSOR_KEYS = ("name", "datatype", "shape", "data", "parameters")
+_OUTPUT_KEYS = ("name", "parameters")
+
+Tensor = tuple[str, list[int], list[Any]]
+"""Datatype, shape, elements."""
 
 
 @dataclass(frozen=True, slots=True)
 class InferQuestion:
-    """Texts to answer, the client's id for the request, and the names of the outputs that it wants."""
+    """A request.
+
+    Attributes:
+        texts: to answer.
+        id: the client's id for the request.
+        outputs: the outputs that it wants, and whether as bytes.
+        whole: never.
+    """
 
     texts: list[str]
     id: str | None
-    outputs: tuple[str, ...]
+    outputs: Mapping[str, bool]
     whole: bool = False
 
     def render(self, answers: Answers) -> Reply:
-        """The protocol's response."""
-        cut = [index for index, yes in enumerate(answers.truncated()) if yes]
-        about = {
-            "model_digest": answers.digest,
-            "request_id": answers.identity,
-            "truncated": ",".join(map(str, cut)),
-        }
-        version = answers.digest[:VERSION_CHARS]
-        found = render_infer(self, answers.labels(), answers.signature, version=version, parameters=about)
-        return Reply(orjson.dumps(found))
+        """The protocol's response, with the bytes of tensors behind it where they were asked for."""
+        tensors = output_tensors(answers, self.outputs)
+        listed: list[dict[str, Any]] = []
+        behind: list[bytes] = []
+        for name, binary in self.outputs.items():
+            datatype, shape, data = tensors[name]
+            tensor: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
+            if binary:
+                behind.append(write_texts(data) if datatype == "BYTES" else write_numbers(data))
+                tensor["parameters"] = {"binary_data_size": len(behind[-1])}
+            else:
+                tensor["data"] = data
+            listed.append(tensor)
+        said = orjson.dumps({
+            "model_name": answers.signature.name,
+            "model_version": answers.digest[:VERSION_CHARS],
+            **({} if self.id is None else {"id": self.id}),
+            "parameters": about(answers),
+            "outputs": listed,
+        })  # fmt: skip
+        if not behind:
+            return Reply(said)
+        length = (JSON_LENGTH, str(len(said)).encode())
+        return Reply(said + b"".join(behind), content_type=b"application/octet-stream", headers=(length,))
+
+
+def about(answers: Answers) -> dict[str, str]:
+    """What every answer says of itself, as parameters: texts, since the protocol knows no lists there."""
+    cut = (str(index) for index, yes in enumerate(answers.truncated()) if yes)
+    return {"model_digest": answers.digest, "request_id": answers.identity, "truncated": ",".join(cut)}
+
+
+def output_tensors(answers: Answers, wanted: Collection[str]) -> dict[str, Tensor]:
+    """label BYTES [n], score FP32 [n], scores FP32 [n, labels] in the signature's order; those that are wanted."""
+    labels = answers.labels()
+    rows, known = len(labels), answers.signature.labels
+    tensors: dict[str, Tensor] = {
+        "label": ("BYTES", [rows], [one[0]["label"] for one in labels]),
+        "score": ("FP32", [rows], [one[0]["score"] for one in labels]),
+    }
+    if "scores" in wanted:
+        by_label = [{item["label"]: item["score"] for item in one} for one in labels]
+        tensors["scores"] = ("FP32", [rows, len(known)], [scores[label] for scores in by_label for label in known])
+    return tensors
 
 
 def parse_infer(body: bytes | bytearray, scope: Scope, limits: Limits) -> InferQuestion:
     """Read the body of ``POST /v2/models/{name}/infer``.
 
     Raises:
-        Refusal: 400 not JSON, or binary tensors; 422 not one BYTES tensor ``text`` of shape [n] or [n, 1]; 413 too much
-            of it.
+        Refusal: 400 not JSON, or its length is wrong; 422 not one BYTES tensor ``text`` of shape [n] or [n, 1], or keys
+            and parameters that are not known; 413 too much of it.
     """
-    if header(scope, b"inference-header-content-length") is not None:
-        raise Refusal(400, "validation", "the binary tensor extension is not offered; send JSON data")
-    asked = parse_json(body)
+    said, behind = _split(body, header(scope, JSON_LENGTH))
+    asked = parse_json(said)
     if not isinstance(asked, dict) or not isinstance(asked.get("inputs"), list):
         raise invalid("an object with a list `inputs` is wanted")
+    check_keys(asked, _KEYS, "key")
     if len(asked["inputs"]) != 1:
         raise invalid(f"exactly one input tensor, `text`, is wanted; {len(asked['inputs'])} given")
-    tensor = asked["inputs"][0]
+    texts = _texts(asked["inputs"][0], behind, limits)
+    identity = asked.get("id")
+    if identity is not None and not isinstance(identity, str):
+        raise invalid(f"id wants a text, not {short(identity)}")
+    parameters = _parameters(asked, "binary_data_output", name="the request's parameters")
+    outputs = _wanted(asked.get("outputs"), binary=_flag(parameters, "binary_data_output"))
+    return InferQuestion(texts=texts, id=identity, outputs=outputs)
+
+
+def _split(body: bytes | bytearray, stated: bytes | None) -> tuple[bytes | bytearray, memoryview]:
+    """The JSON and the bytes behind it."""
+    if stated is None:
+        return body, memoryview(b"")
+    digits = stated.strip()
+    if not digits.isdigit() or int(digits[:20]) > len(body):
+        message = f"Inference-Header-Content-Length is {short(stated)}, and the body has {len(body)} bytes"
+        raise Refusal(400, "validation", message)
+    length = int(digits)
+    return bytes(body[:length]), memoryview(body)[length:]
+
+
+def _texts(tensor: Any, behind: memoryview, limits: Limits) -> list[str]:
+    """The texts of the input tensor.
+
+    Args:
+        tensor: in JSON.
+        behind: the bytes behind the JSON.
+        limits: of the service.
+    """
     if not isinstance(tensor, dict) or tensor.get("name") != "text":
         raise invalid("the input tensor must be an object with the name 'text'")
+    check_keys(tensor, _TENSOR_KEYS, "key of text")
     if tensor.get("datatype") != "BYTES":
         raise invalid(f"text wants the datatype 'BYTES', not {short(tensor.get('datatype'))}")
-    texts = _flat(tensor.get("data"))
+    parameters = _parameters(tensor, "binary_data_size", name="text's parameters")
+    if "binary_data_size" in parameters:
+        texts = _binary(tensor, parameters["binary_data_size"], behind, limits)
+    elif behind:
+        raise invalid(f"{len(behind)} bytes stand behind the JSON, and text has no binary_data_size")
+    else:
+        texts = _flat(tensor.get("data"))
     check_texts(texts, limits, name="text")
     if tensor.get("shape") not in ([len(texts)], [len(texts), 1]):
         wanted = f"[{len(texts)}] or [{len(texts)}, 1]"
         raise invalid(f"{len(texts)} texts want the shape {wanted}, not {short(tensor.get('shape'))}")
-    identity = asked.get("id")
-    if identity is not None and not isinstance(identity, str):
-        raise invalid(f"id wants a text, not {short(identity)}")
-    return InferQuestion(texts=texts, id=identity, outputs=_wanted(asked.get("outputs")))
+    return texts
+
+
+def _binary(tensor: Mapping[str, Any], size: Any, behind: memoryview, limits: Limits) -> list[str]:
+    if "data" in tensor:
+        raise invalid("text has data and a binary_data_size: one of them is wanted")
+    if isinstance(size, bool) or not isinstance(size, int) or size != len(behind):
+        raise invalid(f"text's binary_data_size is {short(size)}, and {len(behind)} bytes stand behind the JSON")
+    try:
+        return list(itertools.islice(read_texts(behind), limits.max_texts + 1))
+    except TensorError as error:
+        raise invalid(f"text: {error}") from None
 
 
 def _flat(data: Any) -> list[Any]:
@@ -86,54 +185,41 @@ def _flat(data: Any) -> list[Any]:
     return data
 
 
-def _wanted(outputs: Any) -> tuple[str, ...]:
-    if outputs is None:
-        return OUTPUTS
-    if not isinstance(outputs, list):
+def _parameters(given: Mapping[str, Any], known: str, *, name: str) -> Mapping[str, Any]:
+    """Parameters of the request, a tensor or an output: one of the extension, and the content type, which is known."""
+    parameters = given.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise invalid(f"{name} want an object, not {short(parameters)}")
+    check_keys(parameters, (known, "content_type"), "parameter")
+    if parameters.get("content_type", "str") != "str":
+        raise invalid(f"the content_type of {name} is {short(parameters['content_type'])}; it is 'str'")
+    return parameters
+
+
+def _flag(parameters: Mapping[str, Any], key: str) -> bool | None:
+    value = parameters.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise invalid(f"{key} wants true or false, not {short(value)}")
+    return value
+
+
+def _wanted(outputs: Any, *, binary: bool | None) -> dict[str, bool]:
+    """The outputs in their order, and whether as bytes."""
+    if outputs is not None and not isinstance(outputs, list):
         raise invalid("outputs wants a list")
-    names: list[str] = []
-    for output in outputs:
+    wanted: dict[str, bool] = {}
+    for output in outputs or ():
         name = output.get("name") if isinstance(output, dict) else None
         if name not in OUTPUTS:
             raise invalid(f"unknown output {short(name)}; there are {', '.join(OUTPUTS)}")
-        if (output.get("parameters") or {}) not in ({}, {"binary_data": False}):
-            raise invalid("outputs come as JSON, without parameters")
-        if name in names:  # each would be rendered again, for a few bytes of the request
+        check_keys(output, _OUTPUT_KEYS, f"key of {name}")
+        if name in wanted:  # each would be rendered again, for a few bytes of the request
             raise invalid(f"outputs names {name!r} twice")
-        names.append(name)
-    return tuple(names) or OUTPUTS
-
-
-def render_infer(question: InferQuestion, answers: Sequence[Sequence[dict[str, Any]]], signature: Signature, *,
-                 version: str, parameters: dict[str, str]) -> dict[str, Any]:  # fmt: skip
-    """The protocol's response: label BYTES [n], score FP32 [n], scores FP32 [n, labels] in the signature's order.
-
-    Args:
-        question: what was asked.
-        answers: for each text all labels with scores, best first.
-        signature: of the model.
-        version: of the model.
-        parameters: further facts about the answer; the protocol allows texts, numbers and truth values.
-    """
-    rows = len(answers)
-    tensors = {
-        "label": ("BYTES", [rows], [answer[0]["label"] for answer in answers]),
-        "score": ("FP32", [rows], [answer[0]["score"] for answer in answers]),
-    }
-    if "scores" in question.outputs:
-        by_label = [{item["label"]: item["score"] for item in answer} for answer in answers]
-        flat = [scores[label] for scores in by_label for label in signature.labels]
-        tensors["scores"] = ("FP32", [rows, len(signature.labels)], flat)
-    return {
-        "model_name": signature.name,
-        "model_version": version,
-        **({} if question.id is None else {"id": question.id}),
-        "parameters": parameters,
-        "outputs": [
-            {"name": name, "datatype": tensors[name][0], "shape": tensors[name][1], "data": tensors[name][2]}
-            for name in question.outputs
-        ],
-    }
+        own = _flag(_parameters(output, "binary_data", name=f"{name}'s parameters"), "binary_data")
+        wanted[name] = bool(binary if own is None else own)
+    return wanted or dict.fromkeys(OUTPUTS, bool(binary))
 
 
 def metadata(signature: Signature, *, version: str, digest: str) -> dict[str, Any]:

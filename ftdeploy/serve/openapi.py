@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ftdeploy.serve.bulk import NDJSON
@@ -24,6 +24,16 @@ _ERRORS = {
     429: "Too many texts wait, or too many requests are in flight; try again after Retry-After.",
     503: "Not ready, draining, no answer in time, or the model failed.",
 }
+_HEADERS = {
+    "X-Request-Id": "The request's own, or a new one; traffic is recorded under it.",
+    "X-Model-Digest": "Digest of the bundle that answered.",
+    "X-Truncated": "Indices of the texts that were cut, separated by commas; absent when none was.",
+    "Server-Timing": "How long the answer took here.",
+}
+_LENGTH = "Inference-Header-Content-Length"
+_LENGTH_SAYS = "Where the JSON ends and the bytes of tensors begin; absent when there are none."
+_NAMED = ("X-Request-Id", "X-Model-Digest")
+_SOMETIMES = ("X-Truncated", _LENGTH)
 _OF_A_QUESTION = (400, 408, 413, 415, 422, 429, 503)
 
 #: Where keys are on.
@@ -107,7 +117,9 @@ def _bulk() -> dict[str, Any]:
             "required": True,
             "content": {NDJSON: {"schema": {"type": "array", "items": ref("BulkLine")}}},
         },
-        "responses": _answers({NDJSON: {"type": "array", "items": ref("BulkAnswer")}}, (408, 415, 422, 429, 503)),
+        "responses": _answers(
+            {NDJSON: {"type": "array", "items": ref("BulkAnswer")}}, (408, 415, 422, 429, 503), _NAMED
+        ),
     }
 
 
@@ -146,11 +158,23 @@ def _feedback() -> dict[str, Any]:
 
 def _infer(signature: Signature, operation: str) -> dict[str, Any]:
     tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["some text"]}
+    examples = {
+        "one": {"inputs": [tensor]},
+        "bytes": {"inputs": [tensor], "outputs": [{"name": "scores", "parameters": {"binary_data": True}}]},
+    }
     return {
         "operationId": operation,
         "summary": f"Open Inference Protocol (KServe v2): label, score and the {len(signature.labels)} scores.",
-        "requestBody": _body({JSON: ref("InferQuestion")}, {"one": {"inputs": [tensor]}}),
-        "responses": _answers({JSON: ref("InferAnswer")}, _OF_A_QUESTION),
+        "description": (
+            "The binary tensor data extension is spoken: `text` may have `binary_data_size` among its parameters in "
+            "place of `data`, with so many bytes behind the JSON, whose length Inference-Header-Content-Length says."
+        ),
+        "requestBody": _body({JSON: ref("InferQuestion")}, examples),
+        "responses": _answers(
+            {JSON: ref("InferAnswer"), "application/octet-stream": {"type": "string", "format": "binary"}},
+            _OF_A_QUESTION,
+            (*_HEADERS, _LENGTH),
+        ),
     }
 
 
@@ -160,10 +184,10 @@ def _body(kinds: Mapping[str, Schema], examples: Mapping[str, Any]) -> dict[str,
     return {"required": True, "content": content}
 
 
-def _answers(kinds: Mapping[str, Schema], errors: Sequence[int]) -> dict[str, Any]:
+def _answers(kinds: Mapping[str, Schema], errors: Sequence[int], headers: Iterable[str] = _HEADERS) -> dict[str, Any]:
     good = {
         "description": "Labels with scores, best first.",
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in _headers()},
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
         "content": {kind: {"schema": schema} for kind, schema in kinds.items()},
     }
     return {"200": good} | {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(errors)}
@@ -193,15 +217,9 @@ def _responses() -> dict[str, Any]:
 
 
 def _headers() -> dict[str, Any]:
-    texts = {
-        "X-Request-Id": "The request's own, or a new one; traffic is recorded under it.",
-        "X-Model-Digest": "Digest of the bundle that answered.",
-        "X-Truncated": "Indices of the texts that were cut, separated by commas; absent when none was.",
-        "Server-Timing": "How long the answer took here.",
-    }
     return {
-        name: {"description": text, "required": name != "X-Truncated", "schema": {"type": "string"}}
-        for name, text in texts.items()
+        name: {"description": text, "required": name not in _SOMETIMES, "schema": {"type": "string"}}
+        for name, text in {**_HEADERS, _LENGTH: _LENGTH_SAYS}.items()
     }
 
 

@@ -147,14 +147,22 @@ def read_choice(given: Mapping[str, Any], name: str, *, raw: bool = False) -> Ch
     Raises:
         Refusal: 422 a wrong type or value.
     """
-    top_k, function = given.get("top_k"), given.get("function_to_apply")
-    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= MOST_WHOLE):
-        raise invalid(f"{name}.top_k wants a whole number of at least 1, not {short(top_k)}")
+    stated, function = given.get("top_k"), given.get("function_to_apply")
+    top_k = whole_number(stated)
+    if stated is not None and (top_k is None or top_k < 1):
+        raise invalid(f"{name}.top_k wants a whole number of at least 1, not {short(stated)}")
     if function is not None and function not in FUNCTIONS:
         raise invalid(f"{name}.function_to_apply wants one of {', '.join(FUNCTIONS)}, not {short(function)}")
     if raw and function not in (None, "none"):
         raise invalid(f"raw_scores and {name}.function_to_apply want different scores")
     return Choice(top_k=top_k, function="none" if raw else function or "softmax")
+
+
+def whole_number(value: Any) -> int | None:
+    """A whole number as JSON Schema has it: 2.0 is 2. None where it is none, or above `MOST_WHOLE`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or abs(value) > MOST_WHOLE:
+        return None
+    return int(value)
 
 
 def _whole(asked: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:

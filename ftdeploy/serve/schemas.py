@@ -62,12 +62,17 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def _nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 def one_key(value: Schema) -> Schema:
     """An object of one key, whatever its name."""
     return {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": value}
 
 
 TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer", "minimum": -MOST_WHOLE, "maximum": MOST_WHOLE}
 FLAG: Schema = {"type": "boolean"}
 STATES: Schema = {"enum": ["loading", "ready", "failed", "stuck", "draining"]}
 
@@ -109,7 +114,7 @@ def _about(signature: Signature) -> dict[str, Schema]:
         "limits": closed(dict.fromkeys(("max_texts", "max_chars", "max_body_bytes"), count)),
         "auth": FLAG,
         "records": {"enum": list(get_args(Records))},
-        "report": {"anyOf": [report, {"type": "null"}]},
+        "report": _nullable(report),
         "state": STATES,
         "drift": closed({"state": {"enum": list(get_args(DriftState))}}),
     })  # fmt: skip
@@ -118,7 +123,7 @@ def _about(signature: Signature) -> dict[str, Schema]:
 
 def _labels(signature: Signature) -> dict[str, Schema]:
     few = len(signature.labels)
-    known: dict[str, Schema] = {"index": {"type": "integer", "minimum": 0}, "id": {"type": ["string", "integer"]}}
+    known: dict[str, Schema] = {"index": {"type": "integer", "minimum": 0}, "id": {"anyOf": [TEXT, WHOLE]}}
     return {
         "Score": closed({"label": {"enum": list(signature.labels)}, "score": {"type": "number"}}),
         "Answer": array(ref("Score"), 1, few) | {"description": "Best label first."},
@@ -168,13 +173,13 @@ def _predict(limits: Limits) -> dict[str, Schema]:
         "truncation": {"type": ["boolean", "null"], "description": "As truncate."},
     }
     beside: dict[str, Schema] = {
-        "parameters": {"anyOf": [ref("Parameters"), {"type": "null"}]},
+        "parameters": _nullable(ref("Parameters")),
         "truncate": {"type": ["boolean", "null"], "description": "false refuses texts that would have to be cut."},
         "truncation_direction": {"enum": ["right", "Right"]},
         "raw_scores": {"type": "boolean", "default": False, "description": "The logits; as function_to_apply none."},
     }
     question = closed({"inputs": {"anyOf": [ref("Text"), flat, nested]}, **beside}, *beside)
-    line = closed({"inputs": ref("Text"), "id": {"type": ["string", "integer", "null"]}, **beside}, "id", *beside)
+    line = closed({"inputs": ref("Text"), "id": {"anyOf": [TEXT, WHOLE, {"type": "null"}]}, **beside}, "id", *beside)
     return {
         "Text": {"type": "string", "maxLength": limits.max_chars},
         "Parameters": closed(parameters, *parameters),
@@ -208,8 +213,8 @@ _CONFLICTS = [
 def _invocations(limits: Limits) -> dict[str, Schema]:
     flat, nested = _texts(limits)
     rows = array(one_key(ref("Text")), 1, limits.max_texts)
-    params = {"anyOf": [ref("Choice"), {"type": "null"}]}
-    parameters = {"anyOf": [ref("Parameters"), {"type": "null"}]}
+    params = _nullable(ref("Choice"))
+    parameters = _nullable(ref("Parameters"))
     split = closed(
         {"columns": {"type": ["array", "null"], "minItems": 1, "maxItems": 1}, "data": nested, "index": {}},
         "columns",
@@ -241,46 +246,47 @@ def _invocations(limits: Limits) -> dict[str, Schema]:
 
 def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
     flat, nested = _texts(limits)
-    shape = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 2}
-    tensor: Schema = {
-        "type": "object",
-        "required": ["name", "datatype", "shape", "data"],
-        "properties": {
-            "name": {"const": "text"},
-            "datatype": {"const": "BYTES"},
-            "shape": shape | {"description": "[n] or [n, 1]."},
-            "data": {"anyOf": [flat, nested]},
-        },
-    }
+    kind: Schema = {"const": "str"}
+    tensor = closed({
+        "name": {"const": "text"},
+        "datatype": {"const": "BYTES"},
+        "shape": array({"type": "integer", "minimum": 1}, 1, 2) | {"description": "[n] or [n, 1]."},
+        "data": {"anyOf": [flat, nested]},
+        "parameters": _nullable(closed({"content_type": kind}, "content_type")),
+    }, "parameters")  # fmt: skip
     if limits.max_texts <= _SHAPES:
         tensor["anyOf"] = [
             {"properties": {"shape": {"enum": [[n], [n, 1]]}, "data": {"minItems": n, "maxItems": n}}}
             for n in range(1, limits.max_texts + 1)
         ]
-    output = {"type": "object", "required": ["name"], "properties": {"name": {"enum": list(OUTPUTS)}}}
-    given = closed({
+    binary: Schema = {"type": ["boolean", "null"], "description": "As bytes behind the JSON."}
+    own = closed({"binary_data": binary, "content_type": kind}, "binary_data", "content_type")
+    output = closed({"name": {"enum": list(OUTPUTS)}, "parameters": _nullable(own)}, "parameters")
+    once = [
+        {"contains": {"properties": {"name": {"const": name}}}, "minContains": 0, "maxContains": 1} for name in OUTPUTS
+    ]
+    given = {
         "name": {"enum": list(OUTPUTS)},
         "datatype": {"enum": ["BYTES", "FP32"]},
         "shape": array({"type": "integer", "minimum": 1}, 1, 2),
-        "data": array({"type": ["string", "number"]}, 1),
-    })  # fmt: skip
+    }
+    data = array({"type": ["string", "number"]}, 1)
+    size = closed({"binary_data_size": {"type": "integer", "minimum": 1}})
     described = closed({"name": TEXT, "datatype": TEXT, "shape": array({"type": "integer"}, 1)})
     return {
-        "InferQuestion": {
-            "type": "object",
-            "required": ["inputs"],
-            "properties": {
-                "inputs": array(tensor, 1, 1),
-                "id": {"type": ["string", "null"]},
-                "outputs": array(output, 0, len(OUTPUTS)) | {"type": ["array", "null"], "uniqueItems": True},
-            },
-        },
+        "InferQuestion": closed({
+            "inputs": array(tensor, 1, 1),
+            "outputs": _nullable(array(output, 0, len(OUTPUTS)) | {"allOf": once}),
+            "id": {"type": ["string", "null"]},
+            "parameters": _nullable(closed({"binary_data_output": binary, "content_type": kind},
+                                           "binary_data_output", "content_type")),
+        }, "outputs", "id", "parameters"),
         "InferAnswer": closed({
             "model_name": {"const": signature.name},
             "model_version": TEXT,
             "id": TEXT,
             "parameters": closed({"model_digest": TEXT, "request_id": TEXT, "truncated": TEXT}),
-            "outputs": array(given, 1, len(OUTPUTS)),
+            "outputs": array({"anyOf": [closed({**given, "data": data}), closed({**given, "parameters": size})]}, 1),
         }, "id"),
         "Model": closed({
             "name": {"const": signature.name},

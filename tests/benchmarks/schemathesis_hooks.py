@@ -1,0 +1,51 @@
+"""What schemathesis has to know of media types that are not JSON: how a value is written, and how an answer is read.
+
+A row of CSV is an object with a text, an item of JSON lines a line, as the description at ``/docs.json`` has it. A
+value that cannot be written as its type is sent as JSON, which is then a body of another form.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import schemathesis
+
+_LINES = ("application/x-ndjson", "application/jsonlines")
+
+
+@schemathesis.serializer("text/csv")
+def write_csv(_: Any, value: Any) -> bytes:
+    """One column under its name."""
+    if not isinstance(value, list) or any(
+        not isinstance(row, dict) or list(row) != ["text"] or not isinstance(row["text"], str) for row in value
+    ):
+        return json.dumps(value).encode()
+    sink = io.StringIO(newline="")
+    writer = csv.writer(sink, quoting=csv.QUOTE_ALL)
+    writer.writerow(["text"])
+    writer.writerows([row["text"]] for row in value)
+    return sink.getvalue().encode()
+
+
+@schemathesis.serializer(*_LINES)
+def write_lines(_: Any, value: Any) -> bytes:
+    """An item a line; what is no list, behind an empty line, which there must not be."""
+    if not isinstance(value, list):
+        return b"\n" + json.dumps(value).encode()
+    return b"".join(json.dumps(item).encode() + b"\n" for item in value)
+
+
+@schemathesis.deserializer("text/csv")
+def read_csv(_: Any, response: Any) -> Any:
+    """The rows, with their scores as numbers."""
+    rows = list(csv.DictReader(io.StringIO(response.content.decode(), newline="")))
+    return [row | {"score": float(row["score"])} for row in rows]
+
+
+@schemathesis.deserializer(*_LINES)
+def read_lines(_: Any, response: Any) -> Any:
+    """The lines."""
+    return [json.loads(line) for line in response.content.splitlines()]
