@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -86,12 +87,16 @@ def test_sighup_under_load_loses_nothing(bundles: Path, tmp_path: Path) -> None:
     """Other processes answer afterwards, and every client has every answer."""
     with serving(bundles / "one", tmp_path / "log") as server, hammering(server.port) as answers:
         answers.until(50)
-        for _ in range(2):
-            before = [zygote_of(server.process.pid), *workers_of(server.process.pid)]
+        before = [zygote_of(server.process.pid), *workers_of(server.process.pid)]
+        for _ in range(3):  # while the first is under way, the others are one more
             server.process.send_signal(signal.SIGHUP)
-            assert gone(before)
-            answers.until(50)
+            logged(server, "starting anew")
+        assert gone(before)
+        answers.until(50)
+        while server.log.read_text(encoding="utf-8").count(" is ready at ") < 3:
+            answers.until(10)
     assert set(answers.outcomes) == {200}
+    assert server.log.read_text(encoding="utf-8").count(" is ready at ") == 3
 
 
 def test_a_link_that_leads_elsewhere_swaps_the_bundle_under_load(bundles: Path, tmp_path: Path) -> None:
@@ -150,12 +155,15 @@ def test_the_second_sigint_ends_at_once(bundles: Path, tmp_path: Path) -> None:
 
 
 def test_without_its_supervisor_a_service_ends(bundles: Path, tmp_path: Path) -> None:
-    """kill -9 leaves nobody behind who holds the port."""
+    """kill -9 leaves nobody behind who holds the port, and no file."""
     with serving(bundles / "one", tmp_path / "log") as server:
         processes = [*children(server.process.pid), *workers_of(server.process.pid)]
+        order = json.loads(Path(f"/proc/{processes[0]}/cmdline").read_bytes().split(b"\0")[-2])
+        assert list(Path(order["totals"]).iterdir())
         server.process.kill()
         server.process.wait()
         assert gone(processes)
+        assert not Path(order["totals"]).exists()
         with pytest.raises(ConnectionRefusedError):
             digest_of(server)
 

@@ -74,6 +74,7 @@ class Supervisor:
         self._generations: set[Generation] = set()
         self._serving: Generation | None = None
         self._coming: Generation | None = None
+        self._once_more = False  # start anew when the one that is coming has come
         self._failures = 0  # in a row
         self._again = 0.0  # when the next zygote is tried, where one is needed
         self._ends: float | None = None  # when those that are still there are killed
@@ -158,7 +159,9 @@ class Supervisor:
                 log.error("%s is not ready after %d s: it is killed", waited.about, START_SECONDS)
                 waited.kill()
         target = real(self._bundle)
-        if target != self._seen and os.path.lexists(self._bundle):  # a link that is replaced may be gone for a moment
+        changed = target != self._seen and os.path.lexists(self._bundle)  # a link that is replaced is gone for a moment
+        if changed or (self._once_more and self._coming is None):
+            self._once_more = False
             self._swap(target)
 
     def _start(self, folder: Path, about: str) -> Generation:
@@ -179,6 +182,9 @@ class Supervisor:
     def _swap(self, target: Path) -> None:
         """Start what the path leads to now beside what serves; keep to the latter when that fails."""
         changed, self._seen = target != self._seen, target
+        if self._coming is not None and self._coming.folder == target:
+            self._once_more = True  # it may have read already what changed: after it, another one
+            return
         if self._coming is not None:
             self._coming.leave("retire")
             self._coming = None

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -103,6 +104,7 @@ class Zygote:
         self._provider = ""
         self._told = False
         self._leaving = ""
+        self._orphaned = False
         self.dismissed = False  # by a human's SIGTERM: the supervisor sends none
         self._selector = selectors.DefaultSelector()
 
@@ -150,6 +152,8 @@ class Zygote:
                     self._hear(key.data)
             self._say_ready()
         self._fold()
+        if self._orphaned:
+            shutil.rmtree(self._totals, ignore_errors=True)
 
     def leave(self, how: str) -> None:
         """Have every worker answer its clients and end; fork none any more."""
@@ -210,6 +214,7 @@ class Zygote:
     def _hear_above(self) -> None:
         messages, there = self._above.receive()
         if not there:  # the supervisor is gone: nobody will end this service but we
+            self._orphaned = True
             self._selector.unregister(self._above)
             messages.append({"do": "retire"})
         for message in messages:
