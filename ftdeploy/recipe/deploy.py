@@ -155,8 +155,8 @@ class MonitorSettings(Section):
     significant. In labels, lengths and the like it is the share of rows that stand elsewhere; of embeddings it is
     2 AUC - 1 of a classifier."""
     min_mmd: float = Field(default=0.05, ge=0, le=1)
-    """The same for the standardised MMD, whose scale is another: whole other domains gave 0.24 to 0.37
-    (recipes/MEASUREMENTS.md), and of a mixture it is about in proportion to their share."""
+    """The same for the standardised MMD, whose scale is another: one whole other domain gave some 0.3 on the sentiment
+    model, and of a mixture it is about in proportion to the share."""
     min_rows: int = Field(default=50, ge=20)
     """With fewer rows nothing is said (exit code 11)."""
     accuracy_tolerance: float = Field(default=0.05, gt=0, lt=1)
