@@ -25,7 +25,7 @@ from ftdeploy.serve.protocol import guarded
 
 app = create_app(Path(__file__).resolve().parent)
 # BentoML passes no protocol to uvicorn, which then takes this one. A class does as well as the name of one.
-HTTP_PROTOCOLS["auto"] = guarded(app.engine.limits, app.metrics.connections)  # type: ignore[assignment]
+HTTP_PROTOCOLS["auto"] = guarded(app.engine.limits, app.metrics.connections, early=app.refuse_early)  # type: ignore[assignment]
 
 
 class InFront(Service[Any]):  # type: ignore[misc]  # bentoml is not typed

@@ -29,6 +29,7 @@ from ftdeploy.serve.app import App, create_app
 from ftdeploy.serve.exposition import FAMILIES
 from ftdeploy.serve.request_ids import RequestIds
 from ftdeploy.serve.traffic import read_segment
+from ftdeploy.serve.wire import Refusal
 
 LIMITS = {
     "max_body_bytes": 20_000,
@@ -596,11 +597,12 @@ def test_a_full_queue_is_429_with_retry_after(client: Client, monkeypatch: pytes
                 free.set()
         return refused, kept
 
+    before = client.app.metrics.shed["queue"]
     refused, kept = client.portal.call(play)
     assert_refused(refused, 429, "overloaded")
     assert int(refused.headers["retry-after"]) >= 1
     assert [response.status_code for response in kept] == [200, 200, 200]
-    assert 'ftdeploy_shed_total{reason="queue"} 1' in client.ask("GET", "/metrics").text
+    assert client.app.metrics.shed["queue"] == before + 1
 
 
 def test_one_request_too_many_is_429_and_a_half_sent_body_takes_no_place(
@@ -724,3 +726,27 @@ def test_traffic_holds_the_answers_and_never_the_text(client: Client, traffic: P
     assert [(row["row"], row["label"]) for row in rows] == [(0, "positive"), (1, "negative")]
     assert rows[0]["unknown"] == pytest.approx(1 / 4)
     assert rows[0]["embedding"].shape == (32,)
+
+
+def test_a_crowd_is_refused_before_anything_is_read(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the short way, which only questions have, and by the long one, where even what is no JSON is told so; each is
+    counted as what it is, and health goes on."""
+    crowding = Refusal(429, "overloaded", "too many", headers=((b"retry-after", b"2"),), shed="queue")
+    app = client.app
+    before = app.metrics.shed["queue"]
+
+    def early(path: str, method: str = "POST") -> Any:
+        return app.refuse_early({"type": "http", "path": path, "method": method, "headers": []})
+
+    assert early("/predict") is None
+    monkeypatch.setattr(app.engine, "crowding", lambda: crowding)
+    for path in ("/predict", "/invocations", "/v2/models/tiny/infer"):
+        reply = early(path)
+        assert (reply.status, reply.headers) == (429, ((b"retry-after", b"2"),))
+    for path, method in (("/readyz", "GET"), ("/predict", "GET"), ("/nowhere", "POST"), ("/feedback", "POST")):
+        assert early(path, method) is None
+    refused = client.predict(b"no JSON")
+    assert_refused(refused, 429, "overloaded")
+    assert refused.headers["retry-after"] == "2"
+    assert client.ask("GET", "/readyz").status_code == 200
+    assert app.metrics.shed["queue"] == before + 4

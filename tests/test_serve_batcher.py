@@ -43,12 +43,12 @@ class Model:
         return [(row.ids[0], len(row.ids)) for row in rows]
 
 
-def play(scene: Callable[[Model, Batcher[Text, tuple[int, int]]], Coroutine[Any, Any, None]], **options: int) -> None:
+def play(scene: Callable[[Model, Batcher[Text, tuple[int, int]]], Coroutine[Any, Any, None]], **options: float) -> None:
     """Run a scene on an event loop with a batcher before a fresh model."""
 
     async def stage() -> None:
         model = Model()
-        batcher = Batcher(model, **{"tokens": 100, **options})
+        batcher = Batcher(model, **{"tokens": 100, **options})  # type: ignore[arg-type]  # numbers of the right kinds
         try:
             await scene(model, batcher)
         finally:
@@ -56,6 +56,12 @@ def play(scene: Callable[[Model, Batcher[Text, tuple[int, int]]], Coroutine[Any,
             batcher.close()
 
     asyncio.run(stage())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something has come about."""
+    while not condition():  # noqa: ASYNC110  # lanes set no event
+        await asyncio.sleep(0.001)
 
 
 async def busy(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> asyncio.Task[list[tuple[int, int]]]:
@@ -239,3 +245,44 @@ def test_what_waits_at_close_is_still_answered() -> None:
         assert len(await asyncio.gather(first, *waiting)) == 6
 
     play(scene)
+
+
+def test_who_would_wait_too_long_is_refused_on_arrival_and_is_taken_when_the_queue_is_shorter() -> None:
+    """At the pace of late, over all lanes; a request of many rows waits for its own as well, so that where there is
+    little room the small ones have it."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        for _ in range(100):
+            batcher.flow.note([2], [0.0], 0.5, failed=False)
+        assert batcher.delay(4) == pytest.approx(1.0, rel=0.01)
+        held = [await busy(model, batcher), asyncio.create_task(batcher.answer([text(2)], timeout=20))]
+        await until(lambda: len(model.batches) == 2)
+        held += [asyncio.create_task(batcher.answer([text(2)] * 4, timeout=20))]
+        await until(lambda: batcher.waiting == 4)
+        assert batcher.has_room(1)
+        assert not batcher.has_room(2)
+        assert not batcher.has_room(1, coming=1)
+        with pytest.raises(QueueFullError) as caught:
+            await batcher.answer([text(2)] * 2, timeout=20)
+        assert caught.value.retry_after == pytest.approx(1.5, rel=0.01)
+        model.free.set()
+        await asyncio.gather(*held)
+        assert len(await batcher.answer([text(2)] * 2, timeout=20)) == 2
+
+    play(scene, lanes=2, max_wait=1.3)
+
+
+def test_what_the_lanes_can_begin_at_once_is_taken_however_slow_they_are() -> None:
+    """Otherwise a slow model would answer nobody, and a large request could never be answered."""
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        batcher.flow.note([2], [0.0], 1000, failed=False)
+        assert batcher.delay(1) > 1
+        first = await busy(model, batcher)
+        second = asyncio.create_task(batcher.answer([text(2)] * 9, timeout=20))
+        await until(lambda: batcher.waiting == 9)
+        assert not batcher.has_room(1)
+        model.free.set()
+        await asyncio.gather(first, second)
+
+    play(scene, max_wait=1.0)

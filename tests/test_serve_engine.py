@@ -320,3 +320,36 @@ def test_a_model_that_was_opened_before_is_not_opened_again(source: Path) -> Non
 def test_lanes_are_divided_among_workers(lanes: int, parts: int, shares: list[int]) -> None:
     """All of them, and none goes without."""
     assert [lanes_of(lanes, index, parts) for index in range(parts)] == shares
+
+
+@pytest.mark.parametrize("cache_rows", [0, 10])
+def test_crowding_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_rows: int
+) -> None:
+    """With the time after which to come again, which is rounded up; not where the cache may have the answer."""
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "off")
+    limits = {"max_wait_seconds": 0.5, "lanes": 1, "cache_rows": cache_rows}
+    write_model_folder(tmp_path / "src" / "model", serve=limits)
+
+    async def scene(engine: Engine) -> None:
+        assert engine.crowding() is None
+        await engine.loaded()
+        assert engine.crowding() is None
+        batcher = engine.batcher
+        assert batcher is not None
+        for _ in range(100):
+            batcher.flow.note([2], [0.0], 0.3, failed=False)
+        engine._coming = 4
+        found = engine.crowding()
+        if cache_rows:
+            assert found is None
+            return
+        assert found is not None
+        assert (found.status, found.shed, found.headers) == (429, "queue", ((b"retry-after", b"2"),))
+        with pytest.raises(Refusal, match="4 texts are waiting already") as caught:
+            await engine.ask(["good"], "r1")
+        assert caught.value.status == 429
+        engine._coming = 0
+        await engine.ask(["good"], "r2")
+
+    live(tmp_path / "src", scene)

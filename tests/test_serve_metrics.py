@@ -121,6 +121,15 @@ def test_a_forward_pass_is_counted_once_and_its_rows_wait_each() -> None:
     assert 0.001 < flow.seconds_a_row < 0.5
 
 
+def test_the_pace_is_of_rows_and_not_of_passes() -> None:
+    """A pass of one row now and then says little about what sixty rows take."""
+    flow = Flow()
+    for _ in range(200):
+        flow.note([5] * 60, [0.0] * 60, 0.6, failed=False)
+        flow.note([5], [0.0], 0.1, failed=False)
+    assert flow.seconds_a_row == pytest.approx(0.7 / 61, rel=0.1)
+
+
 def test_texts_are_counted_by_length_label_and_confidence() -> None:
     """The length before cutting, what was cut, tokens out of the vocabulary; every label from the start."""
     texts = Texts()

@@ -18,7 +18,8 @@ import uvicorn
 
 from ftdeploy.serve import protocol
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.protocol import FILES, HEAD_BYTES, Guard, guarded
+from ftdeploy.serve.protocol import FILES, HEAD_BYTES, Early, Guard, guarded
+from ftdeploy.serve.reading import PIPELINED
 from ftdeploy.serve.wire import Receive, Reply, Scope, Send, read_body, send_reply
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -58,9 +59,10 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(**limits: float) -> AsyncIterator[Server]:
-    made = guarded(Limits(**limits))  # type: ignore[arg-type]  # numbers of the right kinds
-    options: dict[str, Any] = {"http": made, "lifespan": "off", "log_config": None, "timeout_keep_alive": 20}
+async def serving(early: Early = lambda _scope: None, **limits: float) -> AsyncIterator[Server]:
+    made = guarded(Limits(**limits), early=early)  # type: ignore[arg-type]  # numbers of the right kinds
+    options: dict[str, Any] = {"http": made, "lifespan": "off", "log_config": None, "timeout_keep_alive": 20,
+                               "access_log": False}  # fmt: skip
     server = uvicorn.Server(uvicorn.Config(answer, port=0, **options))
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
@@ -71,11 +73,12 @@ async def serving(**limits: float) -> AsyncIterator[Server]:
         await server.shutdown()
 
 
-def play(scene: Callable[[Server], Coroutine[Any, Any, None]], **limits: float) -> None:
+def play(scene: Callable[[Server], Coroutine[Any, Any, None]], early: Early = lambda _scope: None,
+         **limits: float) -> None:  # fmt: skip
     """Run a scene with a server."""
 
     async def stage() -> None:
-        async with serving(**limits) as server:
+        async with serving(early, **limits) as server:
             await scene(server)
 
     asyncio.run(stage())
@@ -279,7 +282,7 @@ def test_a_packet_full_of_requests_is_read_a_few_at_a_time_and_answered_in_order
         writer.close()
 
     play(scene)
-    assert 0 < most <= protocol.PIPELINED + 1
+    assert 0 < most <= PIPELINED + 1
 
 
 async def _send(writer: asyncio.StreamWriter, sent: bytes) -> None:
@@ -303,3 +306,29 @@ def test_a_connection_that_was_reset_holds_nothing() -> None:
         assert kept() is None
 
     play(scene)
+
+
+def test_what_is_refused_early_begins_no_task_and_keeps_the_connection() -> None:
+    """Where it is there whole and nobody is in front of it; the others go to the application, which may refuse them."""
+    asked: list[str] = []
+
+    def early(scope: Scope) -> Reply | None:
+        asked.append(scope["path"])
+        return Reply(b"busy", status=429) if scope["path"] == "/busy" else None
+
+    async def scene(server: Server) -> None:
+        post = b"POST /busy HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+        reader, writer = await server.connect(post + b"abc")
+        assert (await reader.readuntil(b"\r\n\r\nbusy")).startswith(b"HTTP/1.1 429 ")
+        assert not server.server.server_state.tasks
+        writer.write(GET + post + b"abc" + post + b"abc")
+        for said in (b"0", b"3", b"3"):
+            assert (await reader.readuntil(b"\r\n\r\n" + said)).startswith(b"HTTP/1.1 200 ")
+        for piece in (post, b"abc"):
+            writer.write(piece)
+            await asyncio.sleep(0.01)
+        assert (await reader.readuntil(b"\r\n\r\n3")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        assert asked == ["/busy"]
+
+    play(scene, early)

@@ -73,6 +73,9 @@ class ServeSettings(Section):
     """A longer text is refused with 413; tokens beyond the model's length are cut and reported."""
     max_queue: int = Field(default=1024, ge=1)
     """Texts that wait for the tokenizer or the model; more are refused with 429 and Retry-After."""
+    max_wait_seconds: float = Field(default=2, gt=0)
+    """A request that would wait longer for the model is refused at once with 429 and Retry-After, so that under any
+    load what is accepted is answered in about this time. What the lanes can begin at once is always taken."""
     max_requests: int = Field(default=512, ge=1)
     """Requests in flight, an eighth of them larger than 64 KiB, which bounds the memory that bodies hold; more are
     refused with 429 and Retry-After. There may be four times as many connections."""

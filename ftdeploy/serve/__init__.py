@@ -63,6 +63,8 @@ RUNTIME = (
     "serve/process.py",
     "serve/protocol.py",
     "serve/question.py",
+    "serve/reading.py",
+    "serve/routes.py",
     "serve/request_ids.py",
     "serve/schemas.py",
     "serve/segments.py",

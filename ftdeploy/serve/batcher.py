@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -79,15 +80,17 @@ class Batcher(Generic[In, Out]):
         call: what a forward pass costs beside its tokens, in tokens (`with_oldest`).
         lanes: forward passes at the same time.
         max_queue: most rows that wait.
+        max_wait: seconds that a request may have to wait, at the pace of late.
     """
 
     def __init__(self, run: Callable[[Sequence[In]], Sequence[Out]], *, tokens: int, rows: int = 64, call: int = 8,
-                 lanes: int = 1, max_queue: int = 1024) -> None:  # fmt: skip
+                 lanes: int = 1, max_queue: int = 1024, max_wait: float = math.inf) -> None:  # fmt: skip
         self._run = run
         self._tokens = tokens
         self._rows = rows
         self._call = call
         self._max_queue = max_queue
+        self._max_wait = max_wait
         self._waiting: list[_Waiting[In, Out]] = []
         self._behind: list[_Waiting[In, Out]] = []
         self._turn = 0
@@ -112,19 +115,32 @@ class Batcher(Generic[In, Out]):
         """When the forward pass that runs longest now began, on the monotonic clock; None when all lanes rest."""
         return min((since for since in self._begun if since is not None), default=None)
 
-    def require_room(self, rows: int, *, coming: int = 0) -> None:
-        """Go on only when so many more rows may wait; a request larger than the whole queue when nothing waits.
+    def delay(self, rows: int) -> float:
+        """Seconds until so many rows have gone through the lanes, at the pace of late."""
+        return rows * self.flow.seconds_a_row / self.lanes
+
+    def has_room(self, rows: int, *, coming: int = 0) -> bool:
+        """Whether so many more rows may wait: always where the lanes can begin at once, and a request that is larger
+        than the whole queue when nothing waits. A large request counts with its own rows, so that where there is little
+        room the small ones have it.
 
         Args:
             rows: of the request.
             coming: rows of other requests that are on their way into the queue.
+        """
+        before = len(self._waiting) + coming
+        if before < self.lanes:
+            return not before or before + rows <= self._max_queue
+        return before + rows <= self._max_queue and self.delay(before + rows) <= self._max_wait
+
+    def require_room(self, rows: int, *, coming: int = 0) -> None:
+        """Go on only when so many more rows may wait.
 
         Raises:
             QueueFullError: they may not.
         """
-        before = len(self._waiting) + coming
-        if before and before + rows > self._max_queue:
-            raise QueueFullError((before + rows) * self.flow.seconds_a_row)
+        if not self.has_room(rows, coming=coming):
+            raise QueueFullError(self.delay(len(self._waiting) + coming + rows))
 
     async def answer(self, rows: Sequence[In], *, timeout: float,  # noqa: ASYNC109  # rows must leave the queue
                      behind: bool = False) -> list[Out]:  # fmt: skip

@@ -31,10 +31,16 @@ def shorten(cycle: RequestResponseCycle) -> None:
 
 
 def _reply(asked: ref[RequestResponseCycle], status: int, headers: Sequence[Header], body: bytes) -> bool:
+    """As `reply_at_once`, for what is in a scope."""
+    cycle = asked()
+    return cycle is None or reply_at_once(cycle, status, headers, body)
+
+
+def reply_at_once(cycle: RequestResponseCycle, status: int, headers: Sequence[Header], body: bytes) -> bool:
     """Write a whole answer; False, with nothing written, where uvicorn's own way is wanted.
 
     Args:
-        asked: the request's.
+        cycle: the request's.
         status: HTTP status.
         headers: lower case, content-length among them.
         body: as long as content-length says, also for HEAD, which sends none of it.
@@ -42,8 +48,7 @@ def _reply(asked: ref[RequestResponseCycle], status: int, headers: Sequence[Head
     Raises:
         ValueError: the value of a header would begin another one.
     """
-    cycle = asked()
-    if cycle is None or cycle.disconnected:
+    if cycle.disconnected:
         return True  # nobody reads it
     if cycle.response_started or cycle.flow.write_paused or cycle.access_log:
         return False

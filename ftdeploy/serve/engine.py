@@ -168,6 +168,7 @@ class Engine:
             call=self.limits.batch_call_tokens,
             lanes=lanes_of(lanes, *self._part),
             max_queue=self.limits.max_queue,
+            max_wait=self.limits.max_wait_seconds,
         )
         gc.collect()
         gc.freeze()  # what is here now stays; the collector need not walk it again under load
@@ -203,6 +204,19 @@ class Engine:
         if state != "ready":
             reason = self.failure or f"the model is {state}"
             raise Refusal(503, "unhealthy", reason, headers=(RETRY_SOON,), unread=True)
+
+    def crowding(self) -> Refusal | None:
+        """Why even a question of one text would be refused now: 429, too many texts wait. None when it may be asked, or
+        when the cache may have its answer."""
+        batcher = self.batcher
+        if batcher is None or self.cache is not None or batcher.has_room(1, coming=self._coming):
+            return None
+        return self._too_many(batcher, batcher.delay(batcher.waiting + self._coming))
+
+    def _too_many(self, batcher: Batcher[Encoded, Scored], seconds: float) -> Refusal:
+        message = f"{batcher.waiting + self._coming} texts are waiting already; try again in {seconds:.1f} seconds"
+        wait = str(min(60, math.ceil(seconds) or 1)).encode()
+        return Refusal(429, "overloaded", message, headers=((b"retry-after", wait),), shed="queue")
 
     async def ask(self, texts: list[str], identity: str, *, subject: str | None = None, whole: bool = False,
                   lines: Sequence[int] = ()) -> tuple[Sequence[Counted], Sequence[Scored]]:  # fmt: skip
@@ -260,9 +274,7 @@ class Engine:
             left = patience - (time.monotonic() - began)
             scored = await batcher.answer(rows, timeout=left, behind=behind)
         except QueueFullError as full:
-            wait = str(min(60, math.ceil(full.retry_after) or 1)).encode()
-            message = f"{batcher.waiting + self._coming} texts are waiting already; {full}"
-            raise Refusal(429, "overloaded", message, headers=((b"retry-after", wait),), shed="queue") from None
+            raise self._too_many(batcher, full.retry_after) from None
         except TimeoutError:
             message = f"no answer within {patience:g} seconds"
             raise Refusal(503, "timeout", message, headers=(RETRY_SOON,), shed="deadline") from None

@@ -24,6 +24,8 @@ class Limits:
         max_texts: more texts in one request are refused with 413.
         max_chars: a longer text is refused with 413.
         max_queue: texts that wait for the tokenizer or the model; more are refused with 429.
+        max_wait_seconds: a request that would wait longer for the model, at the pace of late, is refused at once with
+            429; what the lanes can begin at once is always taken.
         max_requests: requests in flight, an eighth of them larger than 64 KiB; more are refused with 429. There may be
             four times as many connections.
         max_bulk: requests of `/predict/bulk` that are open; more are refused with 429.
@@ -50,6 +52,7 @@ class Limits:
     max_texts: int = 256
     max_chars: int = 100_000
     max_queue: int = 1024
+    max_wait_seconds: float = 2.0
     max_requests: int = 512
     max_bulk: int = 4
     timeout_seconds: float = 30.0

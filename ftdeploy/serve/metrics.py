@@ -32,6 +32,8 @@ ENDED = ("overloaded", "head_timeout", "too_large", "not_http", "stalled")
 #: Labels with a counter of their own; the answers with another label are counted together.
 LABELS = 50
 OTHER = "other"
+#: Weight of the latest forward pass in the pace from which waiting times are told.
+PACE = 0.1
 
 
 class Histogram:
@@ -131,11 +133,7 @@ class Metrics:
 
 
 class Flow:
-    """What went through the model. Written by the batcher alone.
-
-    Attributes:
-        seconds_a_row: moving average, from which Retry-After is told.
-    """
+    """What went through the model. Written by the batcher alone."""
 
     def __init__(self) -> None:
         self.rows = Histogram(ROWS)
@@ -144,7 +142,7 @@ class Flow:
         self.forward = Histogram(SECONDS)
         self.tokens = 0
         self.failed = 0
-        self.seconds_a_row = 0.001
+        self._seconds, self._rows = 0.001, 1.0  # of one pass, moving averages
 
     def note(self, lengths: Sequence[int], waited: Sequence[float], seconds: float, *, failed: bool) -> None:
         """Count one forward pass.
@@ -161,7 +159,13 @@ class Flow:
         self.waited.extend(waited)
         self.tokens += sum(lengths)
         self.failed += failed
-        self.seconds_a_row += 0.1 * (seconds / len(lengths) - self.seconds_a_row)
+        self._seconds += PACE * (seconds - self._seconds)
+        self._rows += PACE * (len(lengths) - self._rows)
+
+    @property
+    def seconds_a_row(self) -> float:
+        """What a row took of late, in the lane that it was in."""
+        return self._seconds / self._rows
 
     def snapshot(self) -> Snapshot:
         """Everything counted here."""

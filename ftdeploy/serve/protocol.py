@@ -21,13 +21,14 @@ from typing import Any, NoReturn
 
 import httptools
 import orjson
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ftdeploy.serve.cycle import shorten
+from ftdeploy.serve.cycle import reply_at_once, shorten
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.metrics import Connections
+from ftdeploy.serve.reading import HeldFlow, few, wishless_head
 from ftdeploy.serve.tls import Tls, TlsDoor
+from ftdeploy.serve.wire import Reply, whole_headers
 
 #: Most bytes that come without completing headers or being body: request line, headers, trailers, chunk extensions.
 HEAD_BYTES = 65_536
@@ -37,10 +38,9 @@ HEADERS = 200
 _COUNTED = 8192
 #: An answer of which nothing was read for so long is given up, in seconds.
 STALLED_SECONDS = 60.0
-#: So many requests of one packet are read before the first of them is answered; each takes some 3 KB while it waits.
-PIPELINED = 16
 #: Connections for each request that may be in flight: most of those that are kept alive are idle.
 CONNECTIONS_A_REQUEST = 4
+Early = Callable[[Any], Reply | None]
 #: Files that the process opens beside its connections.
 FILES = 100
 
@@ -53,23 +53,26 @@ class Guard:
         seconds: for the headers of a request.
         connections: most at the same time.
         counted: how many connections there are, for the metrics.
+        early: the answer to a request that is there whole and is refused before anything is done for it, or None.
         waiting: connections whose headers are awaited, oldest first.
     """
 
     seconds: float
     connections: int
     counted: Connections
+    early: Early
     waiting: dict[GuardedProtocol, None] = field(default_factory=dict)
 
 
-def guarded(limits: Limits, counted: Connections | None = None,
-            tls: Tls | None = None) -> Callable[..., asyncio.Protocol]:  # fmt: skip
+def guarded(limits: Limits, counted: Connections | None = None, tls: Tls | None = None,
+            early: Early = lambda _scope: None) -> Callable[..., asyncio.Protocol]:  # fmt: skip
     """What uvicorn calls for each new connection.
 
     Args:
         limits: of the service.
         counted: where connections are counted (`Metrics.connections`).
         tls: speak HTTP over TLS; uvicorn itself is told nothing of it.
+        early: see `Guard`; `App.refuse_early`.
     """
     counted = counted or Connections()
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -77,7 +80,7 @@ def guarded(limits: Limits, counted: Connections | None = None,
     if files != resource.RLIM_INFINITY:
         most = max(1, min(most, files - FILES))
     counted.limit = most
-    guard = Guard(seconds=limits.body_seconds, connections=most, counted=counted)
+    guard = Guard(seconds=limits.body_seconds, connections=most, counted=counted, early=early)
     plain = partial(GuardedProtocol, guard=guard)
     if tls is None:
         return plain
@@ -86,16 +89,6 @@ def guarded(limits: Limits, counted: Connections | None = None,
 
 class _WrongError(Exception):
     """Raised in a callback of the parser; the connection knows why."""
-
-
-class _Flow(FlowControl):
-    """Reading stays paused while there is something to read already."""
-
-    held = False
-
-    def resume_reading(self) -> None:
-        if not self.held:
-            super().resume_reading()
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -118,7 +111,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client is there: from now on its headers are awaited."""
         super().connection_made(transport)
-        self.flow = self._flow = _Flow(transport)
+        self.flow = self._flow = HeldFlow(transport)
         if not self._arrived:
             self._take_place()
 
@@ -174,7 +167,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._held = data[at:]  # at most what one read brings: no more is read meanwhile
                 self.flow.pause_reading()
                 break
-            end = _few(data, at)
+            end = few(data, at)
             if end - at > _COUNTED and not self._in_body():
                 end = at + _COUNTED
             at += self._parse(data[at:end] if at or end < len(data) else data)
@@ -184,7 +177,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._reading = False
         self._flow.held = bool(self._held)
         begun, self._begun = self._begun, None
-        if begun is not None and not self.transport.is_closing():
+        if begun is not None and not self.transport.is_closing() and not self._refused(begun[0]):
             self._start_asgi_task(*begun)
         if self._late is None and self._last is None and not self.transport.is_closing() and self._rests():
             self._await_head()
@@ -201,7 +194,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._end(b"405 Method Not Allowed", "not_http", "this is no proxy")
             else:  # this parser would take what follows for no HTTP
                 self.parser = httptools.HttpRequestParser(self)
-                self._parse(self._wishless_head())
+                self._parse(wishless_head(self.scope, self.url, self.headers))
             return int(wish.args[0])
         except (httptools.HttpParserError, _WrongError) as error:
             self._end(*(self._wrong or (b"400 Bad Request", "not_http", f"this is not HTTP/1.1: {error}")))
@@ -220,12 +213,6 @@ class GuardedProtocol(HttpToolsProtocol):
         """The request that was read last is still coming."""
         return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
 
-    def _wishless_head(self) -> bytes:
-        """The head of the request that was read last, without its wish for another protocol."""
-        line = [self.scope["method"].encode(), b" ", self.url, b" HTTP/", self.scope["http_version"].encode(), b"\r\n"]
-        kept = [name + b": " + value + b"\r\n" for name, value in self.headers if name != b"upgrade"]
-        return b"".join([*line, *kept, b"\r\n"])
-
     def on_headers_complete(self) -> None:
         """A request can be answered."""
         self._barren = 0
@@ -239,6 +226,14 @@ class GuardedProtocol(HttpToolsProtocol):
             self.scope["http_version"] = version
         else:
             super().on_headers_complete()
+
+    def _refused(self, cycle: RequestResponseCycle) -> bool:
+        """Refuse a request where no task has to be begun for it. Those that wait for another one's answer are not asked
+        about: the next one's turn would come inside of this one's."""
+        if cycle.more_body or cycle.waiting_for_100_continue or self.pipeline:
+            return False
+        reply = self._guard.early(cycle.scope)
+        return reply is not None and reply_at_once(cycle, reply.status, whole_headers(reply), reply.body)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to answer; while bytes are being read, when they are: most bodies are complete then."""
@@ -338,13 +333,3 @@ class GuardedProtocol(HttpToolsProtocol):
         if last:
             self.transport.write(last)
         self.transport.close()
-
-
-def _few(data: bytes, start: int) -> int:
-    """Where to stop so that at most `PIPELINED` requests begin between here and there: each has one line with HTTP/."""
-    at = start
-    for _ in range(PIPELINED):
-        at = data.find(b"HTTP/", at) + 5
-        if at < 5:  # noqa: PLR2004  # not found
-            return len(data)
-    return at

@@ -153,6 +153,14 @@ def _too_large(most: int) -> Refusal:
     return Refusal(413, "too_large", f"the body is larger than {most} bytes", unread=True)
 
 
+def whole_headers(reply: Reply) -> list[Header]:
+    """The headers of an answer that is sent whole, lower case."""
+    headers = [*_ALWAYS, *reply.headers]
+    if reply.status != _NO_CONTENT:  # which has neither (RFC 9110, 8.6)
+        headers[:0] = (b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())
+    return headers
+
+
 async def send_reply(send: Send, reply: Reply, *, scope: Scope | None = None, more: bool = False) -> None:
     """Send an answer.
 
@@ -162,15 +170,13 @@ async def send_reply(send: Send, reply: Reply, *, scope: Scope | None = None, mo
         scope: of the request, which may hold a shorter way.
         more: the last (empty) piece of the body is left to the caller.
     """
-    headers = [*_ALWAYS, *reply.headers]
     if reply.write is not None:
-        headers.insert(0, (b"content-type", reply.content_type))
+        headers = [(b"content-type", reply.content_type), *_ALWAYS, *reply.headers]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await reply.write(lambda piece: send({"type": "http.response.body", "body": piece, "more_body": True}))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
-    if reply.status != _NO_CONTENT:  # which has neither (RFC 9110, 8.6)
-        headers[:0] = (b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode())
+    headers = whole_headers(reply)
     at_once = scope.get(REPLY) if scope is not None else None
     if at_once is not None and at_once(reply.status, headers, reply.body):
         return
