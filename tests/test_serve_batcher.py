@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -286,3 +287,22 @@ def test_what_the_lanes_can_begin_at_once_is_taken_however_slow_they_are() -> No
         await asyncio.gather(first, second)
 
     play(scene, max_wait=1.0)
+
+
+def test_a_row_is_overtaken_only_by_those_that_came_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However well they go together with the oldest: in a long queue an unusual length would wait until it is last."""
+    now = 100.0
+    monkeypatch.setattr("ftdeploy.serve.batcher.time", SimpleNamespace(monotonic=lambda: now))
+
+    async def scene(model: Model, batcher: Batcher[Text, tuple[int, int]]) -> None:
+        nonlocal now
+        held = [await busy(model, batcher)]
+        for seconds, length in ((0.0, 5), (0.1, 90), (0.2, 5), (5.0, 5), (5.1, 90)):
+            now = 100.0 + seconds
+            held.append(asyncio.create_task(batcher.answer([text(length)], timeout=20)))
+            await until(lambda: batcher.waiting == len(held) - 1)
+        model.free.set()
+        await asyncio.gather(*held)
+        assert [[len(row.ids) for row in batch] for batch in model.batches[1:]] == [[5, 5], [90], [5], [90]]
+
+    play(scene, max_wait=8.0)

@@ -64,7 +64,6 @@ RUNTIME = (
     "serve/protocol.py",
     "serve/question.py",
     "serve/reading.py",
-    "serve/routes.py",
     "serve/request_ids.py",
     "serve/schemas.py",
     "serve/segments.py",

@@ -8,6 +8,7 @@ places, so that they cannot keep the small ones out. Held at most, in bytes: ``p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,18 @@ from ftdeploy.serve.wire import RETRY_SOON, Refusal
 SMALL = 65_536
 #: One place in so many may be taken by a large body.
 LARGE_SHARE = 8
+
+
+def too_many(waiting: int, seconds: float) -> Refusal:
+    """The refusal of a question that would wait too long.
+
+    Args:
+        waiting: texts before it.
+        seconds: in which they are answered.
+    """
+    message = f"{waiting} texts are waiting already; try again in {seconds:.1f} seconds"
+    again = str(min(60, math.ceil(seconds) or 1)).encode()
+    return Refusal(429, "overloaded", message, headers=((b"retry-after", again),), shed="queue")
 
 
 class Admission:

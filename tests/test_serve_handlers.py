@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ftdeploy.serve.routes import always, get, not_http, unknown_path, wrong_method
+from ftdeploy.serve.handlers import always, get, not_http, unknown_path, wrong_method
 from ftdeploy.serve.wire import Message, Refusal, Reply
 
 
