@@ -54,7 +54,7 @@ def fresh(tiny: TinyRun, tmp_path_factory: pytest.TempPathFactory, pytestconfig:
     assert not names & {"torch", "transformers", "ftdeploy", "typer", "neural-compressor"}
     reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
     captured = pytestconfig.pluginmanager.get_plugin("capturemanager")
-    if reporter is not None:  # a process of xdist has none
+    if reporter is not None and captured is not None:  # a process of xdist has none
         with captured.global_and_fixture_disabled():
             reporter.write_line(f"the environment of a bundle: {megabytes(folder):.0f} MB, {len(names)} distributions")
     return folder
