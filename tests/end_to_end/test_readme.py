@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 #: Blocks by their first word after the path of the environment; a block that nobody runs fails the last test.
-SERVE, CALLS = "ftdeploy serve", "curl"
+SERVE, CALLS, PIPED = "ftdeploy serve", "curl", "printf"
 PORT = free_port()
 
 
@@ -62,7 +62,7 @@ def test_the_two_commands_of_a_newcomer(sentiment: Workspace) -> None:
 
 
 @pytest.mark.usefixtures("served")
-@pytest.mark.parametrize("block", _blocks(CALLS))
+@pytest.mark.parametrize("block", [*_blocks(CALLS), *_blocks(PIPED)])
 def test_the_calls_answer(sentiment: Workspace, block: str) -> None:
     """Every curl of the README gets an answer."""
     assert _run(block, sentiment).strip()
@@ -168,7 +168,7 @@ def test_the_install_command_resolves() -> None:
 
 def test_no_block_is_left_out() -> None:
     """Every shell block of the README is one that a test above runs."""
-    known = ("make run", "make test", SERVE, CALLS, "ftdeploy init", "ftdeploy show", "ftdeploy preview",
+    known = ("make run", "make test", SERVE, CALLS, PIPED, "ftdeploy init", "ftdeploy show", "ftdeploy preview",
              "ftdeploy bench", "ftdeploy cross-validate", "ftdeploy eval", "pip install")  # fmt: skip
     run = [block for start in known for block in _blocks(start)]
     assert sorted(run) == sorted(BLOCKS)
