@@ -161,7 +161,7 @@ def test_a_learning_rate_that_is_far_too_high_is_told(network: Any, rows: Any, t
     be right."""
     torn = [{**row, "labels": label} for row in rows["train"][:30] for label in (0, 1)]
     trainer = tuner(network, {**rows, "train": torn}, tokenizer, tmp_path, learning_rate=0.9, schedule="constant",
-                    epochs=10, early_stopping=None)  # fmt: skip
+                    epochs=20, early_stopping=None)  # fmt: skip
     with pytest.raises(TrainingError, match="training diverges: the loss is") as caught:
         trainer.fit(None)
     assert "train.learning_rate" in caught.value.fix
