@@ -37,7 +37,7 @@ LAYERS = (
         "web_origins",
     },
     {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks", "charts", "page"},
-    {"origin"},
+    {"origin", "report_folder"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict"},
     {"recipe", "session"},
     {"stage", "sources", "predictor", "onnx_export"},

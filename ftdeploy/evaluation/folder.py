@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ftdeploy.artifact import MANIFEST, recover
-from ftdeploy.errors import ConfigError, StorageError
+from ftdeploy.errors import ConfigError
+from ftdeploy.report_folder import whole_report
 from ftdeploy.validate.answers import Answers
 from ftdeploy.validate.render import write_report
 from ftdeploy.verdict import Report
@@ -62,26 +62,8 @@ def store(report: Report, answers: Answers, target: Path) -> None:
     Raises:
         StorageError: the disk refuses.
     """
-    partial = target.with_name(target.name + ".partial")
-    old = target.with_name(target.name + ".old")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with whole_report(target) as partial:
         write_report(report, answers, partial)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            target.rename(old)
-        partial.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        recover(target)
-        raise StorageError(
-            f"the report cannot be written to {target}: {error.strerror or error}",
-            cause="no permission, a file in the way, or a full or read-only disk",
-            fix="name another folder with --report",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def utc_now() -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from ftdeploy.artifact import recover
 from ftdeploy.drift import read_reference
-from ftdeploy.errors import ArtifactError, ConfigError, DriftFound, GateInconclusive, StorageError
+from ftdeploy.errors import ArtifactError, ConfigError, DriftFound, GateInconclusive
 from ftdeploy.files import write_json, write_text
 from ftdeploy.monitor.options import read_options
 from ftdeploy.monitor.report import make_report
 from ftdeploy.monitor.result import MonitorReport, monitor_schema
 from ftdeploy.monitor.to_label import to_label, write_queue
 from ftdeploy.monitor.window import Window, read_window
+from ftdeploy.report_folder import whole_report
 from ftdeploy.signature import read_signature
 
 if TYPE_CHECKING:
@@ -117,13 +117,9 @@ def _check_folder(target: Path) -> None:
 
 def _store(found: MonitorReport, window: Window, scores: Floats, target: Path, *, count: int,
            labels: tuple[str, ...]) -> Monitored:  # fmt: skip
-    """Write beside the place and rename, so that a report is there whole or not at all."""
     from ftdeploy.monitor.page import render
 
-    partial, old = target.with_name(target.name + ".partial"), target.with_name(target.name + ".old")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with whole_report(target) as partial:
         if found.verdict != "inconclusive":
             queue = to_label(window, scores, count=count, seed=_SEED)
             write_queue(partial / QUEUE, window, queue, scores, labels)
@@ -131,18 +127,4 @@ def _store(found: MonitorReport, window: Window, scores: Floats, target: Path, *
         body = found.model_dump(mode="json")
         write_json(partial / REPORT, {"schema": body.pop("schema_")} | body)
         write_text(partial / PAGE, render(found))
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            target.rename(old)
-        partial.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        recover(target)
-        raise StorageError(
-            f"the report cannot be written to {target}: {error.strerror or error}",
-            cause="no permission, a file in the way, or a full or read-only disk",
-            fix="name another folder with --report",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Monitored(report=found, folder=target)
