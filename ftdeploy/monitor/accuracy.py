@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import ndtri
+
+from ftdeploy.monitor.result import AccuracyResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,32 +23,6 @@ ESTIMATORS = ("calibrated confidence", "average thresholded confidence", "differ
 _FLOOR = 0.1
 #: Shifts of the right magnitude that a bound is learned from at least.
 _LEAST_SHIFTS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccuracyEstimate:
-    """A label-free estimate.
-
-    Attributes:
-        estimator: one of `ESTIMATORS`.
-        reference: accuracy on the reference's rows.
-        value: estimated accuracy.
-        lower, upper: ends of its interval: sampling, and what the estimate erred by under shifts so large.
-        error_bound: how far it is off at most, by those shifts.
-        valid: whether it may be relied on.
-        reason: why, or why not.
-        others: the other estimators' values, by name.
-    """
-
-    estimator: str
-    reference: float
-    value: float
-    lower: float
-    upper: float
-    error_bound: float
-    valid: bool
-    reason: str
-    others: Mapping[str, float]
 
 
 def estimates(reference: Mapping[str, NDArray[Any]], window: Features) -> Floats:
@@ -68,7 +43,7 @@ def estimates(reference: Mapping[str, NDArray[Any]], window: Features) -> Floats
 
 
 def estimate_accuracy(reference: Mapping[str, NDArray[Any]], window: Features, *, magnitude: float,
-                      tolerance: float, confidence: float = 0.95) -> AccuracyEstimate | None:  # fmt: skip
+                      tolerance: float, confidence: float = 0.95) -> AccuracyResult | None:  # fmt: skip
     """The accuracy of a window without labels, by the estimator that erred least under the reference's shifts.
 
     The validity flag is learned: packaging makes shifts whose accuracy is known (`ftdeploy.monitor.held_out`), and
@@ -93,7 +68,7 @@ def estimate_accuracy(reference: Mapping[str, NDArray[Any]], window: Features, *
     value = float(values[chosen])
     sampling = math.sqrt(max(value * (1 - value), 0.01) / len(window) + accuracy * (1 - accuracy) / confusion.sum())
     reach = math.hypot(float(ndtri(confidence)) * sampling, bound)
-    return AccuracyEstimate(
+    return AccuracyResult(
         estimator=ESTIMATORS[chosen],
         reference=accuracy,
         value=value,

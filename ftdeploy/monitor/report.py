@@ -15,7 +15,6 @@ from ftdeploy.monitor.judge import Tested, judge_window
 from ftdeploy.monitor.label_shift import label_shift
 from ftdeploy.monitor.options import MonitorOptions
 from ftdeploy.monitor.result import (
-    AccuracyResult,
     ChangeResult,
     FeedbackResult,
     LabelShare,
@@ -82,7 +81,7 @@ def make_report(reference: Mapping[str, NDArray[Any]], window: Window, signature
         summary=_summary(tested, changes),
         tests=tested.tests,
         changes=tuple(changes),
-        accuracy=None if found is None else AccuracyResult.model_validate(vars(found) | {"others": dict(found.others)}),
+        accuracy=found,
         labels=labels,
         labels_identified=identified,
         timeline=tuple(_timeline(reference, window, scores)),
