@@ -86,7 +86,7 @@ def features_of(predictor: Predictor, task: Task, texts: Sequence[str], *,
         projection: of the embedding, float32, shape (width, 32).
     """
     encoded = predictor.encode(texts)
-    outputs = predictor.predict(texts)
+    outputs = predictor.predict_rows(encoded)
     answers = task.decode(outputs.logits, predictor.signature, top_k=1)
     return Features(
         labels=task.predictions(outputs.logits),

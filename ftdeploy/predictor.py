@@ -118,14 +118,18 @@ class Predictor:
             batching: its budget of tokens and rows.
             advance: told the rows done, for a progress bar.
         """
-        encoded = self.encode(texts)
+        return self.predict_rows(self.encode(texts), batching=batching, advance=advance)
+
+    def predict_rows(self, encoded: Sequence[Encoded], *, batching: Batching = SERVED,
+                     advance: Callable[[float], None] = lambda _rows: None) -> Outputs:  # fmt: skip
+        """`predict` of texts that are tokenised already."""
         logits: NDArray[np.float32] | None = None
         embedding: NDArray[np.float32] | None = None
         for batch in by_length([len(row.ids) for row in encoded], tokens=batching.tokens, rows=batching.rows):
             found = self.run([encoded[index].ids for index in batch])
             if logits is None or embedding is None:
-                logits = np.empty((len(texts), found.logits.shape[1]), dtype=np.float32)
-                embedding = np.empty((len(texts), found.embedding.shape[1]), dtype=np.float32)
+                logits = np.empty((len(encoded), found.logits.shape[1]), dtype=np.float32)
+                embedding = np.empty((len(encoded), found.embedding.shape[1]), dtype=np.float32)
             logits[batch] = found.logits
             embedding[batch] = found.embedding
             advance(len(batch))
