@@ -43,8 +43,8 @@ def subject_of(scope: Scope) -> str | None:
 class RequestIds:
     """Ids of requests: the client's own, or the next of a series that starts at random.
 
-    A random one for each request would ask the kernel each time, which costs more than the rest of the answer where
-    that is slow (100 microseconds in a virtual machine).
+    A random one for each request would ask the kernel each time. That takes a microsecond, but it lets go of the
+    interpreter, and beside lanes that want it too the event loop gets it back late (some 100 microseconds, profiled).
     """
 
     def __init__(self) -> None:
