@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ftdeploy.metrics import SCORE_METRICS, Floats, Ids, score
-from ftdeploy.metrics.ranks import Curve, average_precision, roc_auc
+from ftdeploy.metrics.ranks import Curve, Ranking, average_precision, rank, roc_auc
 from ftdeploy.statistics.resampling import deviation
 
 AREA, PRECISION = SCORE_METRICS["roc_auc"], SCORE_METRICS["average_precision"]
@@ -68,9 +68,11 @@ def test_influence_is_the_derivative_by_a_rows_weight(curve: Curve, theirs: Call
     """A little more weight on a row moves scikit-learn's value by just that; all influences add up to nothing."""
     references, scores = rows(3, 40, 2)
     positive, column, step = references == 1, scores[:, 1], 1e-6
-    both = curve(positive, column)
+    ranked = rank(positive, column)
+    both = curve(ranked)
     assert both is not None
-    value, found = both
+    value, found = both[0], np.empty(40)
+    found[ranked.rows] = both[1]
     moved = [
         theirs(references, column, sample_weight=np.where(np.arange(40) == row, 1 + step, 1.0)) for row in range(40)
     ]
@@ -106,3 +108,18 @@ def test_pseudo_values_have_delongs_variance(seed: int, count: int) -> None:
     found = deviation(both, np.ones(count, dtype=np.int64),
                       lambda sums: np.asarray(sums[..., 2] / sums[..., 3] - sums[..., 0] / sums[..., 1]))  # fmt: skip
     assert found**2 == pytest.approx(_delong(references, first[:, 1], second[:, 1]), rel=1e-4, abs=1e-12)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 40), st.integers(2, 12))
+@settings(deadline=None, max_examples=50)
+def test_a_row_more_is_as_if_it_had_been_there(seed: int, count: int, classes: int) -> None:
+    """Sorting once and putting the row in its place gives what sorting all of them gives, ties and new classes too."""
+    references, scores = rows(seed, count + 2, classes)
+    more = [(int(references[row]), scores[row]) for row in (count, count + 1)]
+    for metric in (AREA, PRECISION):
+        assert isinstance(metric, Ranking)
+        _, *found = metric.statistics_with(references[:count], classes, scores[:count], more)
+        for row, one in zip((count, count + 1), found, strict=True):
+            kept = [*range(count), row]
+            expected = metric.statistics(references[kept], references[kept], classes, scores[kept])
+            assert one == pytest.approx(expected, abs=1e-9)

@@ -21,7 +21,6 @@ class Accuracy:
     name: str = "accuracy"
     greater_is_better: bool = True
     needs_scores: bool = False
-    additive: bool = True
 
     def statistics(self, references: Ids, predictions: Ids, classes: int,  # noqa: ARG002 - the protocol's
                    scores: Floats | None = None) -> Floats:  # noqa: ARG002  # fmt: skip
@@ -42,7 +41,6 @@ class MacroF1:
     name: str = "macro_f1"
     greater_is_better: bool = True
     needs_scores: bool = False
-    additive: bool = True
 
     def statistics(self, references: Ids, predictions: Ids, classes: int,
                    scores: Floats | None = None) -> Floats:  # noqa: ARG002 - the protocol's  # fmt: skip
@@ -70,7 +68,6 @@ class FromCounts:
     index: int | None = None
     greater_is_better: bool = True
     needs_scores: bool = False
-    additive: bool = True
 
     def statistics(self, references: Ids, predictions: Ids, classes: int,
                    scores: Floats | None = None) -> Floats:  # noqa: ARG002 - the protocol's  # fmt: skip

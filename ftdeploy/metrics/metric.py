@@ -34,12 +34,8 @@ class Named(Protocol):
 class Metric(Named, Protocol):
     """A metric as a function of sums of what each row adds."""
 
-    @property
-    def additive(self) -> bool:
-        """Whether what a row adds depends on this row alone; not of ranks, which depend on all rows."""
-
     def statistics(self, references: Ids, predictions: Ids, classes: int, scores: Floats | None = None) -> Floats:
-        """Per row, what it adds to the sums.
+        """Per row, what it adds to the sums; of ranks (`Ranking`) that depends on all rows, of others on the row alone.
 
         Args:
             references: true class ids, int64, shape (rows,).

@@ -27,7 +27,6 @@ class MeanLoss:
     function: Callable[[Ids, Floats], Floats]
     greater_is_better: bool = False
     needs_scores: bool = True
-    additive: bool = True
 
     def statistics(self, references: Ids, predictions: Ids, classes: int,  # noqa: ARG002 - the protocol's
                    scores: Floats | None = None) -> Floats:  # fmt: skip
@@ -64,7 +63,6 @@ class CalibrationError:
     name: str = "ece"
     greater_is_better: bool = False
     needs_scores: bool = True
-    additive: bool = True
 
     def statistics(self, references: Ids, predictions: Ids, classes: int,  # noqa: ARG002 - the protocol's
                    scores: Floats | None = None) -> Floats:  # fmt: skip

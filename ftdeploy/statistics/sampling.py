@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ftdeploy.metrics import Floats, Ids, Metric, OwnMetric
+from ftdeploy.metrics.metric import wanted
+from ftdeploy.metrics.ranks import Ranking
 from ftdeploy.metrics.scored import CalibrationError
 from ftdeploy.statistics import calibration
 from ftdeploy.statistics.resampling import condense, deviation, distinct, draw
@@ -84,9 +86,9 @@ def sample(metric: Metric | OwnMetric, references: Ids, answers: Sequence[Answer
     options = _rows_to_come(references, answers, classes=classes)
     if isinstance(metric, OwnMetric):
         return _sample_rows(metric, references, answers, options, resamples=min(resamples, OWN_RESAMPLES), seed=seed)
-    if metric.additive:
-        return _sample_sums(metric, references, answers, options, classes=classes, resamples=resamples, seed=seed)
-    return _sample_ranks(metric, references, answers, options, classes=classes, resamples=resamples, seed=seed)
+    if isinstance(metric, Ranking):
+        return _sample_ranks(metric, references, answers, options, classes=classes, resamples=resamples, seed=seed)
+    return _sample_sums(metric, references, answers, options, classes=classes, resamples=resamples, seed=seed)
 
 
 class _Rows(NamedTuple):
@@ -191,27 +193,26 @@ def _cells(metric: Metric, references: Ids, answers: Sequence[Answered], classes
     return distinct(_statistics(metric, truth, [Answered(ids) for ids in said], classes), counts)
 
 
-def _sample_ranks(metric: Metric, references: Ids, answers: Sequence[Answered], options: _Rows, *, classes: int,
+def _sample_ranks(metric: Ranking, references: Ids, answers: Sequence[Answered], options: _Rows, *, classes: int,
                   resamples: int, seed: int) -> Sampled:  # fmt: skip
     """Where a row more changes what all others add: tried is each of the two rarest classes taken for the other, by
     either model. A negative row at the top may weigh more than a positive one at the bottom."""
     function = _over_sums(metric, len(answers))
-    own = _statistics(metric, references, answers, classes)
+    half = len(options.references) // 2
+    other = int(np.argmax(options.references != options.references[0]))  # the first of another true class
+    more = (0, other, half, half + other)
+    by_model = []
+    for one, extra in zip(answers, options.answers, strict=True):
+        rows = [(int(options.references[row]), wanted(extra.scores)[row]) for row in more]
+        by_model.append(metric.statistics_with(references, classes, wanted(one.scores), rows))
+    own, *tried = (np.concatenate(parts, axis=1) for parts in zip(*by_model, strict=True))
     ones, sums = np.ones(len(references), dtype=np.int64), own.sum(axis=0)
-
-    def with_row(row: int) -> Floats:
-        more = options.at(row)
-        longer = [one.and_(extra) for one, extra in zip(answers, more.answers, strict=True)]
-        return _statistics(metric, np.append(references, more.references), longer, classes)
 
     def drawn(found: Floats) -> Floats:
         cells, members = condense(found[:-1], ones, function)
         return function(draw(np.vstack([cells, found[-1]]), np.append(members, 1), len(references),
                              resamples=resamples, seed=seed))  # fmt: skip
 
-    half = len(options.references) // 2
-    other = int(np.argmax(options.references != options.references[0]))  # the first of another true class
-    tried = [with_row(row) for row in (0, other, half, half + other)]
     tried.sort(key=lambda found: float(function(found.sum(axis=0))))
     return Sampled(
         values=tuple(float(metric.value(part)) for part in np.split(sums, len(answers))),
