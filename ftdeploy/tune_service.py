@@ -29,6 +29,8 @@ from ftdeploy.serve.model import forward_of
 CALLERS = 64
 #: Settings that are tried beside the one that is there; lanes follow from the processors.
 CALL_TOKENS = (4, 8, 16, 32)
+#: On a GPU, where a pass costs about as much as hundreds of tokens.
+GPU_CALL_TOKENS = (64, 256, 1024)
 BATCH_TOKENS = (256, 512, 1024, 2048, 4096)
 #: A setting is taken when every round gives more rows than the one before it, and the median so many times more.
 CLEARLY = 1.05
@@ -182,7 +184,7 @@ def tune_service(folder: Path, limits: Limits, *, fixed: frozenset[str] = frozen
     now = before = Setup(lanes=lanes, batch_call_tokens=limits.batch_call_tokens, batch_tokens=limits.batch_tokens)
     tried: dict[str, Sequence[int]] = {
         "lanes": sorted({1, max(1, threads // 4), max(1, threads // 2), threads}) if on_cpu else (1, 2),
-        "batch_call_tokens": CALL_TOKENS,
+        "batch_call_tokens": CALL_TOKENS if on_cpu else GPU_CALL_TOKENS,
         "batch_tokens": BATCH_TOKENS,
     }
     bench = _Bench(folder, replace(limits, lanes=lanes), device, rounds, seconds)

@@ -40,16 +40,28 @@ def test_with_oldest_never_pads_more_than_passes_of_their_own_would_cost(lengths
 
 
 def test_with_oldest_leaves_a_long_row_for_its_own_batch() -> None:
-    """Twenty short rows are not padded to one long row, and the long row is not left behind when it is the oldest."""
+    """Short rows are not padded to one long row, and the long row is not left behind when it is the oldest."""
     short_first = [8] * 20 + [256]
-    assert with_oldest(short_first, tokens=2048) == list(range(20))
+    batch = with_oldest(short_first, tokens=2048)
+    assert batch == list(range(len(batch)))
+    assert 1 < len(batch) <= 20
     long_first = [256] + [8] * 20
     assert with_oldest(long_first, tokens=2048) == [0]
 
 
 def test_with_oldest_drains_any_queue_in_order_of_age_for_equal_lengths() -> None:
-    """Rows of one length go first come, first served."""
-    assert with_oldest([10] * 100, tokens=10_000, rows=64) == list(range(64))
+    """Rows of one length go first come, first served; where a pass costs much, as many as may."""
+    assert with_oldest([10] * 100, tokens=10_000, rows=64, call=100) == list(range(64))
+
+
+def test_with_oldest_makes_larger_batches_of_longer_queues() -> None:
+    """Two rows are answered one after the other, as a batch would answer the first later and the second no earlier;
+    with more behind, every spared pass is worth more. Those are divided among the lanes."""
+    sizes = [len(with_oldest([25] * waiting, tokens=2048, call=8)) for waiting in (1, 2, 8, 64, 200)]
+    assert sizes[:2] == [1, 1]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > sizes[2] > 1
+    assert len(with_oldest([25] * 64, tokens=2048, call=8, lanes=4)) < sizes[3]
 
 
 def test_pad_fills_with_the_pad_id_and_masks_it() -> None:

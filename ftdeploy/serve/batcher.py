@@ -221,7 +221,7 @@ class Batcher(Generic[In, Out]):
             return [], waiting
         latest = waiting[0].since + OVERTAKING * self._max_wait
         lengths = [len(one.row.ids) for one in waiting[:WINDOW] if one.since <= latest]
-        chosen = with_oldest(lengths, tokens=self._tokens, rows=self._rows, call=self._call)
+        chosen = with_oldest(lengths, tokens=self._tokens, rows=self._rows, call=self._call, lanes=self.lanes)
         batch = [waiting[index] for index in chosen]
         for index in sorted(chosen, reverse=True):
             del waiting[index]
