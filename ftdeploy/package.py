@@ -20,7 +20,6 @@ from ftdeploy.child import run_module
 from ftdeploy.dataset import read_profile, read_split
 from ftdeploy.drift import bundle_projection, features_of, reference_of, write_reference
 from ftdeploy.errors import DependencyError
-from ftdeploy.monitor.held_out import learn_shifts
 from ftdeploy.origin import Origin
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import DataSettings, Device, ModelSettings, MonitorSettings, PackageSettings, Recipe, ServeSettings
@@ -111,6 +110,8 @@ def _write_source(context: Path) -> None:
 
 def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings: PackageSettings, *, device: Device,
                            seed: int) -> None:  # fmt: skip
+    from ftdeploy.monitor.held_out import learn_shifts  # scipy.stats; a run with nothing changed ends without it
+
     # Rows that the model was not trained on: its confidence on training rows would look like drift in production.
     rows = [row for split in ("validation", "test")
             for row in read_split(dataset, split, columns=["text", "label"]).to_pylist()]  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import betaincinv, ndtr, ndtri
 
 from ftdeploy.metrics import Ids
@@ -78,6 +77,8 @@ def tango(lost: int, gained: int, rows: int, confidence: float) -> tuple[float, 
         rows: all of them.
         confidence: of each end.
     """
+    from scipy.optimize import brentq  # half of what importing ftdeploy.statistics would cost
+
     z, edge = float(ndtri(confidence)), 1 - 1e-9
     low = brentq(lambda shift: tango_score(lost, gained, rows, shift, -_CONTINUITY) - z, -edge, (gained - lost) / rows)
     high = brentq(lambda shift: tango_score(lost, gained, rows, shift, _CONTINUITY) + z, (gained - lost) / rows, edge)
