@@ -219,9 +219,9 @@ def seal(folder: Path, *, target: Path, kind: Kind, made_by: str, made_from: tup
     _check_facts(facts, made_by=made_by)
     digest, files = hash_folder(folder)
     for name in files:
-        _fsync(folder / name)
+        fsync(folder / name)
     for below in {folder / parent for name in files for parent in Path(name).parents}:
-        _fsync(below)
+        fsync(below)
     body = {
         "format": FORMAT,
         "kind": kind,
@@ -238,13 +238,13 @@ def seal(folder: Path, *, target: Path, kind: Kind, made_by: str, made_from: tup
         handle.write(_canonical(sealed))
         handle.flush()
         os.fsync(handle.fileno())
-    _fsync(folder)
+    fsync(folder)
     if target.exists():
         if _old(target).exists():
             shutil.rmtree(_old(target))
         target.rename(_old(target))
     folder.rename(target)
-    _fsync(target.parent)
+    fsync(target.parent)
     shutil.rmtree(_old(target), ignore_errors=True)
     return open_artifact(target, kind=kind, check_content=False)
 
@@ -264,7 +264,12 @@ def _old(target: Path) -> Path:
     return target.with_name(target.name + ".old")
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Have a file or a folder on the disk before going on.
+
+    Raises:
+        OSError: the disk refused.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,6 +13,7 @@ import typer
 from ftdeploy.cli_eval import eval_app
 from ftdeploy.cli_keys import keys_app
 from ftdeploy.cli_monitor import monitor
+from ftdeploy.cli_registry import registry_app
 from ftdeploy.cli_traffic import traffic_app
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 app.add_typer(eval_app, name="eval")
 app.add_typer(keys_app, name="keys")
+app.add_typer(registry_app, name="registry")
 app.add_typer(traffic_app, name="traffic")
 
 

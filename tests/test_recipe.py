@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from ftdeploy.errors import ConfigError
-from ftdeploy.recipe import Recipe, dump_section, load_recipe, recipe_schema
+from ftdeploy.recipe import Recipe, as_text, dump_section, load_recipe, recipe_schema
 from ftdeploy.suite import Suite
 
 ROOT = Path(__file__).parents[1]
@@ -272,6 +272,17 @@ def test_a_recipe_cut_off_is_refused_in_words(tmp_path_factory: pytest.TempPathF
     path.write_bytes(SENTIMENT.read_bytes()[:cut] + junk)
     refused = refusal(path)
     assert refused is None or refused.what
+
+
+@pytest.mark.parametrize("name", ["sentiment", "finance-sentiment", "retail-categorization"])
+def test_a_recipe_as_text_says_the_same_anywhere(tmp_path: Path, name: str) -> None:
+    """With its overrides and its suite in it, and names of people as they were given."""
+    given = ["train.epochs=3", "data.privacy.names=[Ada]", "data.unlabelled=[{path: texts.csv}]"]
+    recipe = load_recipe(ROOT / "recipes" / f"{name}.yaml", overrides=given)
+    again = load_recipe(write(tmp_path, as_text(recipe)))
+    assert again == recipe
+    assert (again.train.epochs, again.validate_.suite) == (3, recipe.validate_.suite)
+    assert as_text(again) == as_text(recipe)
 
 
 def test_every_section_is_frozen_and_closed() -> None:

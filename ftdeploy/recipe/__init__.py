@@ -66,6 +66,7 @@ __all__ = [
     "TrainSettings",
     "TuneSettings",
     "ValidateSettings",
+    "as_text",
     "dump_section",
     "load_recipe",
     "recipe_schema",
@@ -160,6 +161,30 @@ def dump_section(section: object) -> Any:
     if isinstance(section, Path):
         return section.name
     return section
+
+
+def as_text(recipe: Recipe) -> str:
+    """A recipe as YAML that says the same in any folder: overrides applied, the suite in it.
+
+    Args:
+        recipe: read from an absolute path, so that every path in it is absolute.
+    """
+    import yaml
+
+    return yaml.safe_dump(_given(recipe), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _given(value: object) -> Any:
+    """What was given of a section, as plain data; defaults are left out."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        given = [name for name in fields if name in value.model_fields_set]
+        return {fields[name].alias or name: _given(getattr(value, name)) for name in given}
+    if isinstance(value, Mapping):
+        return {str(key): _given(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_given(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def recipe_schema() -> dict[str, Any]:

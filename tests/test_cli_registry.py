@@ -1,0 +1,95 @@
+"""`ftdeploy registry` as programs and people meet it: real processes, exit codes, what goes where."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checkpoints import write_tiny_recipe
+from tiny import write_bundle
+
+from ftdeploy.errors import ArtifactError, ConfigError
+from ftdeploy.recipe import load_recipe
+
+
+def registry(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    settings = {**os.environ, "COLUMNS": "200"}
+    for name in ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE"):
+        settings.pop(name, None)
+    command = [sys.executable, "-m", "ftdeploy", "registry", *arguments]
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs, ``one`` and ``two``, of a bundle each, and a recipe."""
+    folder = tmp_path_factory.mktemp("runs")
+    for number, name in enumerate(("one", "two")):
+        (folder / name).mkdir()
+        write_bundle(folder / name / "bundle", serve={"max_texts": 17 + number})
+    write_tiny_recipe(folder)
+    return folder
+
+
+def test_from_the_first_run_to_a_rollback(runs: Path, tmp_path: Path) -> None:
+    """For people in sentences and tables, for programs as JSON; the recipe is kept as it was run."""
+    root = str(tmp_path / "registry" / "reviews")
+    (recipe,) = (path for path in runs.iterdir() if path.suffix in (".yaml", ".json"))
+    added = registry(runs, "add", "one", root, "--recipe", recipe.name, "--set", "seed=77")
+    assert added.returncode == 0, added.stderr
+    one = re.findall(r"entered ([0-9a-f]{12})", added.stdout)[0]
+    assert f"registry promote {root} {one}" in added.stdout
+    kept = load_recipe(tmp_path / "registry" / "reviews" / "versions" / one / "recipe.yaml")
+    assert kept == load_recipe(recipe, overrides=["seed=77"])
+    two = json.loads(registry(runs, "add", "two", root, "--json").stdout)["version"]
+    assert registry(runs, "promote", root, one).stdout == f"{one} is the champion; before: none\n"
+    changed = registry(runs, "promote", root, two, "--why", "better by 2 points", "--json")
+    assert json.loads(changed.stdout) == {"champion": two, "before": one}
+    listed = registry(runs, "ls", root).stdout.splitlines()
+    assert re.fullmatch(rf"{one}  tiny +\S+ \S+  bundle", listed[1])
+    assert re.fullmatch(rf"{two}  tiny +\S+ \S+  bundle  champion", listed[2])
+    assert registry(runs, "rollback", root).stdout == f"{one} is the champion; before: {two}\n"
+    as_data = json.loads(registry(runs, "ls", root, "--json").stdout)
+    assert [(entry["version"], entry["is"], entry["holds"]) for entry in as_data] == [
+        (one, "champion", ["bundle"]),
+        (two, "", ["bundle"]),
+    ]
+    past = json.loads(registry(runs, "history", root, "--json").stdout)
+    assert [event["action"] for event in past] == ["enter", "enter", "promote", "promote", "rollback"]
+    assert [past[3][key] for key in ("digest", "before", "why")] == [two, one, "better by 2 points"]
+    assert re.search(rf"\S+ \S+  promote +{two}  {one}  better by 2 points", registry(runs, "history", root).stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["promote", "here/reviews", "3f2a9c51b07d"], ArtifactError.exit_code, "there is no registry"),
+        (["add", "nothing", "here/reviews", "--recipe", "none.yaml"], ConfigError.exit_code, "none.yaml"),
+        (["promote", "here/reviews"], 2, "version"),
+        ([], 2, "rollback"),
+    ],
+)
+def test_what_is_wrong_is_told_with_an_exit_code(tmp_path: Path, arguments: list[str], code: int, told: str) -> None:
+    """Before anything is written."""
+    found = registry(tmp_path, *arguments)
+    assert found.returncode == code, found.stderr
+    assert told in found.stdout + found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_programs_are_told_as_data(tmp_path: Path) -> None:
+    """The error's three parts and its code."""
+    as_data = json.loads(registry(tmp_path, "rollback", "here/reviews", "--json").stdout)
+    assert (as_data["exit_code"], as_data["error_type"]) == (ArtifactError.exit_code, "RegistryError")
+    assert {"what", "cause", "fix"} <= set(as_data)
+
+
+def test_where_there_is_nothing_it_says_so(tmp_path: Path) -> None:
+    """Rather than an empty table."""
+    assert registry(tmp_path, "ls", "here").stdout == "here has no versions\n"
+    assert registry(tmp_path, "history", "here").stdout == "nothing was done in here\n"
