@@ -235,11 +235,28 @@ def serve(  # noqa: PLR0917  # typer reads them
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that answer; 0 takes one for every eight threads.")
     ] = None,
+    shadow: Annotated[
+        Path | None, typer.Option(help="Bundle of a challenger, which answers live traffic unheard; see /metrics.")
+    ] = None,
+    shadow_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the requests that it answers; all when left out.")
+    ] = None,
 ) -> None:
     """Serve a bundle over HTTP: /predict, KServe v2, health, metrics, and a page at /."""
     from ftdeploy.serve import serve as serve_bundle
 
-    raise typer.Exit(serve_bundle(bundle, host=host, port=port, keys=keys, tls=(tls_cert, tls_key), workers=workers))
+    raise typer.Exit(
+        serve_bundle(
+            bundle,
+            host=host,
+            port=port,
+            keys=keys,
+            tls=(tls_cert, tls_key),
+            workers=workers,
+            shadow=shadow,
+            shadow_share=shadow_share,
+        )
+    )
 
 
 app.command()(monitor)

@@ -10,9 +10,13 @@ import typer
 
 if TYPE_CHECKING:
     from ftdeploy.registry import Registry
+    from ftdeploy.registry.shadow_report import Shadowed
+
+#: Pairs of labels that people see; programs see all.
+_SHOWN_FLIPS = 20
 
 registry_app = typer.Typer(
-    help="The versions of a service: add, ls, promote, rollback, history. "
+    help="The versions of a service: add, ls, promote, rollback, shadow, history. "
     "`ftdeploy serve REGISTRY/NAME/champion/bundle` follows the champion.",
     no_args_is_help=True,
     add_completion=False,
@@ -96,6 +100,44 @@ def rollback(root: RootArgument, why: WhyOption = "by hand", json: JsonOption = 
 
 
 @registry_app.command()
+def shadow(
+    root: RootArgument,
+    version: Annotated[
+        str | None, typer.Argument(help="The challenger from now on; without it, what there is.", show_default=False)
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="No challenger any more.")] = False,
+    why: WhyOption = "by hand",
+    json: JsonOption = False,
+) -> None:
+    """Have a version answer live traffic unheard beside the champion, and show where it would have answered otherwise.
+
+    Services that serve REGISTRY/NAME/champion/bundle follow within a second.
+    """
+    from ftdeploy.console import print_json, show_line
+    from ftdeploy.registry import Registry
+    from ftdeploy.registry.shadow_report import read_shadow
+
+    if off and version is not None:
+        raise typer.BadParameter("name a version, or --off", param_hint="--off")
+    registry = Registry(root)
+    before = registry.shadow()
+    if off or version is not None:
+        registry.challenge(version, why=why)
+    now = registry.shadow()
+    shown = now or before
+    comparisons = read_shadow(shown) if shown else ()
+    if json:
+        document = {"shadow": now.name if now else None, "shown": shown.name if shown else None}
+        print_json(document | {"comparisons": [one.as_dict() for one in comparisons]})
+        return
+    show_line("{} is the challenger" if now else "there is no challenger", now.name if now else "")
+    if shown and not comparisons:
+        show_line("{} has answered nothing yet that was written down (every ten seconds)", shown.name)
+    for one in comparisons:
+        _show_comparison(shown.name if shown else "", one)
+
+
+@registry_app.command()
 def history(root: RootArgument, json: JsonOption = False) -> None:
     """Show what was done, when and why, oldest first."""
     from ftdeploy.console import print_json, show_line
@@ -113,6 +155,17 @@ def history(root: RootArgument, json: JsonOption = False) -> None:
         for event in events
     ]
     _show_table(("time (UTC)", "action", "version", "before", "why"), rows)
+
+
+def _show_comparison(challenger: str, one: Shadowed) -> None:
+    from ftdeploy.console import show_facts, show_line
+
+    show_line("\n{} beside champion {}", challenger, one.champion)
+    ends = f"{one.agreement:.4f}  ({one.lower:.4f} to {one.upper:.4f})"
+    given, found = one.confidence
+    means = f"champion {given:.4f}, challenger {found:.4f}, apart {one.apart:.4f}"
+    flips = {f"{before} -> {after}": texts for before, after, texts in one.flips[:_SHOWN_FLIPS]}
+    show_facts({"texts": one.texts, "agreement": ends, "confidence": means} | flips)
 
 
 def _versions(registry: Registry) -> list[dict[str, Any]]:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from checkpoints import write_tiny_recipe
+from test_registry_shadow_report import pair, write
 from tiny import write_bundle
 
 from ftdeploy.errors import ArtifactError, ConfigError
 from ftdeploy.recipe import load_recipe
+from ftdeploy.registry import Registry
 
 
 def registry(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -63,6 +65,26 @@ def test_from_the_first_run_to_a_rollback(runs: Path, tmp_path: Path) -> None:
     assert [event["action"] for event in past] == ["enter", "enter", "promote", "promote", "rollback"]
     assert [past[3][key] for key in ("digest", "before", "why")] == [two, one, "better by 2 points"]
     assert re.search(rf"\S+ \S+  promote +{two}  {one}  better by 2 points", registry(runs, "history", root).stdout)
+
+
+def test_a_challenger_is_named_shown_and_taken_away(runs: Path, tmp_path: Path) -> None:
+    """What it showed is there also when it has gone."""
+    place = Registry(tmp_path / "reviews")
+    version = place.enter(runs / "one", None)
+    write(place.folder(version), "run", "abcdef012345", pair(9, 1), 1.7e9)
+    shown = registry(tmp_path, "shadow", "reviews", version[:6], "--why", "to be watched").stdout
+    assert f"{version} is the challenger" in shown
+    assert f"{version} beside champion abcdef012345" in shown
+    assert re.search(r"agreement +0\.9000  \(0\.5550 to 0\.9975\)", shown)
+    assert re.search(r"good -> bad +1", shown)
+    gone = json.loads(registry(tmp_path, "shadow", "reviews", "--off", "--json").stdout)
+    assert (gone["shadow"], gone["shown"]) == (None, version)
+    assert [(one["texts"], one["flips"]) for one in gone["comparisons"]] == [(10, [["good", "bad", 1]])]
+    assert registry(tmp_path, "shadow", "reviews").stdout == "there is no challenger\n"
+    assert [(event.action, event.why) for event in place.history()[1:]] == [
+        ("shadow", "to be watched"),
+        ("shadow", "by hand"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ import yaml
 from tiny import ROOT, write_source
 
 from ftdeploy.serve.app import create_app
-from ftdeploy.serve.exposition import FAMILIES, family_of
+from ftdeploy.serve.exposition import FAMILIES, added, family_of
+from ftdeploy.serve.shadow_counts import Comparisons
+from ftdeploy.serve.shadow_feed import Feed
 
 DASHBOARD = json.loads((ROOT / "bentos" / "grafana.json").read_bytes())
 ALERTS = ROOT / "bentos" / "alerts.yaml"
@@ -63,6 +65,10 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, set[str
         app = create_app(source)
         await app.start()
         await app.engine.loaded()
+        app.engine.feed = Feed(source, app.engine.digest, 1.0)
+        challenger = Comparisons("b" * 64)
+        challenger.note(app.engine.digest, [("positive", 0.9)], [("negative", 0.6)])
+        app.of_all = lambda own: added([own, challenger.snapshot()])  # a process of its own, under `ftdeploy serve`
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://here") as client:
             assert (await client.post("/predict", json={"inputs": "good"})).status_code == 200
             text = (await client.get("/metrics")).text
@@ -163,7 +169,16 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
         assert beside or above, (one, other)
     rows = [panel["title"] for panel in everything if panel["type"] == "row"]
     assert everything[0]["type"] == "row"
-    assert rows == ["Traffic", "Latency", "Saturation", "Errors and shedding", "Model", "Drift", "Process"]
+    assert rows == [
+        "Traffic",
+        "Latency",
+        "Saturation",
+        "Errors and shedding",
+        "Model",
+        "Drift",
+        "Process",
+        "Challenger",
+    ]
 
 
 def test_every_variable_is_declared_and_used() -> None:

@@ -67,6 +67,10 @@ RUNTIME = (
     "serve/request_ids.py",
     "serve/schemas.py",
     "serve/segments.py",
+    "serve/shadow.py",
+    "serve/shadow_counts.py",
+    "serve/shadow_feed.py",
+    "serve/shadow_watch.py",
     "serve/supervisor.py",
     "serve/tensors.py",
     "serve/tls.py",
@@ -99,7 +103,8 @@ _MODULES = {"pyyaml": "yaml"}
 
 
 def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000, keys: Path | None = None,
-          tls: tuple[Path | None, Path | None] = (None, None), workers: int | None = None) -> int:  # fmt: skip
+          tls: tuple[Path | None, Path | None] = (None, None), workers: int | None = None,
+          shadow: Path | None = None, shadow_share: float | None = None) -> int:  # fmt: skip
     """Serve a bundle until told to end; gives the exit status, see `ftdeploy.serve.supervisor`.
 
     Args:
@@ -110,6 +115,9 @@ def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000, keys: Path
         tls: PEM files of the certificate with its chain and of its key; None takes what ``FTDEPLOY_TLS_CERT`` and
             ``FTDEPLOY_TLS_KEY`` name, if anything.
         workers: processes that answer; None takes what the bundle or ``FTDEPLOY_WORKERS`` says.
+        shadow: bundle of a challenger, which answers live traffic unheard, or a link to it; None takes what
+            ``FTDEPLOY_SHADOW`` or a registry's pointer ``shadow`` names, if anything.
+        shadow_share: of the requests that it answers; None takes what ``FTDEPLOY_SHADOW_SHARE`` says, by default all.
 
     Raises:
         ArtifactError: the folder is not a bundle, or not as it was sealed.
@@ -127,6 +135,8 @@ def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000, keys: Path
     from ftdeploy.serve.access import VARIABLE, open_access
     from ftdeploy.serve.log_options import read_log_options
     from ftdeploy.serve.logs import configure_logs, flush_logs
+    from ftdeploy.serve.shadow_feed import SHARE, read_share
+    from ftdeploy.serve.shadow_watch import SHADOW
     from ftdeploy.serve.supervisor import supervise
     from ftdeploy.serve.tls import CERTIFICATE, KEY, open_tls
 
@@ -138,6 +148,11 @@ def serve(bundle: Path, *, host: str = "127.0.0.1", port: int = 3000, keys: Path
             environment[name] = os.fspath(path.absolute())
     if workers is not None:
         environment["FTDEPLOY_WORKERS"] = str(workers)
+    if shadow is not None:
+        environment[SHADOW] = os.fspath(shadow.absolute())
+    if shadow_share is not None:
+        environment[SHARE] = str(shadow_share)
+    read_share(environment)
     configure_logs(read_log_options(), {})
     open_access(environment)
     certificate = open_tls(environment)

@@ -23,6 +23,7 @@ from ftdeploy.serve.exposition import Snapshot, sample
 from ftdeploy.serve.limits import read_limits
 from ftdeploy.serve.metrics import Flow, Texts
 from ftdeploy.serve.model import Counted, Scored, bundle_digest, forward_of, open_model
+from ftdeploy.serve.shadow_feed import Feed
 from ftdeploy.serve.traffic import LANGUAGE_CHARS, Answered, Recorder, reference_rows, stored_projection
 from ftdeploy.serve.traffic_options import read_options
 from ftdeploy.serve.wire import RETRY_SOON, Refusal
@@ -62,6 +63,7 @@ class Engine:
         self.refusing = False
         self.recorder: Recorder | None = None
         self.batcher: Batcher[Encoded, Scored] | None = None
+        self.feed: Feed | None = None  # of a challenger
         self.texts = Texts()
         self.cache = AnswerCache(self.limits.cache_rows) if self.limits.cache_rows else None
         self._about = {"name": self.signature.name, "digest": self.digest, "task": self.signature.task}
@@ -246,6 +248,8 @@ class Engine:
             self.recorder.record(
                 _answered(rows, scored, cached, identity=identity, subject=subject, texts=kept, indices=lines)
             )
+        if self.feed is not None:
+            self.feed.offer(texts, scored)
         return rows, scored
 
     async def _ask_model(self, texts: list[str], *, behind: bool = False) -> tuple[list[Encoded], list[Scored]]:
@@ -319,6 +323,7 @@ class Engine:
             "ftdeploy_queue_limit_rows": limits.max_queue,
             "ftdeploy_requests_limit": limits.max_requests,
             "ftdeploy_deadline_seconds": limits.timeout_seconds,
+            **(self.feed.snapshot() if self.feed else {}),
             sample("ftdeploy_model_info", **self._about): 1,
         }
 

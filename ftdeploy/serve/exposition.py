@@ -74,6 +74,17 @@ FAMILIES = {
     "ftdeploy_drift_evidence": Family("gauge", "Evidence that the traffic has changed; 10000 is an alarm.", over="max"),
     "ftdeploy_drift_alarm": Family("gauge", "1 while an alarm of drift stands.", over="max"),
     "ftdeploy_drift_alarms_total": Family("counter", "Alarms of drift."),
+    "ftdeploy_shadow_ready": Family("gauge", "1 while a challenger answers unheard, too.", over="max"),
+    "ftdeploy_shadow_sent_total": Family("counter", "Texts handed to the challenger."),
+    "ftdeploy_shadow_dropped_total": Family("counter", "Texts that the challenger could not take at once."),
+    "ftdeploy_shadow_failures_total": Family("counter", "Texts that the challenger could not answer."),
+    "ftdeploy_shadow_texts_total": Family("counter", "Texts that champion and challenger have answered."),
+    "ftdeploy_shadow_agreements_total": Family("counter", "Those to which both gave the same label."),
+    "ftdeploy_shadow_flips_total": Family(
+        "counter", "Those with another label, by the champion's and the challenger's."
+    ),
+    "ftdeploy_shadow_confidence_total": Family("counter", "Sum of the scores of the best label, of one of the two."),
+    "ftdeploy_shadow_difference_ratio": Family("histogram", "Distance of the two best labels' scores."),
     "ftdeploy_log_dropped_total": Family("counter", "Lines of the log that could not be written."),
     "ftdeploy_queue_limit_rows": Family("gauge", "Texts that may wait (max_queue)."),
     "ftdeploy_requests_limit": Family("gauge", "Requests that may be in flight (max_requests)."),

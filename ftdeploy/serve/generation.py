@@ -21,7 +21,7 @@ from ftdeploy.serve.channel import Channel
 #: In the source folder of every bundle that can be served like this.
 ZYGOTE = "ftdeploy/serve/zygote.py"
 #: Read by libraries while they are imported: none of them may start a thread before the forks.
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "ORT_DISABLE_TELEMETRY": "1"}
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -130,7 +130,7 @@ def spawn(folder: Path, about: str, *, number: int, sockets: Sequence[socket.soc
         process = subprocess.Popen(  # noqa: S603  # a fixed program, no shell
             # -P: nothing is taken of a folder ftdeploy in the working directory; the bundle's own comes first.
             [sys.executable, "-P", "-m", "ftdeploy.serve.zygote", json.dumps(order)],
-            env=dict(environment) | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(paths)},
+            env=dict(environment) | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno(), *(one.fileno() for one in sockets)],
             process_group=0,  # a terminal's Ctrl-C is for the supervisor, and what does not end is killed as a group

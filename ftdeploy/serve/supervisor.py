@@ -33,6 +33,7 @@ from ftdeploy.serve.channel import error_of
 from ftdeploy.serve.generation import Generation, check, signature_of, spawn
 from ftdeploy.serve.limits import read_limits
 from ftdeploy.serve.listen import listen, url_of
+from ftdeploy.serve.shadow_watch import ShadowWatch, challenger_of
 from ftdeploy.serve.tls import CERTIFICATE
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Supervisor:
         self._url = url_of(sockets[0], tls=bool(environment.get(CERTIFICATE, "").strip()))
         self._totals = totals
         self._environment = environment
+        self._shadow = ShadowWatch(challenger_of(bundle, environment), totals, environment)
         self._started = 0
         self._generations: set[Generation] = set()
         self._serving: Generation | None = None
@@ -108,6 +110,7 @@ class Supervisor:
         finally:
             for generation in self._generations:
                 generation.finish()
+            self._shadow.finish()
             for number, handler in before.items():
                 signal.signal(number, handler)
             for end in (self._selector, self._wakes, self._waker):
@@ -141,6 +144,7 @@ class Supervisor:
             self._sockets.pop().close()
         for generation in self._generations:
             generation.leave("end")
+        self._shadow.stop()
         self._ends = time.monotonic() + max([one.seconds for one in self._generations], default=0.0) + SPARE
 
     def _look(self) -> None:
@@ -163,6 +167,8 @@ class Supervisor:
         if changed or (self._once_more and self._coming is None):
             self._once_more = False
             self._swap(target)
+        if self._serving is not None and self._serving.ready:
+            self._shadow.look(self._serving.folder)
 
     def _start(self, folder: Path, about: str) -> Generation:
         self._started += 1
@@ -247,6 +253,7 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            self._shadow.ended(pid, status)
             for generation in [one for one in self._generations if one.process.pid == pid]:
                 generation.ended(status)
                 self._generations.discard(generation)

@@ -39,6 +39,11 @@ class Totals:
         self._path = folder / f"{name}{_SUFFIX}"
         self._complained = False
 
+    @property
+    def folder(self) -> Path:
+        """Where all of them are."""
+        return self._folder
+
     def publish(self, own: Snapshot) -> None:
         """Leave this process's metrics for the others. A disk that is full is told of once."""
         fresh = self._path.with_suffix(".new")

@@ -21,6 +21,7 @@ import uvicorn
 from ftdeploy.serve.channel import Channel, failed
 from ftdeploy.serve.listen import BACKLOG
 from ftdeploy.serve.protocol import Early, guarded
+from ftdeploy.serve.shadow_feed import Feed, read_share
 
 if TYPE_CHECKING:
     from ftdeploy.serve.app import App
@@ -94,6 +95,7 @@ class Worker:
         self._sockets: list[socket.socket] = []  # of our own: uvicorn closes those that it is given
         self._leaving: asyncio.Task[None] | None = None
         app.of_all = totals.of_all
+        app.engine.feed = self._feed = Feed(totals.folder, app.engine.digest, read_share())
 
     def run(self, sockets: Sequence[socket.socket]) -> None:
         """Serve until told to end."""
@@ -133,6 +135,7 @@ class Worker:
         if not self._app.engine.stuck():
             self._channel.send({"beat": 1})
         self._totals.publish(self._app.snapshot())
+        self._feed.look()
         loop = asyncio.get_running_loop()
         if self._tls is not None and (self._refreshing is None or self._refreshing.done()):
             self._refreshing = loop.run_in_executor(None, self._tls.refresh)  # a disk that hangs holds up nobody

@@ -1,0 +1,38 @@
+"""Where a challenger is looked for; how it is started and ends is what `test_serve_shadow.py` shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftdeploy.serve.shadow_watch import SHADOW, ShadowWatch, challenger_of
+
+
+def test_a_registrys_pointer_names_the_challenger(tmp_path: Path) -> None:
+    """Beside the pointer that is served; nothing is guessed for a folder that only has its name."""
+    (tmp_path / "versions" / "one" / "bundle").mkdir(parents=True)
+    (tmp_path / "champion").symlink_to("versions/one")
+    assert challenger_of(tmp_path / "champion" / "bundle", {}) == tmp_path / "shadow" / "bundle"
+    assert challenger_of(tmp_path / "versions" / "one" / "bundle", {}) is None
+    assert challenger_of(tmp_path / "champion", {}) is None
+    (tmp_path / "other" / "champion" / "bundle").mkdir(parents=True)
+    assert challenger_of(tmp_path / "other" / "champion" / "bundle", {}) is None
+
+
+@pytest.mark.parametrize(("named", "found"), [("/some/bundle", Path("/some/bundle")), ("off", None), ("OFF", None)])
+def test_what_is_named_comes_first(tmp_path: Path, named: str, found: Path | None) -> None:
+    """Or switched off."""
+    (tmp_path / "champion").symlink_to(tmp_path)
+    assert challenger_of(tmp_path / "champion" / "bundle", {SHADOW: named}) == found
+
+
+def test_the_bundle_that_answers_is_no_challenger_to_itself(tmp_path: Path) -> None:
+    """Nor is a path that leads nowhere: nothing is started, and nothing said."""
+    (tmp_path / "bundle").mkdir()
+    watch = ShadowWatch(tmp_path / "bundle", tmp_path, {})
+    watch.look(tmp_path / "bundle")
+    (tmp_path / "bundle").rmdir()
+    watch.look(tmp_path)
+    watch.finish()
+    assert not list(tmp_path.iterdir())
