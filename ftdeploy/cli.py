@@ -15,6 +15,7 @@ from ftdeploy.cli_keys import keys_app
 from ftdeploy.cli_monitor import monitor
 from ftdeploy.cli_registry import registry_app
 from ftdeploy.cli_traffic import traffic_app
+from ftdeploy.cli_update import update
 
 if TYPE_CHECKING:
     from ftdeploy.errors import FtdeployError
@@ -260,6 +261,7 @@ def serve(  # noqa: PLR0917  # typer reads them
 
 
 app.command()(monitor)
+app.command()(update)
 
 
 @app.command()

@@ -52,7 +52,8 @@ LAYERS = (
     {"overview"},
     {"check", "pipeline", "starter"},
     {"crossvalidate", "evaluation", "tune"},
-    {"cli_eval", "cli_keys", "cli_monitor", "cli_registry", "cli_traffic"},
+    {"update"},
+    {"cli_eval", "cli_keys", "cli_monitor", "cli_registry", "cli_traffic", "cli_update"},
     {"cli"},
     {"__main__"},
 )

@@ -15,7 +15,7 @@ from test_prepare import recipe, rows, write_jsonl
 from test_prepare_split import index
 
 from ftdeploy.artifact import Artifact
-from ftdeploy.dataset import read_profile
+from ftdeploy.dataset import read_profile, read_split
 from ftdeploy.errors import DataError
 from ftdeploy.prepare import prepare
 from ftdeploy.prepare.leakage import find_leaks
@@ -253,3 +253,28 @@ def test_rows_that_are_alike_only_by_way_of_others_do_not_leak() -> None:
     leaks = find_leaks(made, where, np.array([[0, 1], [1, 2]]), threshold=0.8)
     assert leaks.rows["near"].tolist() == [1]
     assert leaks.others["near"].tolist() == [2]
+
+
+def test_rows_without_a_split_are_divided_beside_those_with_one(tmp_path: Path) -> None:
+    """`others: divide` cuts validation and test from them alone; what is near a row of train stays in train."""
+    made = lines(300)
+    old, new = [one for one in made if one["part"] == "train"], lines(100, seed=2)
+    test = [one for one in made if one["part"] != "train"]
+    near = row(NEARLY, "", name="near")
+    write_jsonl(tmp_path / "train.jsonl", [*old, row(SHARED, "train", name="shared")])
+    write_jsonl(tmp_path / "test.jsonl", test)
+    write_jsonl(tmp_path / "new.jsonl", [*new, near])
+    sources = [
+        {"path": str(tmp_path / "train.jsonl"), "role": "train"},
+        {"path": str(tmp_path / "test.jsonl"), "role": "test"},
+        {"path": str(tmp_path / "new.jsonl")},
+    ]
+    split = {"others": "divide", "test": 0.4, "validation": 0.1}
+    sections = {"version": 1, "name": "demo", "task": "text-classification", "model": {"path": "none"}}
+    data = {"sources": sources, "split": split, "columns": {"id": "id"}}
+    made_of = run_stage(prepare, Recipe.model_validate(sections | {"data": data}), {}, tmp_path / "out").artifact
+    found = {one["name"]: one["splits"] for one in read_profile(made_of)["sources"]}
+    assert found["train"] == {"train": len(old) + 1, "validation": 0, "test": 0}
+    assert found["test"]["test"] == len(test)
+    assert found["new"] == {"train": 49, "validation": 10, "test": 40}
+    assert "new:near" in read_split(made_of, "train")["id"].to_pylist()

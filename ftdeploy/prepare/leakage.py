@@ -61,8 +61,9 @@ def place_fixed(index: Index, kept: NDArray[np.bool_], split: Split, *, ties: ND
                 divide: Divide) -> NDArray[np.uint8]:  # fmt: skip
     """The split of every kept row where some or all have a split of their own, uint8, shape (rows,).
 
-    A split that no row names is cut, at its share, from the rows without one, or from train where all have one. Rows
-    without one that belong together with a row of train stay in train.
+    A split that no row names is cut, at its share, from the rows without one, or from train where all have one; with
+    `others: divide` the rows without one are divided in any case. Those that belong together with a row of train stay
+    in train.
 
     Args:
         index: the rows, with ``fixed``.
@@ -76,8 +77,11 @@ def place_fixed(index: Index, kept: NDArray[np.bool_], split: Split, *, ties: ND
     """
     fixed = index.fixed if index.fixed is not None else np.full(len(kept), FREE, dtype=np.uint8)
     given = shares_of(split)
-    validation, test = (0.0 if (kept & (fixed == part)).any() else given[part] for part in (VALIDATION, TEST))
     own, free = kept & (fixed == TRAIN), kept & (fixed == FREE)
+    divided = split.others == "divide" and free.any()
+    validation, test = (
+        0.0 if (kept & (fixed == part)).any() and not divided else given[part] for part in (VALIDATION, TEST)
+    )
     if not own.any() and not free.any():
         raise DataError(
             "no row is left for train",
@@ -87,8 +91,7 @@ def place_fixed(index: Index, kept: NDArray[np.bool_], split: Split, *, ties: ND
     cut = own if not free.any() else free & ~_tied_to(index, own, free, ties)
     where = np.full(len(kept), TRAIN, dtype=np.uint8)
     if (validation or test) and cut.any():
-        divided = divide(cut, (1 - validation - test, validation, test))
-        where[cut] = divided[cut]
+        where[cut] = divide(cut, (1 - validation - test, validation, test))[cut]
     for part in (VALIDATION, TEST):
         where[fixed == part] = part
     return where

@@ -33,6 +33,7 @@ from ftdeploy.recipe.quality import Quality
 from ftdeploy.recipe.split import Split
 from ftdeploy.recipe.train import EarlyStopping, ModelSettings, TrainSettings
 from ftdeploy.recipe.tune import CrossValidationSettings, Range, TuneSettings, unknown_keys
+from ftdeploy.recipe.update import UpdateSettings
 from ftdeploy.tasks import TASKS
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "TrafficSettings",
     "TrainSettings",
     "TuneSettings",
+    "UpdateSettings",
     "ValidateSettings",
     "as_text",
     "dump_section",
@@ -121,6 +123,8 @@ class Recipe(Section):
     """How `ftdeploy cross-validate` divides the rows."""
     tune: TuneSettings | None = None
     """What `ftdeploy tune` searches."""
+    update: UpdateSettings = UpdateSettings()
+    """How `ftdeploy update` makes a challenger, and what it must show."""
 
     @field_validator("tune")
     @classmethod

@@ -34,6 +34,10 @@ class Split(Section):
     leakage: Literal["error", "drop", "report"] = "error"
     """Where `column`, or a source's `role`, decides the split: what to do when a text, a near duplicate or a group
     stands in two splits. `drop` removes it from train (and from validation, when it is in test)."""
+    others: Literal["fill", "divide"] = "fill"
+    """Where a source's `role` decides the split of some rows: what becomes of the others. `fill` cuts only splits that
+    no row names; `divide` divides them at the shares of `test` and `validation`, whatever is named. Those that belong
+    together with a row of train stay in train either way."""
     time_format: str = "auto"
     """How `data.columns.time` is written: `auto` is ISO 8601 or seconds since 1970, one of both for all rows; or
     `seconds`, `milliseconds`, or strptime's codes, as `%d.%m.%Y %H:%M`. Times without a zone are in UTC."""

@@ -1,0 +1,94 @@
+"""The challenger's recipe: the champion's, going on from its checkpoint, with its rows where they stood and new ones.
+
+It is a recipe like any other, and made by the stages of a run: the splits of the champion's dataset are sources with a
+role, the new rows one without, which `data.split.others: divide` divides. What is near a row of validation or test
+never stays in train, be it old or new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ftdeploy.artifact import Artifact
+from ftdeploy.dataset import SPLITS, SplitName, label_names, read_profile
+from ftdeploy.recipe import Columns, DataSettings, ModelSettings, Recipe, SourceEntry, Split, TrainSettings
+
+#: The source of new rows, in ids before the colon.
+NEW = "new"
+
+
+def challenger_recipe(recipe: Recipe, *, champion: Path, dataset: Artifact, rows: Path) -> Recipe:
+    """Derive the recipe of a challenger.
+
+    Args:
+        recipe: the champion's.
+        champion: its version's folder, absolute.
+        dataset: its dataset.
+        rows: the new rows, as `ftdeploy.update.collect` has them; absolute.
+    """
+    model = ModelSettings(path=champion / "checkpoint", max_length=recipe.model.max_length)
+    return recipe.model_copy(
+        update={
+            "data": _data(recipe, dataset, rows),
+            "model": model,
+            "train": _train(recipe),
+        }
+    )
+
+
+def _data(recipe: Recipe, dataset: Artifact, rows: Path) -> DataSettings:
+    data, settings = recipe.data, recipe.update
+    columns = Columns(id="id", group="group" if _grouped(data) else None)
+    replay = round(settings.replay * int(read_profile(dataset)["splits"]["train"]["rows"]))
+    stratify = data.split.stratify or data.split.by == "time"
+    update: dict[str, Any] = {
+        "source": None,
+        "sources": (
+            *(
+                SourceEntry(
+                    path=dataset.path / f"{name}.parquet",
+                    name=f"old-{name}",
+                    format="parquet",
+                    role=name,
+                    columns=columns,
+                    rows=max(1, replay) if name == "train" and settings.replay < 1 else None,
+                )
+                for name in SPLITS
+            ),
+            SourceEntry(path=rows, name=NEW, format="parquet", columns=columns),
+        ),
+        "labels": label_names(dataset),
+        "split": Split(
+            test=settings.test, validation=settings.validation, stratify=stratify, leakage="drop", others="divide"
+        ),
+        "limit": None,  # the old rows are what it left
+    }
+    if data.quality is not None:
+        # What was dropped once must not be followed by the next few hundredths with every update.
+        update["quality"] = data.quality.model_copy(update={"action": "report", "out_of_fold": None})
+    return data.model_copy(update=update)
+
+
+def _grouped(data: DataSettings) -> bool:
+    return any(part.group for part in (data.columns, *(entry.columns for entry in data.sources)) if part is not None)
+
+
+def _train(recipe: Recipe) -> TrainSettings:
+    """Nothing of what the champion has learned begins anew."""
+    settings = recipe.update
+    update: dict[str, Any] = {"reinitialize_layers": 0, "unfreeze": None}
+    if settings.epochs is not None:
+        update["epochs"] = settings.epochs
+    if settings.learning_rate is not None:
+        own = dict.fromkeys(("head_learning_rate", "embeddings_learning_rate"))
+        update |= {"learning_rate": settings.learning_rate, **own}
+    return recipe.train.model_copy(update=update)
+
+
+def split_counts(dataset: Artifact) -> Mapping[SplitName, int]:
+    """How many of the new rows stand in each split of a challenger's dataset."""
+    sources = read_profile(dataset)["sources"]
+    found: Mapping[SplitName, int] = next(one["splits"] for one in sources if one["name"] == NEW)
+    return found

@@ -1,0 +1,224 @@
+"""New labelled rows, from files and from the feedback that a service recorded: read, tidied and cleared of identifiers
+as the champion's rows were, without those that it has seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftdeploy.artifact import Artifact
+from ftdeploy.dataset import SPLITS, label_names, read_split
+from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.prepare.clean import fold, text_key
+from ftdeploy.prepare.privacy.guard import censored, make_guard
+from ftdeploy.prepare.split import CONFLICT, mark_duplicates
+from ftdeploy.prepare.spool import fill_guarded
+from ftdeploy.recipe import RESERVED_COLUMNS, Columns, DataSettings, Recipe, SourceEntry, Split
+from ftdeploy.traffic import read_traffic
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+#: How the source of feedback is called in ids.
+FEEDBACK = "feedback"
+_SHOWN = 5
+
+
+class TooFewRows(DataError):  # noqa: N818  # nothing is wrong with them
+    """There are too few labelled rows to learn from; more, later, will do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRows:
+    """What there is to learn.
+
+    Attributes:
+        table: ``text``, ``label``, ``group``, ``id`` and the recipe's slices, all strings.
+        keys: of the texts, uint64, shape (rows, 2).
+        read: rows that were read.
+        rejected: of these, rows that cleaning set aside.
+        repeated: rows whose text stands further up, or with several labels.
+        known: rows whose text the champion has seen.
+        relabelled: of the known ones, those that its dataset has with another label.
+    """
+
+    table: pa.Table
+    keys: NDArray[np.uint64]
+    read: int
+    rejected: int
+    repeated: int
+    known: int
+    relabelled: int
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over texts and labels, whatever their order."""
+        pairs = zip(self.table["text"].to_pylist(), self.table["label"].to_pylist(), strict=True)
+        lines = sorted(json.dumps(pair, ensure_ascii=False) for pair in pairs)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def said(self) -> str:
+        """The counts in words."""
+        parts = [f"{len(self):,} new of {self.read:,} labelled rows"]
+        counts = {"set aside": self.rejected, "repeated": self.repeated, "known to the champion": self.known}
+        parts += [f"{count:,} {words}" for words, count in counts.items() if count]
+        if self.relabelled:
+            parts.append(f"of the known ones {self.relabelled:,} with another label, which is not learned")
+        return "; ".join(parts)
+
+
+def collect(recipe: Recipe, dataset: Artifact, *, files: Sequence[Path], traffic: Path | None,
+            seen: NDArray[np.uint64], work: Path) -> NewRows:  # fmt: skip
+    """Read new labelled rows.
+
+    Args:
+        recipe: the champion's; its `data` says the columns and how rows are tidied.
+        dataset: the champion's.
+        files: of rows; how they are written goes by their names.
+        traffic: a folder of recorded traffic, whose feedback is taken; None takes none.
+        seen: keys of further texts that the champion has seen, uint64, shape (rows, 2).
+        work: a folder of the caller's alone, emptied before and removed after.
+
+    Raises:
+        SourceError: a file cannot be had.
+        DataError: a column is missing, or a label is not the champion's.
+        TooFewRows: there is no feedback, or its texts were not kept.
+        TrafficError: the traffic is encrypted and the key is missing or another one.
+        ConfigError: the secret of `data.privacy` is missing.
+    """
+    entries = [SourceEntry(path=path.absolute(), encoding="auto") for path in files]
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(mode=0o700)
+    try:
+        if traffic is not None:
+            feedback = work / "feedback.jsonl"
+            _write_feedback(traffic, feedback)
+            entries.append(SourceEntry(path=feedback, name=FEEDBACK, columns=Columns(id="id")))
+        return _read(_as_new(recipe.data, entries, slices=bool(files)), recipe, dataset, folder=work, seen=seen)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def keys_of(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """What texts are told apart by, but for case and white space: uint64, shape (texts, 2)."""
+    return np.array([text_key(fold(text), 0) for text in texts], dtype=np.uint64).reshape(-1, 2)
+
+
+def _as_new(data: DataSettings, entries: Sequence[SourceEntry], *, slices: bool) -> DataSettings:
+    """The recipe's section for reading new rows; what decides on whole datasets is left to `prepare`."""
+    return data.model_copy(
+        update={
+            "source": None,
+            "sources": tuple(entries),
+            "unlabelled": (),
+            "columns": data.columns.model_copy(update={"time": None}),
+            "labels": (),
+            "split": Split(),
+            "quality": None,
+            "bias": None,
+            "slices": tuple(name for name in data.slices if slices and name != "source"),
+            "limit": None,
+        }
+    )
+
+
+def _read(data: DataSettings, recipe: Recipe, dataset: Artifact, *, folder: Path,
+          seen: NDArray[np.uint64]) -> NewRows:  # fmt: skip
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    labels = label_names(dataset)
+    guard = make_guard(data.privacy, labels=labels)
+    with censored(guard):
+        spool = fill_guarded(data, guard, seed=recipe.seed, folder=folder)
+    spool.rejected.close()
+    _check_labels(spool.index.counts(np.ones(len(spool.index.label), dtype=bool)), labels)
+    marks = mark_duplicates(spool.index)
+    table = pq.read_table(spool.file, memory_map=False)
+    keys = keys_of(table["text"].to_pylist())
+    known, relabelled = _known(table, keys, dataset, seen)
+    fresh = (marks == 0) & ~known
+    missing = [name for name in recipe.data.slices if name not in (*RESERVED_COLUMNS, *table.column_names)]
+    kept = table.filter(pa.array(fresh))
+    for name in missing:
+        kept = kept.append_column(name, pa.nulls(len(kept), pa.string()))
+    return NewRows(
+        table=kept,
+        keys=keys[fresh],
+        read=spool.read,
+        rejected=spool.rejected.rows,
+        repeated=int(((marks != 0) & ~known).sum()),
+        known=int(((marks != CONFLICT) & known).sum()),
+        relabelled=relabelled,
+    )
+
+
+def _known(table: pa.Table, keys: NDArray[np.uint64], dataset: Artifact,
+           seen: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], int]:  # fmt: skip
+    """Which rows the champion has seen, bool, shape (rows,); and how many of these have another label there."""
+    there: dict[tuple[int, int], str] = dict.fromkeys(map(_pair, seen), "")
+    for name in SPLITS:
+        split = read_split(dataset, name, columns=["text", "label"])
+        texts = map(_pair, keys_of(split["text"].to_pylist()))
+        there.update(zip(texts, split["label"].to_pylist(), strict=True))
+    labels = table["label"].to_pylist()
+    before = [there.get(_pair(key)) for key in keys]
+    relabelled = sum(bool(old) and old != new for old, new in zip(before, labels, strict=True))
+    return np.array([old is not None for old in before], dtype=bool), relabelled
+
+
+def _pair(key: NDArray[np.uint64]) -> tuple[int, int]:
+    return int(key[0]), int(key[1])
+
+
+def _check_labels(found: dict[str, int], labels: Sequence[str]) -> None:
+    unknown = {label: rows for label, rows in found.items() if label not in labels and rows}
+    if not unknown:
+        return
+    worst = sorted(unknown.items(), key=lambda item: -item[1])[:_SHOWN]
+    listed = ", ".join(f"{label!r} ({rows:,} rows; {did_you_mean(label, labels)})" for label, rows in worst)
+    raise DataError(
+        f"the new rows have labels that the champion does not have: {listed}",
+        cause="misspelt labels, or a class that is new",
+        fix="correct the rows; for a new class, change the recipe and make a champion with `ftdeploy run`",
+    )
+
+
+def _write_feedback(traffic: Path, target: Path) -> int:
+    """The texts of a service that have a true label, as JSON lines; how many there are."""
+    answered = labelled = written = 0
+    with target.open("w", encoding="utf-8") as handle:
+        for row in read_traffic(traffic):
+            answered += 1
+            if row["true_label"] is None:
+                continue
+            labelled += 1
+            if row.get("text") is not None:
+                written += 1
+                name = f"{row['id']}-{row['row']}"
+                handle.write(json.dumps({"text": row["text"], "label": row["true_label"], "id": name}) + "\n")
+    if not labelled:
+        raise TooFewRows(
+            f"none of the {answered:,} recorded answers in {traffic} has a true label",
+            cause="nobody has sent any to /feedback",
+            fix="label the rows of the queue of `ftdeploy monitor`, and send their labels to /feedback; or give --data",
+        )
+    if not written:
+        raise TooFewRows(
+            f"{labelled:,} answers in {traffic} have a true label, and none of them its text",
+            cause="a service keeps no texts unless `monitor.traffic.text` (or FTDEPLOY_TRAFFIC_TEXT) says so",
+            fix="label rows in a file and give it with --data; or have the service keep texts",
+        )
+    return written

@@ -1,0 +1,165 @@
+"""An update from new rows to the champion: what is promoted, what is refused, and what is done only once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from update_samples import SETTINGS, domain, make_champion, shuffled, write_csv
+
+from ftdeploy.artifact import open_artifact
+from ftdeploy.dataset import read_split
+from ftdeploy.errors import ArtifactError, FtdeployError
+from ftdeploy.registry import Registry
+from ftdeploy.update import Updated, update
+from ftdeploy.update.auto import update_by_itself
+from ftdeploy.update.collect import TooFewRows
+
+
+@dataclass(frozen=True)
+class Made:
+    """A registry, its first champion, and two updates of it that were made and not promoted."""
+
+    home: Path
+    first: str
+    rows: Path
+    good: Updated
+    wrong: Path
+    bad: Updated
+
+    def copy(self, folder: Path) -> Registry:
+        """The registry, to be changed."""
+        shutil.copytree(self.home, folder / "tiny", symlinks=True)
+        return Registry(folder / "tiny")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("update")
+    home = make_champion(folder)
+    rows = write_csv(folder / "new.csv", domain(240))
+    wrong = write_csv(folder / "wrong.csv", shuffled(domain(240)))
+    first = Registry(home).champion()
+    assert first is not None
+    good = update(home, files=[rows], overrides=SETTINGS)
+    bad = update(home, files=[wrong], overrides=SETTINGS)
+    return Made(home=home, first=first.name, rows=rows, good=good, wrong=wrong, bad=bad)
+
+
+def test_a_better_challenger_passes_and_waits(made: Made) -> None:
+    """Entered with its report beside it; without being told so nobody is promoted."""
+    outcome = made.good.outcome
+    assert outcome is not None
+    assert outcome.verdict == "pass", outcome.gates
+    assert (made.good.champion, made.good.promoted, made.good.repeated) == (made.first, False, False)
+    version = Registry(made.home).folder(str(outcome.version))
+    report = json.loads((version / "update" / "report.json").read_text(encoding="utf-8"))
+    assert report["verdict"] == "pass"
+    assert [case["name"] for case in report["cases"]] == ["old", "new"]
+    assert (version / "update" / "report.html").is_file()
+    made.good.refuse()
+
+
+def test_the_challenger_learned_old_and_new_rows_and_was_tested_on_neither(made: Made) -> None:
+    """Old rows stand in the split where they stood; of the new ones each split has some."""
+    assert made.good.outcome is not None
+    registry = Registry(made.home)
+    splits = {}
+    for version in (made.first, str(made.good.outcome.version)):
+        dataset = open_artifact(registry.folder(version) / "dataset", kind="dataset")
+        splits[version] = {
+            name: set(read_split(dataset, name)["text"].to_pylist()) for name in ("train", "validation", "test")
+        }
+    before, after = splits.values()
+    new = {text for text, _ in domain(240)}
+    for name in ("validation", "test"):
+        assert before[name] <= after[name] <= before[name] | new
+        assert after[name] & new
+    assert before["train"] <= after["train"] | after["test"]
+    assert not after["train"] & after["test"]
+    assert sum(made.good.outcome.splits.values()) == 240
+
+
+def test_a_challenger_of_shuffled_labels_is_refused(made: Made) -> None:
+    """It is not better on what it was told to learn; the champion stays."""
+    assert made.bad.outcome is not None
+    assert made.bad.outcome.verdict != "pass"
+    assert made.bad.outcome.gates["new: accuracy better"] != "pass"
+    assert made.bad.champion == made.first
+    with pytest.raises(FtdeployError, match=f"{made.first} stays the champion") as refused:
+        made.bad.refuse()
+    assert refused.value.exit_code in (10, 11)
+
+
+def test_the_same_update_is_made_once(made: Made, tmp_path: Path) -> None:
+    """Said so; asked to promote what passed, it only does that; and then the rows are known."""
+    registry = made.copy(tmp_path)
+    again = update(registry.root, files=[made.rows], overrides=SETTINGS)
+    assert again.repeated
+    assert again.outcome == made.good.outcome
+    promoted = update(registry.root, files=[made.rows], overrides=SETTINGS, promote=True)
+    assert promoted.outcome is not None
+    assert (promoted.promoted, promoted.repeated, promoted.champion) == (True, False, promoted.outcome.version)
+    known = update(registry.root, files=[made.rows], overrides=SETTINGS, promote=True)
+    assert known.outcome is None
+    assert "has seen all of these rows" in known.said
+    bad = update(registry.root, files=[made.wrong], overrides=SETTINGS, promote=True)
+    assert bad.champion == promoted.champion
+
+
+def test_what_somebody_rolled_back_stays_so(made: Made, tmp_path: Path) -> None:
+    """The next cron run knows no better than a person."""
+    registry = made.copy(tmp_path)
+    update(registry.root, files=[made.rows], overrides=SETTINGS, promote=True)
+    registry.rollback(why="customers complained")
+    again = update_by_itself(registry.root, files=[made.rows], overrides=SETTINGS)
+    assert again.champion == made.first
+    assert "somebody has gone back" in again.said
+
+
+def test_a_promotion_that_was_cut_off_is_made_up_for(made: Made, tmp_path: Path) -> None:
+    """The history is written first: a kill between it and the pointer is no rollback."""
+    registry = made.copy(tmp_path)
+    assert made.good.outcome is not None
+    version = str(made.good.outcome.version)
+    registry._note("promote", version, before=made.first, why="a kill follows")
+    found = update_by_itself(registry.root, files=[made.rows], overrides=SETTINGS)
+    assert found.champion == version
+    assert [event.action for event in registry.history()][-2:] == ["found", "promote"]
+
+
+def test_an_update_that_was_cut_off_is_gone_on_with_whatever_rows_there_are_now(made: Made, tmp_path: Path) -> None:
+    """Its rows were written down: those that came since are for the next one."""
+    registry = made.copy(tmp_path)
+    assert made.good.outcome is not None
+    folder = next(path.parent for path in registry.root.glob("updates/*/outcome.json")
+                  if json.loads(path.read_text(encoding="utf-8"))["version"] == made.good.outcome.version)  # fmt: skip
+    version = registry.folder(str(made.good.outcome.version))
+    for kind in ("dataset", "checkpoint", "onnx", "compressed", "report", "bundle"):
+        shutil.copytree(version / kind, folder / kind)
+    (folder / "outcome.json").unlink()
+    more = write_csv(tmp_path / "more.csv", domain(300))
+    found = update_by_itself(registry.root, files=[more], overrides=SETTINGS)
+    assert found.promoted
+    assert found.outcome == made.good.outcome
+
+
+def test_few_rows_are_refused(made: Made, tmp_path: Path) -> None:
+    """With how many there are; whoever waits after a refusal is told for how many."""
+    few = write_csv(tmp_path / "few.csv", domain(40, seed=5))
+    with pytest.raises(TooFewRows, match="40 new of 40 labelled rows; at least 100"):
+        update(made.home, files=[few], overrides=SETTINGS)
+    more = write_csv(tmp_path / "more.csv", domain(280, seed=5))
+    with pytest.raises(TooFewRows, match="a challenger of 240 rows was made before") as refused:
+        update(made.home, files=[more], overrides=SETTINGS, patient=True)
+    assert "60 further ones" in refused.value.fix
+
+
+def test_without_a_champion_there_is_nothing_to_update(tmp_path: Path) -> None:
+    """Nor is a folder made where none was."""
+    with pytest.raises(ArtifactError, match="has no champion"):
+        update(tmp_path / "nothing", files=[tmp_path / "rows.csv"])
+    assert not (tmp_path / "nothing").exists()
