@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from test_serve_traffic import answered
 from update_samples import SETTINGS, domain, make_champion, shuffled, write_csv
 
 from ftdeploy.artifact import open_artifact
 from ftdeploy.dataset import read_split
+from ftdeploy.drift import WIDTH
 from ftdeploy.errors import ArtifactError, FtdeployError
 from ftdeploy.registry import Registry
+from ftdeploy.serve.model import bundle_digest
+from ftdeploy.serve.traffic import Feedback, Recorder
+from ftdeploy.serve.traffic_options import TrafficOptions
 from ftdeploy.update import Updated, update
 from ftdeploy.update.auto import update_by_itself
 from ftdeploy.update.collect import TooFewRows
@@ -145,6 +152,26 @@ def test_an_update_that_was_cut_off_is_gone_on_with_whatever_rows_there_are_now(
     found = update_by_itself(registry.root, files=[more], overrides=SETTINGS)
     assert found.promoted
     assert found.outcome == made.good.outcome
+
+
+def test_after_drift_feedback_is_learned_from(made: Made, tmp_path: Path) -> None:
+    """The whole way of a cron job; the rows are those of a file before, so that the challenger is made already."""
+    registry = made.copy(tmp_path)
+    bundle = registry.folder(made.first) / "bundle"
+    recorder = Recorder(tmp_path / "traffic", digest=bundle_digest(bundle / "src"), options=TrafficOptions(text=True),
+                        projection=np.eye(WIDTH, dtype=np.float32))  # fmt: skip
+    for number, (text, _) in enumerate(domain(240)):
+        away = np.random.default_rng(number).normal(30.0, 1.0, WIDTH).astype(np.float32)
+        recorder.record(replace(answered(f"r{number}"), labels=["negative"], embeddings=[away], texts=[text]))
+    recorder.record_feedback([Feedback(id=f"r{number}", row=0, label=label, time=time.time())
+                              for number, (_, label) in enumerate(domain(240))])  # fmt: skip
+    recorder.close()
+    found = update_by_itself(registry.root, traffic=tmp_path / "traffic", overrides=SETTINGS)
+    assert found.promoted
+    assert found.outcome == made.good.outcome
+    again = update_by_itself(registry.root, traffic=tmp_path / "traffic", overrides=SETTINGS)
+    assert again.said.startswith("nothing to do")
+    assert again.champion == found.champion
 
 
 def test_few_rows_are_refused(made: Made, tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def _write_feedback(traffic: Path, target: Path) -> int:
     if not written:
         raise TooFewRows(
             f"{labelled:,} answers in {traffic} have a true label, and none of them its text",
-            cause="a service keeps no texts unless `monitor.traffic.text` (or FTDEPLOY_TRAFFIC_TEXT) says so",
+            cause="a service keeps no texts unless `monitor.traffic.text` says so",
             fix="label rows in a file and give it with --data; or have the service keep texts",
         )
     return written

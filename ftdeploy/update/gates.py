@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ftdeploy.artifact import Artifact, open_artifact
 from ftdeploy.errors import DataError
 from ftdeploy.evaluation import Evaluated, evaluate_suite
-from ftdeploy.evaluation.cases import Rows, join, keep
+from ftdeploy.evaluation.cases import join, keep
 from ftdeploy.evaluation.origins import Given, Raw, of_dataset
 from ftdeploy.origin import Source
 from ftdeploy.recipe import Recipe
@@ -42,7 +42,7 @@ def judge(recipe: Recipe, *, champion: Path, challenger: Path, report: Path) -> 
     seed = recipe.validate_.suite.seed
     rows = join([keep(given, limit=None, seed=seed, prefixed=True, refresh=False) for given in (old, new)])
     return evaluate_suite(
-        challenger_suite(recipe, rows),
+        challenger_suite(recipe, [case.name for case in rows.cases]),
         candidate=str(challenger / "bundle"),
         baseline=str(champion / "bundle"),
         rows=rows,
@@ -51,13 +51,13 @@ def judge(recipe: Recipe, *, champion: Path, challenger: Path, report: Path) -> 
     )
 
 
-def challenger_suite(recipe: Recipe, rows: Rows) -> Suite:
+def challenger_suite(recipe: Recipe, names: Sequence[str]) -> Suite:
     """The gates of the recipe's suite that say something of a model trained anew, on the old rows; and those of
     `update`.
 
     Args:
         recipe: with its suite and its section `update`.
-        rows: with the cases `OLD` and `NEW`.
+        names: of the cases.
     """
     suite, settings = recipe.validate_.suite, recipe.update
     metric = settings.metric or TASKS[recipe.task].metrics[0]
@@ -77,7 +77,7 @@ def challenger_suite(recipe: Recipe, rows: Rows) -> Suite:
         *kept,
         *(Ratio(kind="ratio", metric=cost, maximum=most) for cost, most in settings.budgets.items()),
     )
-    cases = tuple(Case(name=case.name, source=Source(path=Path(f"{case.name}.parquet"))) for case in rows.cases)
+    cases = tuple(Case(name=name, source=Source(path=Path(f"{name}.parquet"))) for name in names)
     own = {"name": f"{suite.name}-update", "task": recipe.task, "cases": cases, "gates": gates}
     return suite.model_copy(update=own)
 

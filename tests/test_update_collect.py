@@ -1,0 +1,138 @@
+"""New labelled rows: from files and feedback, tidied as the champion's, without what it has seen."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_prepare import many, write_jsonl
+from test_serve_traffic import DIGEST, answered
+
+from ftdeploy.artifact import Artifact
+from ftdeploy.errors import DataError
+from ftdeploy.prepare import prepare
+from ftdeploy.recipe import Recipe
+from ftdeploy.serve.traffic import Feedback, Recorder
+from ftdeploy.serve.traffic_options import TrafficOptions
+from ftdeploy.stage import run_stage
+from ftdeploy.update.collect import NewRows, TooFewRows, collect, keys_of
+
+NOTHING = np.empty((0, 2), dtype=np.uint64)
+
+
+def recipe(path: Path, **data: object) -> Recipe:
+    sections = {"version": 1, "name": "demo", "task": "text-classification", "model": {"path": "none"}}
+    return Recipe.model_validate(sections | {"data": {"source": {"path": str(path)}} | data})
+
+
+@pytest.fixture(scope="module")
+def champion(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Artifact]:
+    folder = tmp_path_factory.mktemp("champion")
+    rows = [{**row, "label": "ab"[place % 2], "shop": "east"} for place, row in enumerate(many(80))]
+    made = recipe(write_jsonl(folder / "rows.jsonl", rows), slices=["shop"], privacy={})
+    return made, run_stage(prepare, made, {}, folder / "dataset").artifact
+
+
+def read(champion: tuple[Recipe, Artifact], tmp_path: Path, *, files: list[Path] | None = None,
+         traffic: Path | None = None, seen: list[str] | None = None) -> NewRows:  # fmt: skip
+    made, dataset = champion
+    return collect(made, dataset, files=files or [], traffic=traffic, work=tmp_path / "work",
+                   seen=keys_of(seen) if seen else NOTHING)  # fmt: skip
+
+
+def test_rows_that_the_champion_has_seen_are_no_news(champion: tuple[Recipe, Artifact], tmp_path: Path) -> None:
+    """In its dataset or in an update before, whatever the case; counted, and those with another label told."""
+    rows = [
+        {"text": "A new text", "label": "a", "shop": "west"},
+        {"text": "a  NEW text", "label": "a", "shop": "west"},
+        {"text": "Text number 3", "label": "a", "shop": "west"},
+        {"text": "text number 4", "label": "a", "shop": "west"},
+        {"text": "seen before", "label": "b", "shop": "west"},
+        {"text": "", "label": "b", "shop": "west"},
+    ]
+    found = read(champion, tmp_path, files=[write_jsonl(tmp_path / "new.jsonl", rows)], seen=["Seen before"])
+    assert found.table.to_pylist() == [
+        {"text": "A new text", "label": "a", "group": None, "id": "new:row-1", "shop": "west"}
+    ]
+    assert (found.read, found.rejected, found.repeated, found.known, found.relabelled) == (6, 1, 1, 3, 1)
+    assert found.said() == (
+        "1 new of 6 labelled rows; 1 set aside; 1 repeated; 3 known to the champion; of the known ones 1 with another "
+        "label, which is not learned"
+    )
+
+
+def test_the_digest_is_of_texts_and_labels_alone(champion: tuple[Recipe, Artifact], tmp_path: Path) -> None:
+    """Neither the file's name nor the order of its rows makes another update."""
+    rows = [{"text": f"fresh {number}", "label": "ab"[number % 2], "shop": "x"} for number in range(6)]
+    one = read(champion, tmp_path, files=[write_jsonl(tmp_path / "one.jsonl", rows)])
+    two = read(champion, tmp_path, files=[write_jsonl(tmp_path / "two.jsonl", rows[::-1])])
+    rows[0]["label"] = "b"
+    other = read(champion, tmp_path, files=[write_jsonl(tmp_path / "one.jsonl", rows)])
+    assert one.digest == two.digest != other.digest
+
+
+def test_what_identifies_people_is_replaced_before_it_is_kept(
+    champion: tuple[Recipe, Artifact], tmp_path: Path
+) -> None:
+    """As in the champion's dataset; nothing that was read stays behind."""
+    rows = [{"text": "write to ada.lovelace@example.org today", "label": "a", "shop": "x"}]
+    found = read(champion, tmp_path, files=[write_jsonl(tmp_path / "new.jsonl", rows)])
+    assert "lovelace" not in str(found.table.to_pylist())
+    assert not (tmp_path / "work").exists()
+
+
+def test_labels_that_the_champion_does_not_have_are_refused(champion: tuple[Recipe, Artifact], tmp_path: Path) -> None:
+    """With what may have been meant; some labels may be missing."""
+    rows = [{"text": f"fresh {number}", "label": "a", "shop": "x"} for number in range(4)]
+    assert len(read(champion, tmp_path, files=[write_jsonl(tmp_path / "new.jsonl", rows)])) == 4
+    rows[0]["label"] = "A!"
+    with pytest.raises(DataError, match="'A!'"):
+        read(champion, tmp_path, files=[write_jsonl(tmp_path / "new.jsonl", rows)])
+
+
+def test_files_want_the_columns_of_the_recipe(champion: tuple[Recipe, Artifact], tmp_path: Path) -> None:
+    """A file without them is refused by its name."""
+    with pytest.raises(DataError, match="label"):
+        read(champion, tmp_path, files=[write_jsonl(tmp_path / "new.jsonl", [{"text": "t", "sort": "a"}])])
+
+
+def serve(folder: Path, *, labels: dict[int, str], text: bool = True) -> None:
+    """Eight answered texts, some with a true label."""
+    recorder = Recorder(folder, digest=DIGEST, options=TrafficOptions(text=text))
+    for number in range(8):
+        recorder.record(replace(answered(f"r{number}"), texts=[f"asked {number}"]))
+    if labels:
+        recorder.record_feedback([Feedback(id=f"r{number}", row=0, label=label, time=time.time())
+                                  for number, label in labels.items()])  # fmt: skip
+    recorder.close()
+
+
+def test_feedback_is_learned_from_where_texts_were_kept(champion: tuple[Recipe, Artifact], tmp_path: Path) -> None:
+    """Answered texts without a true label are none; columns that traffic does not have are empty."""
+    serve(tmp_path / "traffic", labels={2: "a", 5: "b"})
+    found = read(champion, tmp_path, traffic=tmp_path / "traffic")
+    assert found.table.to_pylist() == [
+        {"text": "asked 2", "label": "a", "group": None, "id": "feedback:r2-0", "shop": None},
+        {"text": "asked 5", "label": "b", "group": None, "id": "feedback:r5-0", "shop": None},
+    ]
+    files = [write_jsonl(tmp_path / "new.jsonl", [{"text": "fresh", "label": "a", "shop": "x"}])]
+    both = read(champion, tmp_path, files=files, traffic=tmp_path / "traffic")
+    assert both.table["id"].to_pylist() == ["new:row-1", "feedback:r2-0", "feedback:r5-0"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "said"),
+    [
+        ({}, True, "none of the 8 recorded answers in .* has a true label"),
+        ({1: "a"}, False, "1 answers in .* have a true label, and none of them its text"),
+    ],
+)
+def test_feedback_that_nothing_can_be_learned_from(champion: tuple[Recipe, Artifact], tmp_path: Path,
+                                                   labels: dict[int, str], text: bool, said: str) -> None:  # fmt: skip
+    """No labels, or no texts: told apart, since what is to be done differs."""
+    serve(tmp_path / "traffic", labels=labels, text=text)
+    with pytest.raises(TooFewRows, match=said):
+        read(champion, tmp_path, traffic=tmp_path / "traffic")
