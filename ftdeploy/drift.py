@@ -23,8 +23,9 @@ FORMAT = 2
 #: Width of the projected embedding, and how many projected rows are kept as a sample for two-sample tests.
 WIDTH = 32
 SAMPLE = 1000
-#: Edges of the histograms: 20 bins of confidence, token lengths in powers of about 1.5, shares of unknown tokens.
-CONFIDENCE_EDGES = np.linspace(0, 1, 21)
+#: Edges of the histograms: confidence, in smaller and smaller bins towards 1, where models mostly are; token lengths in
+#: powers of about 1.5, shares of unknown tokens.
+CONFIDENCE_EDGES = np.concatenate([np.linspace(0, 0.95, 20), [0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 1.0]])
 LENGTH_EDGES = np.unique(np.round(1.5 ** np.arange(0, 24)))
 UNKNOWN_EDGES = np.array([0, 1e-9, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0 + 1e-9])
 

@@ -46,7 +46,7 @@ def _outside(_recipe: Recipe) -> Mapping[str, str]:
     return {"source": source, "pins": hashlib.sha256(pins.encode()).hexdigest()}
 
 
-@stage(writes="bundle", version=3, outside=_outside, libraries=("ftdeploy",))
+@stage(writes="bundle", version=4, outside=_outside, libraries=("ftdeploy",))
 def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, report: Artifact, *,
             package: PackageSettings, serve: ServeSettings, monitor: MonitorSettings, data: DataSettings,
             model: ModelSettings, device: Device, task: str, name: str, seed: int,

@@ -259,7 +259,7 @@ def test_about_says_what_the_bundle_is_and_how_it_stands(client: Client) -> None
     found = reply.json()
     assert found["digest"] == client.app.engine.digest
     assert found["limits"]["max_texts"] == LIMITS["max_texts"]
-    assert (found["state"], found["drift"]) == ("ready", {"state": "not measured"})
+    assert (found["state"], found["drift"]) == ("ready", {"state": "not measured", "detectors": {}})
     assert found["report"] is None
     assert reply.headers["cache-control"] == "no-store"
     page = client.ask("GET", "/").text

@@ -38,7 +38,7 @@ function describe() {
   at("verdict").className = `verdict ${report ? report.verdict : "unknown"}`;
   at("verdict").textContent = report ? `${MARKS[report.verdict]} ${report.verdict}: ${tally(report, true)}` : "no report";
   at("report").replaceChildren(...(report ? reported(report) : [make("p", "hint", "The bundle holds no report that this page can read.")]));
-  drift(about.drift?.state ?? "not measured");
+  drift(about.drift);
 }
 
 function tally(report, short) {
@@ -81,19 +81,22 @@ function namesOf(labels) {
   return rest.length ? [names, toggle(counted(rest.length, "more label"), "Fewer labels", show)] : [names];
 }
 
-function drift(state) {
-  at("drift").textContent = DRIFT[state] ?? state;
+function drift(found) {
+  const state = found?.state ?? "not measured";
+  const moved = Object.entries(found?.detectors ?? {}).filter(([, one]) => one === state && one !== "none");
+  const where = moved.length ? ` (${moved.map(([name]) => name.replaceAll("_", " ")).join(", ")})` : "";
+  at("drift").textContent = (DRIFT[state] ?? state) + where;
   at("drift").className = `drift ${state.replaceAll(" ", "-")}`;
   const { limits } = about;
   const names = view().labels();
   const pairs = [
     ["Digest", [make("code", "", about.digest)]],
-    ["Drift", [DRIFT_SAYS[state] ?? state]],
+    ["Drift", [(DRIFT_SAYS[state] ?? state) + where]],
     ...(names.length ? [[counted(names.length, "label"), namesOf(names)]] : []),
     ["Limits", [`${limits.max_texts.toLocaleString("en")} texts and ${limits.max_body_bytes.toLocaleString("en")} bytes a request, ${limits.max_chars.toLocaleString("en")} characters a text. This page splits what is more.`]],
     ["Served by", [`ftdeploy ${about.version}`]],
   ];
-  const key = JSON.stringify([about.digest, state]);
+  const key = JSON.stringify([about.digest, state, where]);
   if (at("pairs").dataset.of === key) return;
   at("pairs").dataset.of = key;
   at("pairs").replaceChildren(...pairs.flatMap(([term, content]) => [make("dt", "", term), make("dd", "", ...content)]));
@@ -114,7 +117,7 @@ async function watch() {
     describe();
     announce(`The service runs another bundle now: ${about.digest.slice(0, 12)}.`);
   } else if (found) {
-    drift(found.drift.state);
+    drift(found.drift);
   }
   clearTimeout(looking);
   if (!document.hidden) looking = setTimeout(watch, state === "ready" ? LATER : SOON);

@@ -41,6 +41,7 @@ RUNTIME = (
     "serve/cycle.py",
     "serve/deletions.py",
     "serve/detectors.py",
+    "serve/e_values.py",
     "serve/encryption.py",
     "serve/engine.py",
     "serve/exposition.py",

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 #: ``none`` was seen; ``watching``: something moved, and more traffic has to tell; ``alarm``; or nothing compares it.
 DriftState = Literal["none", "watching", "alarm", "not measured"]
 
+#: What looks for a drift, each at something else (`ftdeploy.serve.detectors`).
+DETECTORS = ("embedding", "labels", "confidence", "length", "unknown_tokens")
+
 #: What the service keeps of a text that it answers.
 Records = Literal["nothing", "features", "texts"]
 

@@ -341,7 +341,7 @@ class App:
         }
 
     async def _about(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
-        moment = {"state": self.engine.state(), "drift": {"state": self.engine.drift}}
+        moment = {"state": self.engine.state(), "drift": self.engine.drift}
         return Reply(orjson.dumps(self._said | moment), headers=(_NOT_KEPT,))
 
     async def _metrics(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature

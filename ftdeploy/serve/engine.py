@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ftdeploy.errors import FtdeployError
 from ftdeploy.predictor import Encoded, Predictor
-from ftdeploy.serve.about import DriftState, Records
+from ftdeploy.serve.about import Records
 from ftdeploy.serve.admission import too_many
 from ftdeploy.serve.answer_cache import AnswerCache
 from ftdeploy.serve.batcher import Batcher, ForwardError, QueueFullError
-from ftdeploy.serve.detectors import open_detector
+from ftdeploy.serve.detectors import Drift, drift_of, drift_snapshot, open_detector
 from ftdeploy.serve.encryption import read_key
 from ftdeploy.serve.exposition import Snapshot, sample
 from ftdeploy.serve.limits import read_limits
@@ -67,11 +67,12 @@ class Engine:
         self.texts = Texts()
         self.cache = AnswerCache(self.limits.cache_rows) if self.limits.cache_rows else None
         self._about = {"name": self.signature.name, "digest": self.digest, "task": self.signature.task}
-        self._reference_rows = reference_rows(folder / "model" / "drift_reference.npz")
         self._traffic = read_options(self.signature.traffic)
         self._place = traffic_folder(folder) if self._traffic.enabled else None
         self._key = read_key() if self._place is not None else None
-        self._detector = open_detector(folder / "model" / "drift_reference.npz") if self._place is not None else None
+        reference = folder / "model" / "drift_reference.npz"
+        self._reference_rows = reference_rows(reference)
+        self._detector = open_detector(reference, self.signature.labels) if self._place is not None else None
         self._predictor: Predictor | None = None
         self._opened: tuple[Predictor, int] | None = None
         self._part = (0, 1)
@@ -84,9 +85,9 @@ class Engine:
         return {"bundle": self.signature.name, "digest": self.digest[:12]}
 
     @property
-    def drift(self) -> DriftState:
+    def drift(self) -> Drift:
         """What this process knows of a drift; it is measured on what is recorded."""
-        return self._detector.state() if self._detector else "not measured"
+        return drift_of(self._detector)
 
     def records(self) -> Records:
         """What is remembered of a question: nothing, features of it, or the text, too."""
@@ -126,7 +127,7 @@ class Engine:
                 options=self._traffic,
                 projection=stored_projection(self.folder / "model" / "drift_reference.npz"),
                 key=self._key,
-                watch=self._detector.update if self._detector else None,
+                watch=self._detector.watch if self._detector else None,
             )
         how = f"{', with the texts' * self._traffic.text}{', encrypted' * (self._key is not None)}" if place else ""
         log.info("traffic goes to %s%s", place or "nowhere: it is switched off", how)
@@ -305,7 +306,7 @@ class Engine:
 
     def snapshot(self) -> Snapshot:
         """What goes on inside, for the metrics."""
-        batcher, recorder, limits, detector = self.batcher, self.recorder, self.limits, self._detector
+        batcher, recorder, limits = self.batcher, self.recorder, self.limits
         return {
             "ftdeploy_ready": int(self.state() == "ready"),
             "ftdeploy_queue_rows": batcher.waiting + self._coming if batcher else 0,
@@ -317,9 +318,7 @@ class Engine:
             "ftdeploy_traffic_dropped_total": recorder.dropped if recorder else 0,
             "ftdeploy_feedback_rows_total": recorder.labelled if recorder else 0,
             "ftdeploy_drift_reference_rows": self._reference_rows,
-            "ftdeploy_drift_evidence": detector.evidence if detector else 0,
-            "ftdeploy_drift_alarm": int(self.drift == "alarm"),
-            "ftdeploy_drift_alarms_total": detector.alarms if detector else 0,
+            **drift_snapshot(self._detector),
             "ftdeploy_queue_limit_rows": limits.max_queue,
             "ftdeploy_requests_limit": limits.max_requests,
             "ftdeploy_deadline_seconds": limits.timeout_seconds,

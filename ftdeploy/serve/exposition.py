@@ -71,7 +71,7 @@ FAMILIES = {
     "ftdeploy_traffic_dropped_total": Family("counter", "Texts and true labels that could not be recorded."),
     "ftdeploy_feedback_rows_total": Family("counter", "True labels recorded."),
     "ftdeploy_drift_reference_rows": Family("gauge", "Rows that the drift reference was computed from.", over="max"),
-    "ftdeploy_drift_evidence": Family("gauge", "Evidence that the traffic has changed; 10000 is an alarm.", over="max"),
+    "ftdeploy_drift_evidence": Family("gauge", "Evidence of a change in the traffic; 10000 is an alarm.", over="max"),
     "ftdeploy_drift_alarm": Family("gauge", "1 while an alarm of drift stands.", over="max"),
     "ftdeploy_drift_alarms_total": Family("counter", "Alarms of drift."),
     "ftdeploy_shadow_ready": Family("gauge", "1 while a challenger answers unheard, too.", over="max"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from ftdeploy.serve.about import DriftState, Records
+from ftdeploy.serve.about import DETECTORS, DriftState, Records
 from ftdeploy.serve.feedback import MOST
 from ftdeploy.serve.kserve import OUTPUTS
 from ftdeploy.serve.limits import Limits
@@ -103,6 +103,7 @@ def _about(signature: Signature) -> dict[str, Schema]:
         "gates": array(closed({"name": TEXT, "verdict": verdict, "explanation": TEXT})),
         "counts": closed(dict.fromkeys(verdict["enum"], count)),
     })  # fmt: skip
+    drift: Schema = {"enum": list(get_args(DriftState))}
     about = closed({
         "name": {"const": signature.name},
         "task": {"const": signature.task},
@@ -116,7 +117,11 @@ def _about(signature: Signature) -> dict[str, Schema]:
         "records": {"enum": list(get_args(Records))},
         "report": _nullable(report),
         "state": STATES,
-        "drift": closed({"state": {"enum": list(get_args(DriftState))}}),
+        "drift": closed({"state": drift, "detectors": {
+            "type": "object",
+            "properties": dict.fromkeys(DETECTORS, drift),
+            "additionalProperties": False,
+        }}),
     })  # fmt: skip
     return {"About": about}
 

@@ -157,12 +157,12 @@ class Recorder:
         options: what to record.
         projection: float32, shape (width, size); None takes `random_projection`.
         key: encrypts the files.
-        watch: is shown the projected embeddings, in the background, whether or not they can be written.
+        watch: is shown requests and the projected embeddings of their texts, in the background, written or not.
     """
 
     def __init__(self, folder: Path, *, digest: str, options: TrafficOptions,
                  projection: NDArray[np.float32] | None = None, key: TrafficKey | None = None,
-                 watch: Callable[[NDArray[np.float32]], None] | None = None) -> None:  # fmt: skip
+                 watch: Callable[[Sequence[Answered], NDArray[np.float32]], None] | None = None) -> None:  # fmt: skip
         self.folder = folder
         self.written = 0
         self.labelled = 0
@@ -306,7 +306,7 @@ class Recorder:
         projected = stacked @ self._projection
         if self._watch is not None:
             try:
-                self._watch(projected)
+                self._watch(found, projected)
             except Exception:
                 log.exception("drift is not looked for any more")
                 self._watch = None

@@ -112,7 +112,7 @@ def scripted(*, answer: Callable[[str], Any] = graded, limits: Limits | None = N
     """
     signature = Signature(name="tiny", task="text-classification", labels=("negative", "positive"), max_length=32)
     about = describe_bundle(signature, limits or Limits(), digest=DIGEST, report=None)
-    moment = {"state": "ready", "drift": {"state": "not measured"}}
+    moment = {"state": "ready", "drift": {"state": "not measured", "detectors": {}}}
     service = Scripted(about=json.loads(json.dumps(about | moment | changes)), answer=answer)
     service.free.set()
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"scripted": service}))

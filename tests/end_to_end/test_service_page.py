@@ -260,9 +260,11 @@ def test_contrast_is_enough_in_every_state(browser: Browser, dark: bool) -> None
     summary = {"suite": "s", "rows": 9, "confidence": 0.95, "metrics": [],
                "gates": [{"name": one, "verdict": one, "explanation": "It is."} for one in verdicts],
                "counts": {"pass": 1, "fail": 1, "inconclusive": 1}}  # fmt: skip
-    with scripted(auth=True, report=summary | {"verdict": "pass"}, drift={"state": "watching"}) as service, \
+    moved = {"state": "watching", "detectors": {"embedding": "none", "unknown_tokens": "watching"}}
+    with scripted(auth=True, report=summary | {"verdict": "pass"}, drift=moved) as service, \
             browser.open(service.url, dark=dark) as tab:  # fmt: skip
         tab.until(READY)
+        assert tab.ask("document.querySelector('#drift').textContent") == "watching (unknown tokens)"
         tab.ask("document.querySelectorAll('details').forEach(one => { one.open = true; })")
         run(tab, "superb\nlong")
         tab.click("#curl")
