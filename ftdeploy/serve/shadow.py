@@ -136,6 +136,7 @@ class Shadow:
         self._state = state
         self._run = secrets.token_hex(4)
         self._since = time.time()
+        self._complained = False
         self.counts = Comparisons(bundle_digest(source))
         self.about = {"bundle": signature.name, "digest": self.counts.challenger}
 
@@ -183,7 +184,7 @@ class Shadow:
                 self.counts.note(rows[index].champion, [rows[index].best], [(best["label"], best["score"])])
 
     def save(self) -> None:
-        """Write the counts down, a file for each champion; what the disk refuses is in the metrics still."""
+        """Write the counts down, a file for each champion. What the disk refuses is told once; the metrics have it still."""
         for champion, pair in self.counts.pairs.items():
             document: dict[str, Any] = {
                 "format": 1,
@@ -200,7 +201,9 @@ class Shadow:
                 fresh.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
                 fresh.replace(path)
             except OSError as error:
-                log.error("what the challenger showed cannot be written to %s: %s", path, error.strerror)  # noqa: TRY400  # no traceback: the sentence says it
+                if not self._complained:
+                    log.error("what the challenger showed cannot be written to %s: %s", path, error.strerror)  # noqa: TRY400  # no traceback: the sentence says it
+                self._complained = True
 
 
 def step_aside() -> None:

@@ -1,11 +1,12 @@
 """The loop, closed: a service meets tweets, tells of drift, is taught 500 of them, and is better; run by hand, prints
 each step. Half an hour or more, most of it for making two challengers.
 
-A run of `recipes/sentiment.yaml` with `--set monitor.traffic.text=true` answers film reviews, which it was made of, and
+A run of `recipes/sentiment.yaml` with the settings below answers film reviews, which it was made of, and
 then tweets (vaderSentiment source package). Half of the tweets are kept from it for the end. Clients ask all the time,
 also while champions change; each must have each answer. A second challenger learns shuffled labels and must be refused.
 
-    python tests/benchmarks/update_loop.py RUN recipes/sentiment.yaml WORK --set monitor.traffic.text=true
+    python tests/benchmarks/update_loop.py RUN recipes/sentiment.yaml WORK \
+        --set monitor.traffic.text=true --set monitor.label_rows=500
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,10 +101,14 @@ def command(step: str, *arguments: str | Path) -> subprocess.CompletedProcess[st
 
 def read_tweets() -> tuple[list[Row], list[Row]]:
     """Tweets to be asked, and those that are kept for the end."""
-    rows = list(vader.load(resolve(TWEETS)))
-    order = np.random.default_rng(SEED).permutation(len(rows))
+    rows = shuffled(list(vader.load(resolve(TWEETS))))
     half = len(rows) // 2
-    return [rows[n] for n in order[:half]], [rows[n] for n in order[half:]]
+    return rows[:half], rows[half:]
+
+
+def shuffled(rows: list[Row]) -> list[Row]:
+    """In no order: files are sorted, and users are not."""
+    return [rows[n] for n in np.random.default_rng(SEED).permutation(len(rows))]
 
 
 def drift_comes(service: Service, film: Sequence[Row], tweets: Sequence[Row]) -> None:
@@ -130,7 +138,7 @@ def label(service: Service, queue: Path, count: int) -> set[str]:
     return {row["request"] for row in rows}
 
 
-def shuffled(path: Path, rows: Sequence[Row]) -> Path:
+def mislabelled(path: Path, rows: Sequence[Row]) -> Path:
     """Rows whose labels say nothing."""
     labels = np.random.default_rng(SEED).permutation([row["label"] for row in rows])
     with path.open("w", encoding="utf-8", newline="") as handle:
@@ -156,10 +164,32 @@ def followed(service: Service, version: str) -> None:
     say("serve", f"{version} answers, {time.monotonic() - began:.1f} s later")
 
 
+@contextmanager
+def asking(service: Service) -> Iterator[Counter[int | str]]:
+    """Ask twenty times a second until the block ends: a load that leaves the processors to training."""
+    outcomes: Counter[int | str] = Counter()
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.05):
+            try:
+                outcomes[service.client.post("/predict", json={"inputs": "a superb film"}).status_code] += 1
+            except httpx.HTTPError as error:
+                outcomes[type(error).__name__] += 1
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield outcomes
+    finally:
+        over.set()
+        thread.join()
+
+
 def close_the_loop(service: Service, registry: Registry, port: int, arguments: argparse.Namespace) -> None:
     """From drift to a rollback."""
     work, overrides = arguments.work, [part for one in arguments.set or [] for part in ("--set", one)]
-    film = read_split(open_artifact(arguments.run / "dataset"), "test").to_pylist()
+    film = shuffled(read_split(open_artifact(arguments.run / "dataset"), "test").to_pylist())
     asked, kept = read_tweets()
     asked = asked[:MOST_TWEETS]
     champion = registry.champion()
@@ -174,17 +204,17 @@ def close_the_loop(service: Service, registry: Registry, port: int, arguments: a
     labelled = label(service, report / "to_label.csv", arguments.rows)
     time.sleep(2)
     shutil.copytree(traffic, recorded)  # without the load that follows
-    with hammering(port, clients=2) as answers:
+    with asking(service) as statuses:
         command("update", "update", registry.root, "--auto", "--traffic", recorded, *overrides)
         best = registry.champion()
         assert best is not None
         if best != champion:
             followed(service, best.name)
-    say("serve", f"answers meanwhile: {dict(answers.outcomes)}, longest pause {answers.pause:.2f} s")
+    say("serve", f"answers meanwhile, by status: {dict(statuses)}")
     for name, rows in (("tweets", kept), ("film reviews", film)):
         say("after", f"accuracy on {name} {before[name]:.4f} -> {accuracy(best, rows):.4f}")
     ids = [row for request, row in zip(list(service.truths)[IN_DOMAIN:], asked, strict=True) if request not in labelled]
-    bad = shuffled(work / "shuffled.csv", ids[: arguments.rows])
+    bad = mislabelled(work / "shuffled.csv", ids[: arguments.rows])
     done = command("bad", "update", registry.root, "--data", bad, *overrides)
     say("bad", f"a challenger with shuffled labels is {'taken' if done.returncode == 0 else 'refused'}")
     with hammering(port) as answers:
