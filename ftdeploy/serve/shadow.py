@@ -53,6 +53,8 @@ MOST_WAITING = 512
 _FULL_SECONDS = 0.05
 #: Texts that are answered before the counts are looked at again.
 AT_ONCE = 64
+#: What a forward pass has when the supervisor has gone, in seconds.
+_GRACE = 4.0
 #: Larger than any datagram that Linux lets pass by default, bytes.
 _DATAGRAM = 1 << 20
 #: Seconds between two publications of the metrics, and of the file.
@@ -73,7 +75,8 @@ class Compared:
 
 
 class Inbox:
-    """Texts that wait for the challenger; a thread takes them from the socket as soon as they come.
+    """Texts that wait for the challenger; a thread takes them from the socket as soon as they come. It ends the process
+    when the supervisor has gone, whatever hangs in it.
 
     Args:
         address: of the socket; what stands there goes.
@@ -107,6 +110,8 @@ class Inbox:
                 self.over = True
         with self._news:
             self._news.notify()
+        time.sleep(_GRACE)  # the process ends by itself before that, unless it hangs
+        os._exit(1)
 
     def _sort_in(self, datagram: bytes) -> None:
         found = orjson.loads(datagram)
@@ -184,7 +189,7 @@ class Shadow:
                 self.counts.note(rows[index].champion, [rows[index].best], [(best["label"], best["score"])])
 
     def save(self) -> None:
-        """Write the counts down, a file for each champion. What the disk refuses is told once; the metrics have it still."""
+        """Write the counts down, a file for each champion. What the disk refuses is told once, and in the metrics."""
         for champion, pair in self.counts.pairs.items():
             document: dict[str, Any] = {
                 "format": 1,
