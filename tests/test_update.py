@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_serve_traffic import answered
+from tiny_run import ftdeploy, killed_when
+from tiny_training import one_processor
 from update_samples import SETTINGS, domain, make_champion, shuffled, write_csv
+from update_states import check_champion, states
 
 from ftdeploy.artifact import open_artifact
 from ftdeploy.dataset import read_split
@@ -43,6 +47,13 @@ class Made:
         return Registry(folder / "tiny")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _fast() -> Iterator[None]:
+    """Also for child processes, which have to find the keys of stages unchanged."""
+    with one_processor():
+        yield
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("update")
@@ -52,7 +63,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     first = Registry(home).champion()
     assert first is not None
     good = update(home, files=[rows], overrides=SETTINGS)
-    bad = update(home, files=[wrong], overrides=SETTINGS)
+    bad = update(home, files=[wrong], overrides=[*SETTINGS, "update.epochs=1"])
     return Made(home=home, first=first.name, rows=rows, good=good, wrong=wrong, bad=bad)
 
 
@@ -138,20 +149,51 @@ def test_a_promotion_that_was_cut_off_is_made_up_for(made: Made, tmp_path: Path)
     assert [event.action for event in registry.history()][-2:] == ["found", "promote"]
 
 
-def test_an_update_that_was_cut_off_is_gone_on_with_whatever_rows_there_are_now(made: Made, tmp_path: Path) -> None:
-    """Its rows were written down: those that came since are for the next one."""
-    registry = made.copy(tmp_path)
+def unfinished(made: Made, folder: Path) -> Registry:
+    """A registry in which the challenger has its bundle, and nothing else has happened yet."""
+    registry = made.copy(folder)
     assert made.good.outcome is not None
-    folder = next(path.parent for path in registry.root.glob("updates/*/outcome.json")
-                  if json.loads(path.read_text(encoding="utf-8"))["version"] == made.good.outcome.version)  # fmt: skip
+    begun = next(path.parent for path in registry.root.glob("updates/*/outcome.json")
+                 if json.loads(path.read_text(encoding="utf-8"))["version"] == made.good.outcome.version)  # fmt: skip
     version = registry.folder(str(made.good.outcome.version))
     for kind in ("dataset", "checkpoint", "onnx", "compressed", "report", "bundle"):
-        shutil.copytree(version / kind, folder / kind)
-    (folder / "outcome.json").unlink()
+        (version / kind).rename(begun / kind)
+    shutil.rmtree(version)
+    (begun / "outcome.json").unlink()
+    return registry
+
+
+def test_an_update_that_was_cut_off_is_gone_on_with_whatever_rows_there_are_now(made: Made, tmp_path: Path) -> None:
+    """Its rows were written down: those that came since are for the next one."""
+    registry = unfinished(made, tmp_path)
     more = write_csv(tmp_path / "more.csv", domain(300))
     found = update_by_itself(registry.root, files=[more], overrides=SETTINGS)
     assert found.promoted
-    assert found.outcome == made.good.outcome
+    assert found.outcome is not None
+    assert made.good.outcome is not None
+    assert found.outcome.begun == made.good.outcome.begun
+
+
+def test_killed_at_any_late_step_the_same_command_ends_it(made: Made, tmp_path: Path) -> None:
+    """SIGKILL, twice: the pointer leads to a whole version all the time, and in the end to the challenger. More steps
+    are in benchmarks/update_kills.py."""
+    home = unfinished(made, tmp_path).root.resolve()
+    command: tuple[str | Path, ...] = (
+        "update",
+        home,
+        "--data",
+        made.rows,
+        "--auto",
+        *(part for one in SETTINGS for part in ("--set", one)),
+    )
+    steps = states(home, made.first)
+    for step in ("being entered", "judged"):
+        assert killed_when(steps[step], *command)
+        assert check_champion(home) == made.first
+    found = ftdeploy(*command, "--json")
+    assert found.returncode == 0, found.stderr
+    assert made.good.outcome is not None
+    assert check_champion(home) == made.good.outcome.version
 
 
 def test_after_drift_feedback_is_learned_from(made: Made, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class TinyTraining:
             overrides: settings of the recipe.
         """
         recipe = load_recipe(self.recipe, overrides=overrides)
-        with _one_processor():
+        with one_processor():
             return run_stage(train, recipe, {"dataset": self.dataset}, target).artifact
 
     def interrupt(self, target: Path, *overrides: str, evaluation: int = 2) -> None:
@@ -66,7 +66,7 @@ class TinyTraining:
 
 
 @contextmanager
-def _one_processor() -> Iterator[None]:
+def one_processor() -> Iterator[None]:
     """Where the system lets one: the threads of so small a network wait for each other all the time, and beside other
     work each wait costs a hundred times what it saves."""
     if not hasattr(os, "sched_setaffinity"):
