@@ -20,14 +20,15 @@ from update_states import check_champion, states
 from ftdeploy.artifact import open_artifact
 from ftdeploy.dataset import read_split
 from ftdeploy.drift import WIDTH
-from ftdeploy.errors import ArtifactError, FtdeployError
+from ftdeploy.errors import ArtifactError, FtdeployError, ModelError
 from ftdeploy.registry import Registry
 from ftdeploy.serve.model import bundle_digest
 from ftdeploy.serve.traffic import Feedback, Recorder
 from ftdeploy.serve.traffic_options import TrafficOptions
-from ftdeploy.update import Updated, update
+from ftdeploy.update import Updated, update, update_cut_off
 from ftdeploy.update.auto import update_by_itself
 from ftdeploy.update.collect import TooFewRows
+from ftdeploy.update.outcome import updates_below, write_outcome
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,8 @@ def unfinished(made: Made, folder: Path) -> Registry:
     """A registry in which the challenger has its bundle, and nothing else has happened yet."""
     registry = made.copy(folder)
     assert made.good.outcome is not None
-    begun = next(path.parent for path in registry.root.glob("updates/*/outcome.json")
-                 if json.loads(path.read_text(encoding="utf-8"))["version"] == made.good.outcome.version)  # fmt: skip
+    updates = updates_below(registry.root / "updates")
+    begun = next(path for path, _, outcome in updates if outcome == made.good.outcome)
     version = registry.folder(str(made.good.outcome.version))
     for kind in ("dataset", "checkpoint", "onnx", "compressed", "report", "bundle"):
         (version / kind).rename(begun / kind)
@@ -214,6 +215,29 @@ def test_after_drift_feedback_is_learned_from(made: Made, tmp_path: Path) -> Non
     again = update_by_itself(registry.root, traffic=tmp_path / "traffic", overrides=SETTINGS)
     assert again.said.startswith("nothing to do")
     assert again.champion == found.champion
+
+
+def test_what_could_not_be_decided_is_judged_anew_by_hand(made: Made, tmp_path: Path) -> None:
+    """Costs may be told on a quieter machine; cron does not try that every night."""
+    registry = made.copy(tmp_path)
+    assert made.good.outcome is not None
+    folder = next(path for path, _, outcome in updates_below(registry.root / "updates") if outcome == made.good.outcome)
+    open_ = made.good.outcome.model_copy(update={"verdict": "inconclusive"})
+    write_outcome(folder, open_)
+    left = update_by_itself(registry.root, files=[made.rows], overrides=SETTINGS)
+    assert left.outcome == open_
+    found = update(registry.root, files=[made.rows], overrides=SETTINGS)
+    assert found.outcome == made.good.outcome
+    assert not found.repeated
+
+
+def test_a_challenger_that_cannot_be_made_does_not_stand_in_the_way(made: Made, tmp_path: Path) -> None:
+    """It is told, and not gone on with by whoever comes with other rows."""
+    registry = made.copy(tmp_path)
+    settings = [*SETTINGS, "model.max_length=4096"]
+    with pytest.raises(ModelError, match="max_length"):
+        update(registry.root, files=[made.rows], overrides=settings)
+    assert update_cut_off(registry.root, overrides=settings) is None
 
 
 def test_few_rows_are_refused(made: Made, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ better on the new rows and no worse on the old ones.
       dataset/ ... bundle/         its run, until the version is entered
       outcome.json                 written last
 
-Killed anywhere, the same command goes on where it was; done, it says so. The version is entered into the registry
+Killed anywhere, the same command goes on where it was; done, it says so; asked again by hand, what could not be decided
+is judged anew. The version is entered into the registry
 whatever the verdict, with the report beside it in ``update/``; only a pass is promoted.
 """
 
@@ -26,7 +27,7 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.artifact import MANIFEST, Artifact, open_artifact
-from ftdeploy.errors import ArtifactError, GateFailed, GateInconclusive
+from ftdeploy.errors import ArtifactError, FtdeployError, GateFailed, GateInconclusive, LockedError, StorageError
 from ftdeploy.files import whole, write_text
 from ftdeploy.pipeline import FLOW, Watch, locked, run_recipe
 from ftdeploy.recipe import Recipe, as_text, load_recipe
@@ -37,6 +38,7 @@ from ftdeploy.update.challenger import challenger_recipe, split_counts
 from ftdeploy.update.collect import NewRows, TooFewRows, collect
 from ftdeploy.update.gates import judge
 from ftdeploy.update.outcome import (
+    BEGUN,
     Begun,
     Outcome,
     gate_verdicts,
@@ -46,6 +48,7 @@ from ftdeploy.update.outcome import (
     write_begun,
     write_outcome,
 )
+from ftdeploy.update.promotion import promote_once, was_promoted
 from ftdeploy.verdict import Report, read_report
 
 if TYPE_CHECKING:
@@ -175,7 +178,7 @@ def _left(registry: Registry, outcome: Outcome | None) -> bool:
     """Whether something of an update is left to do."""
     if outcome is None:
         return True
-    return outcome.verdict == "pass" and not _was_promoted(registry, str(outcome.version))
+    return outcome.verdict == "pass" and not was_promoted(registry, str(outcome.version))
 
 
 def _finish(registry: Registry, folder: Path, begun: Begun, *, promote: bool, watch: Watch) -> Updated:
@@ -183,8 +186,11 @@ def _finish(registry: Registry, folder: Path, begun: Begun, *, promote: bool, wa
     repeated = outcome is not None
     if outcome is None:
         outcome = _challenge(registry, folder, begun, watch=watch)
+    elif outcome.verdict == "inconclusive" and outcome.version is not None and not promote:
+        # Somebody asks again: costs are measured anew, and a quieter machine may tell.
+        outcome, repeated = _judged(registry, folder, begun, outcome.version, again=True), False
     _tidy(folder, outcome)
-    changed = promote and outcome.verdict == "pass" and _promote(registry, outcome)
+    changed = promote and outcome.verdict == "pass" and promote_once(registry, outcome)
     return _updated(registry, outcome, repeated=repeated and not changed)
 
 
@@ -258,23 +264,42 @@ def _begin(folder: Path, begun: Begun, rows: NewRows, recipe: Recipe, *, champio
 
 
 def _challenge(registry: Registry, folder: Path, begun: Begun, *, watch: Watch) -> Outcome:
-    recipe = load_recipe(folder / RECIPE)
-    version = None
     try:
-        run_recipe(recipe, folder, watch=watch)
+        run_recipe(load_recipe(folder / RECIPE), folder, watch=watch)
     except (GateFailed, GateInconclusive) as error:
         progress.say(f"the challenger does not pass the suite of its own run: {error.what}")
-        report = folder / "report"
-        found = read_report(report / "report.json")
-    else:
-        version = registry.enter(folder, (folder / RECIPE).read_text(encoding="utf-8"))
-        report = registry.folder(version) / REPORT
-        found = _judge(recipe, registry.folder(begun.champion), registry.folder(version), report, keys=folder / KEYS)
+        found = read_report(folder / "report" / "report.json")
+        return _note(registry, folder, begun, found, run=folder, report=folder / "report")
+    except (LockedError, StorageError):
+        raise
+    except FtdeployError:
+        # The same would happen again: what is cut off is gone on with, and this would stand in the way of other rows.
+        (folder / BEGUN).unlink(missing_ok=True)
+        raise
+    version = registry.enter(folder, (folder / RECIPE).read_text(encoding="utf-8"))
+    return _judged(registry, folder, begun, version)
+
+
+def _judged(registry: Registry, folder: Path, begun: Begun, version: str, *, again: bool = False) -> Outcome:
+    """Hold a version against the champion; the keys beside the report say that it is done."""
+    run = registry.folder(version)
+    report = run / REPORT
+    if again or not (report / KEYS).is_file():
+        recipe = load_recipe(folder / RECIPE)
+        judge(recipe, champion=registry.folder(begun.champion), challenger=run, report=report)
+        with whole(report / KEYS) as path:
+            shutil.copyfile(folder / KEYS, path)
+    found = read_report(report / "report.json")
+    return _note(registry, folder, begun, found, run=run, report=report, version=version)
+
+
+def _note(registry: Registry, folder: Path, begun: Begun, found: Report, *, run: Path, report: Path,
+          version: str | None = None) -> Outcome:  # fmt: skip
     outcome = Outcome(
         verdict=found.verdict,
         begun=begun,
         version=version,
-        splits=split_counts(open_artifact(folder / "dataset", kind="dataset")),
+        splits=split_counts(open_artifact(run / "dataset", kind="dataset")),
         report=str(report.relative_to(registry.root)),
         gates=gate_verdicts(found),
     )
@@ -286,36 +311,6 @@ def _tidy(folder: Path, outcome: Outcome) -> None:
     """Remove the run of a challenger that the registry has."""
     for stage in FLOW if outcome.version else ():
         shutil.rmtree(folder / stage.writes, ignore_errors=True)
-
-
-def _judge(recipe: Recipe, champion: Path, challenger: Path, report: Path, *, keys: Path) -> Report:
-    """The report of the gates; the keys beside it say that it is done."""
-    if not (report / KEYS).is_file():
-        judge(recipe, champion=champion, challenger=challenger, report=report)
-        with whole(report / KEYS) as path:
-            shutil.copyfile(keys, path)
-    return read_report(report / "report.json")
-
-
-def _promote(registry: Registry, outcome: Outcome) -> bool:
-    """Make a challenger the champion, unless that was done before: whoever rolled it back had a reason."""
-    version = str(outcome.version)
-    if _was_promoted(registry, version):
-        return False
-    registry.promote(version, why=f"passed the gates of an update with {outcome.begun.rows:,} rows")
-    return True
-
-
-def _was_promoted(registry: Registry, version: str) -> bool:
-    """Whether a version has been the champion; a promotion that was cut off between history and pointer is none."""
-    champion, events = registry.champion(), registry.history()
-    if champion is not None and champion.name == version:
-        return True
-    for event, following in zip(events, (*events[1:], None), strict=True):
-        undone = following is None or (following.action == "found" and following.digest != version)
-        if event.action == "promote" and event.digest == version and not undone:
-            return True
-    return False
 
 
 def _updated(registry: Registry, outcome: Outcome, *, repeated: bool) -> Updated:
@@ -337,6 +332,6 @@ def _said(registry: Registry, outcome: Outcome, champion: str) -> str:
         return f"{challenger} did not pass ({outcome.verdict}); {champion} stays the champion"
     if champion == outcome.version:
         return f"{challenger} passed and is the champion"
-    if _was_promoted(registry, str(outcome.version)):
+    if was_promoted(registry, str(outcome.version)):
         return f"{challenger} passed and was the champion; somebody has gone back to {champion}"
     return f"{challenger} passed; it is not the champion yet"
