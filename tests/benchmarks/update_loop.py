@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +112,12 @@ def shuffled(rows: list[Row]) -> list[Row]:
     return [rows[n] for n in np.random.default_rng(SEED).permutation(len(rows))]
 
 
-def drift_comes(service: Service, film: Sequence[Row], tweets: Sequence[Row]) -> None:
-    """Film reviews first, then tweets, one request each."""
+def drift_comes(service: Service, film: Sequence[Row], tweets: Sequence[Row]) -> datetime:
+    """Film reviews first, then tweets, one request each; gives the time of the first tweet."""
     for row in film:
         service.ask(row)
     say("serve", f"{len(film)} film reviews answered; drift: {service.drift()}")
+    since = datetime.now(UTC)
     alarm = 0
     for number, row in enumerate(tweets, 1):
         service.ask(row)
@@ -123,6 +125,7 @@ def drift_comes(service: Service, film: Sequence[Row], tweets: Sequence[Row]) ->
             alarm = number
             say("alarm", f"at tweet {number}")
     say("alarm", f"{len(tweets)} tweets answered; drift: {service.drift()}")
+    return since
 
 
 def label(service: Service, queue: Path, count: int) -> set[str]:
@@ -198,9 +201,11 @@ def close_the_loop(service: Service, registry: Registry, port: int, arguments: a
     say("before", f"accuracy on {len(kept)} kept tweets {before['tweets']:.4f}, on {len(film)} film reviews "
                   f"{before['film reviews']:.4f}")  # fmt: skip
     traffic, recorded, report = work / "traffic", work / "recorded", work / "drift"
-    drift_comes(service, film[:IN_DOMAIN], asked)
+    since = drift_comes(service, film[:IN_DOMAIN], asked)
     time.sleep(2)  # what was recorded reaches the disk
-    command("monitor", "monitor", champion / "bundle", "--traffic", traffic, "--report", report)
+    # The film reviews are test rows, which the champion knows: nobody need label them.
+    command("monitor", "monitor", champion / "bundle", "--traffic", traffic, "--since", since.isoformat(), "--report",
+            report)  # fmt: skip
     labelled = label(service, report / "to_label.csv", arguments.rows)
     time.sleep(2)
     shutil.copytree(traffic, recorded)  # without the load that follows
@@ -213,10 +218,6 @@ def close_the_loop(service: Service, registry: Registry, port: int, arguments: a
     say("serve", f"answers meanwhile, by status: {dict(statuses)}")
     for name, rows in (("tweets", kept), ("film reviews", film)):
         say("after", f"accuracy on {name} {before[name]:.4f} -> {accuracy(best, rows):.4f}")
-    ids = [row for request, row in zip(list(service.truths)[IN_DOMAIN:], asked, strict=True) if request not in labelled]
-    bad = mislabelled(work / "shuffled.csv", ids[: arguments.rows])
-    done = command("bad", "update", registry.root, "--data", bad, *overrides)
-    say("bad", f"a challenger with shuffled labels is {'taken' if done.returncode == 0 else 'refused'}")
     with hammering(port) as answers:
         answers.until(100)
         command("rollback", "registry", "rollback", registry.root, "--why", "to see that it works under load")
@@ -224,6 +225,10 @@ def close_the_loop(service: Service, registry: Registry, port: int, arguments: a
             followed(service, champion.name)
         answers.until(100)
     say("rollback", f"answers meanwhile: {dict(answers.outcomes)}, longest pause {answers.pause:.2f} s")
+    ids = [row for request, row in zip(list(service.truths)[IN_DOMAIN:], asked, strict=True) if request not in labelled]
+    bad = mislabelled(work / "shuffled.csv", ids[: arguments.rows])
+    done = command("bad", "update", registry.root, "--data", bad, *overrides)
+    say("bad", f"a challenger with shuffled labels is {'taken' if done.returncode == 0 else 'refused'}")
     command("history", "registry", "history", registry.root)
 
 
