@@ -70,7 +70,8 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
     shutil.copyfile(report.file("report.json"), folder / "report.json")
     signature = read_signature(compressed.path).model_dump() | {
         "traffic": monitor.traffic.model_dump(),
-        "monitor": monitor.model_dump(exclude={"traffic"}),
+        "alerts": monitor.alerts.model_dump(),
+        "monitor": monitor.model_dump(exclude={"traffic", "alerts"}),
     }
     write_signature(folder, Signature.model_validate(signature))  # the folder can be opened from here on
     _write_drift_reference(folder, dataset, task, package, device=device, seed=seed)

@@ -79,6 +79,8 @@ class Signature(Section):
     """Limits of the HTTP service, by name (see ``ftdeploy.serve.limits``)."""
     traffic: Mapping[str, float | bool | str] = {}
     """What the service records, by name (see ``ftdeploy.serve.traffic``)."""
+    alerts: Mapping[str, float | bool | str | tuple[str, ...]] = {}
+    """Whom the service tells of a drift, by name (see ``ftdeploy.serve.alert_options``)."""
     monitor: Mapping[str, float] = {}
     """When `ftdeploy monitor` speaks of drift, by name (see ``ftdeploy.monitor.options``)."""
 

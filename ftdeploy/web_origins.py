@@ -1,8 +1,9 @@
-"""Origins of web pages, as browsers send them and as settings name them."""
+"""Origins of web pages, as browsers send them and as settings name them, and webhooks."""
 
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _USUAL_PORTS = {"http": "80", "https": "443"}
@@ -29,3 +30,21 @@ def wrong_origin(origin: str) -> str | None:
     if rest.endswith(f":{_USUAL_PORTS.get(scheme, '-')}"):
         return "browsers leave out the usual port"
     return None
+
+
+def wrong_webhook(url: str) -> str | None:
+    """What is wrong with a webhook's URL, as the end of a sentence that does not quote it; None where nothing is.
+
+    Args:
+        url: as it was written.
+    """
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        named = False
+    if not named or not url.isprintable() or " " in url:
+        return "http://host/path or https://host/path is wanted"
+    return (
+        "a password in it would be seen; FTDEPLOY_ALERT_TOKEN is sent as a bearer key" if "@" in parts.netloc else None
+    )

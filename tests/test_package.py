@@ -50,11 +50,12 @@ def test_the_model_is_the_compressed_one_with_limits_and_traffic_options(tiny: T
     for name in ("model.onnx", "tokenizer.json"):
         assert (_model(tiny) / name).read_bytes() == compressed.file(name).read_bytes()
     before, after = read_signature(compressed.path), read_signature(_model(tiny))
-    assert after.model_copy(update={"serve": {}, "traffic": {}, "monitor": {}}) == before
+    assert after.model_copy(update={"serve": {}, "traffic": {}, "alerts": {}, "monitor": {}}) == before
     assert after.monitor["min_rows"] == 50
     assert after.serve["max_texts"] == 256
     assert after.traffic["enabled"] is True
     assert after.traffic["segment_rows"] == 10_000
+    assert after.alerts["log"] is True
 
 
 def test_requirements_are_pinned_as_installed_and_without_torch(tiny: TinyRun) -> None:

@@ -163,8 +163,9 @@ def test_a_bundle_without_a_usable_reference_is_not_measured(tmp_path: Path) -> 
     assert found.names == ("embedding",)
 
 
-def test_a_service_says_what_its_traffic_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the reference in a bundle to /about and the metrics, by way of the thread that records."""
+def test_a_service_says_what_its_traffic_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                              caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
+    """From the reference in a bundle to /about, the metrics and an alert, by way of the thread that records."""
     source = tmp_path / "src"
     write_model_folder(source / "model")
     random = np.random.default_rng(3)
@@ -191,6 +192,9 @@ def test_a_service_says_what_its_traffic_does(tmp_path: Path, monkeypatch: pytes
         for metric in ("alarm", "alarms_total"):
             assert shown[f'ftdeploy_drift_{metric}{{detector="embedding"}}'] == 1
             assert shown[f'ftdeploy_drift_{metric}{{detector="unknown_tokens"}}'] == 0
+        while not any(record.name == "ftdeploy.serve.alert_hooks" for record in caplog.records):  # noqa: ASYNC110  # threads set no event
+            await asyncio.sleep(0.02)
+        assert engine.snapshot()['ftdeploy_alerts_total{hook="log",outcome="sent"}'] == 1
         await engine.stop()
         return told
 

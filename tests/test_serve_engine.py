@@ -1,4 +1,4 @@
-"""The states of a service: loading, ready, failed, stuck, draining; and where its traffic goes."""
+"""The states of a service: loading, ready, failed, stuck, draining."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tiny import write_model_folder, write_source
 
 from ftdeploy.predictor import Encoded
 from ftdeploy.serve.app import App, create_app
-from ftdeploy.serve.engine import Engine, lanes_of, traffic_folder
+from ftdeploy.serve.engine import Engine, lanes_of
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.model import Scored, bundle_digest, open_model
 from ftdeploy.serve.wire import Refusal
@@ -249,16 +249,6 @@ def test_the_handlers_of_signals_are_given_back(tmp_path: Path, monkeypatch: pyt
     finally:
         signal.signal(signal.SIGTERM, before)
     assert calls == []
-
-
-def test_traffic_goes_beside_the_bundle_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bundle itself is sealed and never written."""
-    monkeypatch.delenv("FTDEPLOY_TRAFFIC", raising=False)
-    assert traffic_folder(tmp_path / "bundle" / "src") == tmp_path / "traffic"
-    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "~/elsewhere")
-    assert traffic_folder(tmp_path) == Path.home() / "elsewhere"
-    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "OFF")
-    assert traffic_folder(tmp_path) is None
 
 
 def test_the_digest_is_the_bundles_and_outside_of_one_the_models(source: Path) -> None:

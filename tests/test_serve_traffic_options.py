@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ftdeploy.errors import ServeError
 from ftdeploy.recipe import TrafficSettings
-from ftdeploy.serve.traffic_options import TrafficOptions, read_options
+from ftdeploy.serve.traffic_options import TrafficOptions, read_options, traffic_folder
 
 
 def test_the_recipe_and_the_service_know_the_same_options() -> None:
@@ -28,3 +30,13 @@ def test_texts_are_not_kept_unless_that_is_asked_for() -> None:
     """The default of a recipe, and of a bundle that says nothing."""
     assert read_options({}).text is False
     assert TrafficSettings().text is False
+
+
+def test_traffic_goes_beside_the_bundle_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundle itself is sealed and never written."""
+    monkeypatch.delenv("FTDEPLOY_TRAFFIC", raising=False)
+    assert traffic_folder(tmp_path / "bundle" / "src") == tmp_path / "traffic"
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "~/elsewhere")
+    assert traffic_folder(tmp_path) == Path.home() / "elsewhere"
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", "OFF")
+    assert traffic_folder(tmp_path) is None

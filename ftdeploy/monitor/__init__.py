@@ -81,8 +81,8 @@ def monitor_bundle(bundle: Path, *, traffic: Path | None = None, since: float | 
         ConfigError: the report's folder holds other things.
         StorageError: the disk refuses.
     """
-    from ftdeploy.serve.engine import traffic_folder
     from ftdeploy.serve.model import bundle_digest
+    from ftdeploy.serve.traffic_options import traffic_folder
 
     source = bundle / "src"
     signature = read_signature(source / "model")

@@ -12,7 +12,7 @@ from ftdeploy.document import NestedError, Section
 from ftdeploy.errors import ConfigError
 from ftdeploy.origin import relative_to_recipe
 from ftdeploy.suite import Suite, load_suite
-from ftdeploy.web_origins import wrong_origin
+from ftdeploy.web_origins import wrong_origin, wrong_webhook
 
 
 class ExportSettings(Section):
@@ -146,11 +146,38 @@ class TrafficSettings(Section):
     Answers never wait."""
 
 
+class AlertSettings(Section):
+    """Whom the service tells of a drift, and how often; `FTDEPLOY_ALERT_COMMAND` and so on change each of these."""
+
+    command: tuple[str, ...] = ()
+    """Program and arguments, run without a shell, that get the alert as JSON on standard input."""
+    webhook: str = ""
+    """URL that the alert is posted to as JSON. Whoever has the bundle can read it: name one that is secret by
+    `FTDEPLOY_ALERT_WEBHOOK`, and a bearer key for it by `FTDEPLOY_ALERT_TOKEN`."""
+    log: bool = True
+    """A line of the log."""
+    cooldown_seconds: float = Field(default=3600, gt=0)
+    """A detector's next alert comes so much later than its last one, at the earliest."""
+    clear_seconds: float = Field(default=600, gt=0)
+    """A drift is over when its detector had no alarm for so long."""
+    timeout_seconds: float = Field(default=10, gt=0)
+    """A command or webhook that takes longer is given up."""
+
+    @field_validator("webhook")
+    @classmethod
+    def _check_webhook(cls, value: str) -> str:
+        if value and (wrong := wrong_webhook(value)):
+            raise ValueError(f"this is no webhook: {wrong}")
+        return value
+
+
 class MonitorSettings(Section):
     """What the served bundle remembers, for drift detection, and when `ftdeploy monitor` speaks of drift."""
 
     traffic: TrafficSettings = TrafficSettings()
     """What the service records of its traffic."""
+    alerts: AlertSettings = AlertSettings()
+    """Whom the service tells of a drift."""
     level: float = Field(default=0.05, gt=0, lt=1)
     """Probability of any false alarm in a report: p-values are adjusted for all tests together (Holm)."""
     min_effect: float = Field(default=0.1, ge=0, le=1)

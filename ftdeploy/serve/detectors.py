@@ -15,7 +15,6 @@ Source: Shin, Ramdas, Rinaldo, "E-detectors" (2022).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ftdeploy.serve.e_values import Floats
-
-log = logging.getLogger(__name__)
 
 #: Texts between false alarms of all detectors, on average and at least.
 ALARM = 10_000.0
@@ -172,9 +169,6 @@ class DriftDetector:
     def _alarm(self, column: int) -> None:
         if self.seen - self._alarmed[column] >= HOLD:
             self._alarms[column] += 1
-            log.warning(
-                "the traffic no longer looks like the data that the model was tested on: %s", self.names[column]
-            )
         self._alarmed[column] = self.seen
         self._sums[self._parts[column]] = 0
 

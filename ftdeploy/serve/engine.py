@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,8 @@ from ftdeploy.errors import FtdeployError
 from ftdeploy.predictor import Encoded, Predictor
 from ftdeploy.serve.about import Records
 from ftdeploy.serve.admission import too_many
+from ftdeploy.serve.alert_options import read_alert_options
+from ftdeploy.serve.alerts import Alerter, alert_snapshot
 from ftdeploy.serve.answer_cache import AnswerCache
 from ftdeploy.serve.batcher import Batcher, ForwardError, QueueFullError
 from ftdeploy.serve.detectors import Drift, drift_of, drift_snapshot, open_detector
@@ -25,7 +26,7 @@ from ftdeploy.serve.metrics import Flow, Texts
 from ftdeploy.serve.model import Counted, Scored, bundle_digest, forward_of, open_model
 from ftdeploy.serve.shadow_feed import Feed
 from ftdeploy.serve.traffic import LANGUAGE_CHARS, Answered, Recorder, reference_rows, stored_projection
-from ftdeploy.serve.traffic_options import read_options
+from ftdeploy.serve.traffic_options import read_options, traffic_folder
 from ftdeploy.serve.wire import RETRY_SOON, Refusal
 from ftdeploy.signature import read_signature
 
@@ -73,6 +74,8 @@ class Engine:
         reference = folder / "model" / "drift_reference.npz"
         self._reference_rows = reference_rows(reference)
         self._detector = open_detector(reference, self.signature.labels) if self._place is not None else None
+        self._alerts = read_alert_options(self.signature.alerts)
+        self._alerter: Alerter | None = None
         self._predictor: Predictor | None = None
         self._opened: tuple[Predictor, int] | None = None
         self._part = (0, 1)
@@ -129,6 +132,8 @@ class Engine:
                 key=self._key,
                 watch=self._detector.watch if self._detector else None,
             )
+            if self._detector is not None:
+                self._alerter = Alerter(self._detector, self._alerts, place, self._about)
         how = f"{', with the texts' * self._traffic.text}{', encrypted' * (self._key is not None)}" if place else ""
         log.info("traffic goes to %s%s", place or "nowhere: it is switched off", how)
         self._loading = asyncio.create_task(self._load())
@@ -141,6 +146,8 @@ class Engine:
             self.batcher.close()
         if self.recorder is not None:
             await asyncio.to_thread(self.recorder.close)
+        if self._alerter is not None:
+            await asyncio.to_thread(self._alerter.close)
         self._tokenizing.shutdown(wait=False)
 
     async def loaded(self) -> None:
@@ -319,6 +326,7 @@ class Engine:
             "ftdeploy_feedback_rows_total": recorder.labelled if recorder else 0,
             "ftdeploy_drift_reference_rows": self._reference_rows,
             **drift_snapshot(self._detector),
+            **alert_snapshot(self._alerter),
             "ftdeploy_queue_limit_rows": limits.max_queue,
             "ftdeploy_requests_limit": limits.max_requests,
             "ftdeploy_deadline_seconds": limits.timeout_seconds,
@@ -330,18 +338,6 @@ class Engine:
 def lanes_of(lanes: int, index: int, parts: int) -> int:
     """One process's share of the lanes, at least one; the first processes take what does not go even."""
     return max(1, lanes // parts + (index < lanes % parts))
-
-
-def traffic_folder(source: Path) -> Path | None:
-    """Where segments go: `FTDEPLOY_TRAFFIC` (``off`` is nowhere), else ``traffic`` beside the bundle.
-
-    Args:
-        source: the bundle's ``src`` folder.
-    """
-    named = os.environ.get("FTDEPLOY_TRAFFIC", "").strip()
-    if named.lower() == "off":
-        return None
-    return Path(named).expanduser() if named else source.resolve().parent.parent / "traffic"
 
 
 def _answered(rows: Sequence[Counted], scored: Sequence[Scored], cached: Sequence[bool], *, identity: str,

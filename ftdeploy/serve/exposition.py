@@ -85,6 +85,7 @@ FAMILIES = {
     ),
     "ftdeploy_shadow_confidence_total": Family("counter", "Sum of the scores of the best label, of one of the two."),
     "ftdeploy_shadow_difference_ratio": Family("histogram", "Distance of the two best labels' scores."),
+    "ftdeploy_alerts_total": Family("counter", "Alerts of drift by hook, sent or failed."),
     "ftdeploy_log_dropped_total": Family("counter", "Lines of the log that could not be written."),
     "ftdeploy_queue_limit_rows": Family("gauge", "Texts that may wait (max_queue)."),
     "ftdeploy_requests_limit": Family("gauge", "Requests that may be in flight (max_requests)."),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import get_args
 
 from ftdeploy.errors import ServeError, did_you_mean
@@ -58,3 +60,15 @@ def read_options(stated: Mapping[str, float | bool | str]) -> TrafficOptions:
             fix=did_you_mean(str(policy), get_args(Fsync)),
         )
     return TrafficOptions(**{name: known[name](value) for name, value in stated.items()})  # type: ignore[arg-type]  # each of its option's kind
+
+
+def traffic_folder(source: Path) -> Path | None:
+    """Where segments go: `FTDEPLOY_TRAFFIC` (``off`` is nowhere), else ``traffic`` beside the bundle.
+
+    Args:
+        source: the bundle's ``src`` folder.
+    """
+    named = os.environ.get("FTDEPLOY_TRAFFIC", "").strip()
+    if named.lower() == "off":
+        return None
+    return Path(named).expanduser() if named else source.resolve().parent.parent / "traffic"
