@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 #: In the order of the columns of ``shift_error``.
 ESTIMATORS = ("calibrated confidence", "average thresholded confidence", "difference of confidences")
+#: Share of made shifts, scaled to the size of the one at hand, under which a valid estimate was within the tolerance.
+#: The interval is for the worst of them, and a flag by it would refuse nearly every estimate, right or wrong.
+_TRUST = 0.8
 #: Added to every magnitude: at none, too, estimates err.
 _FLOOR = 0.1
 #: Shifts of the right magnitude that a bound is learned from at least.
@@ -48,9 +51,9 @@ def estimate_accuracy(reference: Mapping[str, NDArray[Any]], window: Features, *
 
     The validity flag is learned: packaging makes shifts whose accuracy is known (`ftdeploy.monitor.held_out`), and
     keeps for each how large it was and how far each estimator was off. Errors over magnitude are taken as exchangeable
-    between these shifts and the one at hand, and their upper quantile bounds the error (split conformal, Vovk et al.
-    2005). The flag says no where the bound is above the tolerance, or the shift is larger than any that was learned
-    from. It cannot know of a shift of another kind: labels do.
+    between these shifts and the one at hand, and their quantiles bound the error (split conformal, Vovk et al. 2005):
+    the upper one the interval, that of `_TRUST` the flag. It says no where the latter is above the tolerance, or the
+    shift is larger than any that was learned from. It cannot know of a shift of another kind: labels do.
 
     Args:
         reference: of `ftdeploy.drift`; None comes back for one without true labels.
@@ -76,7 +79,8 @@ def estimate_accuracy(reference: Mapping[str, NDArray[Any]], window: Features, *
         upper=min(1.0, value + reach),
         error_bound=bound,
         valid=not reason,
-        reason=reason or f"of shifts so large that were made at packaging, it was off by at most {bound:.3f}",
+        reason=reason or f"under at least {_TRUST:.0%} of shifts so large that were made at packaging, it was off by "
+        f"at most {tolerance:.3f}",
         others={name: float(other) for name, other in zip(ESTIMATORS, values, strict=True)
                 if name != ESTIMATORS[chosen]},
     )  # fmt: skip
@@ -89,14 +93,18 @@ def _learned(reference: Mapping[str, NDArray[Any]], magnitude: float, tolerance:
         return 0, 1.0, "the bundle holds no shifts of known accuracy to learn from"
     magnitudes, errors = reference["shift_magnitude"], np.abs(reference["shift_error"])
     scaled = errors / (magnitudes + _FLOOR)[:, None]
-    place = min(len(scaled) - 1, math.ceil((len(scaled) + 1) * confidence) - 1)
-    quantiles = np.sort(scaled, axis=0)[place]
-    chosen = int(np.argmin(quantiles))
-    bound = min(1.0, float(quantiles[chosen]) * (magnitude + _FLOOR))
+    ordered = np.sort(scaled, axis=0)
+    upper, usual = (
+        ordered[min(len(scaled) - 1, math.ceil((len(scaled) + 1) * share) - 1)] for share in (confidence, _TRUST)
+    )
+    chosen = int(np.argmin(usual))
+    bound = min(1.0, float(upper[chosen]) * (magnitude + _FLOOR))
+    error = float(usual[chosen]) * (magnitude + _FLOOR)
     if magnitude > float(magnitudes.max()):
         return chosen, bound, "the shift is larger than any whose accuracy was known at packaging"
-    if bound > tolerance:
-        return chosen, bound, f"under shifts so large it was off by up to {bound:.3f}, and {tolerance:.3f} is tolerated"
+    if error > tolerance:
+        why = f"under {1 - _TRUST:.0%} of shifts so large it was off by more than {min(1.0, error):.3f}"
+        return chosen, bound, f"{why}, and {tolerance:.3f} is tolerated"
     return chosen, bound, ""
 
 

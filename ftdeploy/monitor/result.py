@@ -69,9 +69,10 @@ class AccuracyResult(Section):
     upper: float
     """Upper end."""
     error_bound: float
-    """How far it is off at most, by what was learned from made shifts."""
+    """How far it is off at most, by what was learned from made shifts; part of the interval."""
     valid: bool
-    """Whether it may be relied on."""
+    """Whether it may be relied on: under four of five made shifts it was within the tolerance, scaled to so large a
+    one."""
     reason: str
     """Why, or why not."""
     others: dict[str, float]
