@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import wasserstein_distance
 
-from ftdeploy.monitor.effects import binned, compare_counts, kolmogorov, total_variation
+from ftdeploy.monitor.effects import (
+    binned,
+    compare_counts,
+    kolmogorov,
+    sizes_of_numbers,
+    sizes_of_shares,
+    total_variation,
+)
 
 
 def test_distances_are_shares_of_rows() -> None:
@@ -45,6 +53,26 @@ def test_few_rows_rule_out_little() -> None:
     assert found.effect == 0
     assert found.p == 1
     assert found.upper == pytest.approx(0.095, abs=0.001)  # 1 - 0.05 ** (1 / 30)
+
+
+def test_sizes_of_shares_are_those_of_the_book() -> None:
+    """Cohen's h of 0.5 against 0.25 is pi / 6 (Cohen 1988, 6.2); of equal shares it is 0, whatever the rows."""
+    assert sizes_of_shares(np.array([50, 50]), np.array([1, 3])) == pytest.approx({"Cohen's h": np.pi / 6})
+    assert sizes_of_shares(np.array([10, 30]), np.array([1, 3])) == pytest.approx({"Cohen's h": 0}, abs=1e-9)
+
+
+def test_sizes_of_numbers_are_those_of_the_rows() -> None:
+    """Nearly, as bins are narrow; Cohen's d has a sign, Wasserstein's distance the unit of the feature."""
+    generator = np.random.default_rng(4)
+    before, after = generator.normal(20, 4, 20_000), generator.normal(23, 4, 5_000)
+    edges = np.linspace(0, 45, 181)
+    there, here = binned(before, edges), binned(after, edges)
+    expected = {"Cohen's d": 0.75, "Wasserstein distance": wasserstein_distance(before, after)}
+    assert sizes_of_numbers(there, here, edges) == pytest.approx(expected, abs=0.05)
+    assert sizes_of_numbers(here, there, edges)["Cohen's d"] == pytest.approx(-0.75, abs=0.05)
+    assert sizes_of_numbers(np.array([9, 0]), np.array([4, 0]), np.arange(3.0)) == {
+        "Cohen's d": 0.0, "Wasserstein distance": 0.0,
+    }  # fmt: skip
 
 
 def test_values_outside_the_edges_are_counted() -> None:

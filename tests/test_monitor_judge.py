@@ -42,6 +42,18 @@ def test_each_feature_can_be_the_one_that_drifted() -> None:
         assert [test.name for test in found.drifted] == [name]
 
 
+def test_effect_sizes_have_their_usual_names() -> None:
+    """Each feature has those of its kind, the embedding none; longer texts have them above 0."""
+    plain, _ = features(400, seed=5)
+    found = judge_window(REFERENCE, dataclasses.replace(plain, tokens=plain.tokens * 3), OPTIONS, seed=1)
+    sizes = {test.name: test.sizes for test in found.tests}
+    assert sizes["predicted labels"].keys() == sizes["cut texts"].keys() == {"Cohen's h"}
+    assert sizes["confidence"].keys() == sizes["unknown tokens"].keys() == {"Cohen's d", "Wasserstein distance"}
+    assert sizes["length"]["Cohen's d"] > 1
+    assert sizes["length"]["Wasserstein distance"] > 30
+    assert sizes["embedding, MMD"] == {}
+
+
 def test_trifles_are_told_and_are_no_alarm() -> None:
     """Many rows make a twentieth that is cut significant, and it stays below what matters."""
     plain, _ = features(40_000, seed=5)

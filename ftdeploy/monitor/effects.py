@@ -7,6 +7,7 @@ usual limit of 0.2 is exceeded by chance alone in most windows of 20 rows, and b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,39 @@ def compare_counts(reference: Ids, window: Ids, distance: Distance, *, seed: int
     high = max(float(np.quantile(drawn, confidence)), unseen)
     return Measured(p=p, effect=observed, lower=max(0.0, min(observed, 2 * observed - high)),
                     upper=min(1.0, max(high, observed)))  # fmt: skip
+
+
+def sizes_of_shares(reference: Ids, window: Ids) -> dict[str, float]:
+    """Effect sizes of shares by name: the greatest Cohen's h of any bin, the difference of arcsines (Cohen 1988).
+
+    Args:
+        reference, window: rows in each bin, int64, shape (bins,); at least one row each.
+    """
+    angles = [2 * np.arcsin(np.sqrt(counts / counts.sum())) for counts in (reference, window)]
+    return {"Cohen's h": float(np.abs(angles[1] - angles[0]).max())}
+
+
+def sizes_of_numbers(reference: Ids, window: Ids, edges: Floats) -> dict[str, float]:
+    """Effect sizes of numbers by name, as far as bins tell, each row standing in the middle of its own.
+
+    Cohen's d is the difference of the means in standard deviations of both samples pooled, above 0 where the window's
+    is larger; Wasserstein's distance (of order 1) is in the feature's own unit.
+
+    Args:
+        reference, window: rows in each bin, int64, shape (bins,); at least one row each.
+        edges: of the bins, float64, shape (bins + 1,).
+    """
+    middles = (edges[1:] + edges[:-1]) / 2
+    before, now = reference / reference.sum(), window / window.sum()
+    means = [float(shares @ middles) for shares in (before, now)]
+    squares = sum(float(counts @ (middles - mean) ** 2)
+                  for counts, mean in zip((reference, window), means, strict=True))  # fmt: skip
+    spread = math.sqrt(squares / max(1, int(reference.sum() + window.sum()) - 2))
+    moved = np.abs(np.cumsum(now - before)[:-1]) @ np.diff(middles)
+    return {
+        "Cohen's d": (means[1] - means[0]) / spread if spread else 0.0,
+        "Wasserstein distance": float(moved),
+    }
 
 
 def binned(values: Floats, edges: Floats) -> Ids:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftdeploy.monitor.effects import binned, compare_counts, kolmogorov, total_variation
+from ftdeploy.monitor.effects import (
+    binned,
+    compare_counts,
+    kolmogorov,
+    sizes_of_numbers,
+    sizes_of_shares,
+    total_variation,
+)
 from ftdeploy.monitor.options import MonitorOptions
 from ftdeploy.monitor.result import State, TestResult
 from ftdeploy.monitor.two_sample import Classified, Measured, classifier_test, mmd
@@ -76,7 +83,9 @@ def judge_window(reference: Mapping[str, NDArray[Any]], window: Features, option
         distance = kolmogorov if _METHODS[name].startswith("Kolmogorov") else total_variation
         found[name] = compare_counts(before, now, distance, seed=seed, confidence=confidence)
     adjusted = holm([one.p for one in found.values()])
-    tests = [_result(name, one, p, options) for (name, one), p in zip(found.items(), adjusted, strict=True)]
+    sizes = _sizes(reference, window)
+    judged = zip(found.items(), adjusted, strict=True)
+    tests = [_result(name, one, p, options, sizes.get(name, {})) for (name, one), p in judged]
     return Tested(tests=tuple(tests), classified=classified)
 
 
@@ -96,7 +105,17 @@ def _histograms(reference: Mapping[str, NDArray[Any]], window: Features) -> dict
     return found
 
 
-def _result(name: str, found: Measured, adjusted: float, options: MonitorOptions) -> TestResult:
+def _sizes(reference: Mapping[str, NDArray[Any]], window: Features) -> dict[str, dict[str, float]]:
+    """Name of a test of one feature -> effect sizes by name."""
+    edges = {"confidence": "confidence_edges", "length": "length_edges", "unknown tokens": "unknown_edges"}
+    return {
+        name: sizes_of_numbers(before, now, reference[edges[name]]) if name in edges else sizes_of_shares(before, now)
+        for name, (before, now) in _histograms(reference, window).items()
+    }
+
+
+def _result(name: str, found: Measured, adjusted: float, options: MonitorOptions,
+            sizes: Mapping[str, float]) -> TestResult:  # fmt: skip
     shown = adjusted <= options.level
     least = options.min_mmd if name == MMD else options.min_effect
     state: State = (
@@ -112,5 +131,5 @@ def _result(name: str, found: Measured, adjusted: float, options: MonitorOptions
         "open": f"no difference is shown, and {least:g} is not ruled out: {interval}",
     }
     return TestResult(name=name, method=_METHODS[name], p=found.p, adjusted=adjusted, effect=found.effect,
-                      lower=found.lower, upper=found.upper, least=least, state=state,
+                      lower=found.lower, upper=found.upper, least=least, sizes=sizes, state=state,
                       explanation=words[state])  # fmt: skip

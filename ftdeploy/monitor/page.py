@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ftdeploy.charts import Series, interval_chart, xy_chart
@@ -69,11 +69,15 @@ def _shifted(report: MonitorReport) -> Part:
         charts=[interval_chart([(test.name, test.effect, test.lower, test.upper) for test in report.tests],
                                title="Effects", x="effect")],
         table=Table(
-            columns=("Test", "Verdict", "#Effect", "#Interval", "#p, adjusted", "Method"),
+            columns=("Test", "Verdict", "#Effect", "#Interval", "#p, adjusted", "Method", "Other sizes"),
             rows=[(test.name, _STATES[test.state], f"{test.effect:.3f}", f"{test.lower:.3f} to {test.upper:.3f}",
-                   _p(test.adjusted), test.method) for test in report.tests],
+                   _p(test.adjusted), test.method, _sizes(test.sizes)) for test in report.tests],
         ),
     )  # fmt: skip
+
+
+def _sizes(sizes: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in sizes.items()) or "-"
 
 
 def _since(report: MonitorReport) -> Part:

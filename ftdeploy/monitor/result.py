@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ftdeploy.document import Section
@@ -31,6 +32,10 @@ class TestResult(Section):
     """Upper end, one-sided."""
     least: float
     """The smallest effect that is an alarm: ``min_effect``, of MMD ``min_mmd``."""
+    sizes: Mapping[str, float] = {}
+    """Effect sizes by their usual names: Cohen's h of labels and cut texts, Cohen's d and Wasserstein's distance (in
+    probability, tokens, share) of confidence, length and unknown tokens, from the reference's bins. They decide
+    nothing."""
     state: State
     """drift: shown, and at least ``least``; small: shown, and less; same: less than ``least`` with its whole
     interval; open: neither can be told from so many rows."""
