@@ -54,7 +54,7 @@ class Client:
         while not self.ends.is_set():
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
-                connection.request("POST", "/predict", json.dumps({"text": "a good film"}))
+                connection.request("POST", "/predict", json.dumps({"inputs": "a good film"}))
                 status = connection.getresponse().status
                 connection.close()
                 self.answered += status == 200
@@ -141,10 +141,11 @@ def main() -> int:
                 while killed.total() < wanted.kills:
                     step = _killed(home, first, rows, draw, longest=longest)
                     champion = check_champion(home)
-                    if step is None:
+                    if step is not None:
+                        killed[step] += 1
+                        _say(f"kill {killed.total():>3} in update {updates}, at: {step}; champion {champion} is whole")
+                    if step is None or champion != first:  # nothing is left to kill
                         break
-                    killed[step] += 1
-                    _say(f"kill {killed.total():>3} in update {updates}, at: {step}; champion {champion} is whole")
                 verdicts[_ended(home, first, rows)] += 1
                 registry.promote(first, why="the next round")
                 for version in registry.versions():
