@@ -61,7 +61,7 @@ def default_traffic(champion: Path) -> Path:
     Raises:
         ConfigError: nowhere, as `FTDEPLOY_TRAFFIC` says.
     """
-    from ftdeploy.serve.engine import traffic_folder
+    from ftdeploy.serve.traffic_options import traffic_folder
 
     folder = traffic_folder(champion / "bundle" / "src")
     if folder is None:
