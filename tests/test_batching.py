@@ -64,6 +64,14 @@ def test_with_oldest_makes_larger_batches_of_longer_queues() -> None:
     assert len(with_oldest([25] * 64, tokens=2048, call=8, lanes=4)) < sizes[3]
 
 
+def test_with_oldest_keeps_the_rows_of_a_request_together() -> None:
+    """They are answered together, so that none of them gains by going first; those of others are still spared."""
+    mine, other = object(), object()
+    assert with_oldest([25] * 8, tokens=2048, call=8, requests=[mine] * 8) == list(range(8))
+    batch = with_oldest([25] * 5, tokens=2048, call=8, requests=[mine] * 4 + [other])
+    assert batch == [0, 1, 2, 3]
+
+
 def test_pad_fills_with_the_pad_id_and_masks_it() -> None:
     """Ids and mask are int64 of shape (rows, longest); the mask is 0 exactly where there is padding."""
     ids, mask = pad([[5, 6, 7], [8]], pad_id=9)

@@ -220,8 +220,10 @@ class Batcher(Generic[In, Out]):
         if len(waiting) <= 1:
             return [], waiting
         latest = waiting[0].since + OVERTAKING * self._max_wait
-        lengths = [len(one.row.ids) for one in waiting[:WINDOW] if one.since <= latest]
-        chosen = with_oldest(lengths, tokens=self._tokens, rows=self._rows, call=self._call, lanes=self.lanes)
+        window = [one for one in waiting[:WINDOW] if one.since <= latest]
+        lengths, jobs = [len(one.row.ids) for one in window], [one.job for one in window]
+        chosen = with_oldest(lengths, tokens=self._tokens, rows=self._rows, call=self._call, lanes=self.lanes,
+                             requests=jobs)  # fmt: skip
         batch = [waiting[index] for index in chosen]
         for index in sorted(chosen, reverse=True):
             del waiting[index]
