@@ -69,7 +69,7 @@ def test_a_direction_is_learned_from_the_texts_before() -> None:
     random = np.random.default_rng(2)
     directions = Directions(random.normal(size=(1000, SIZE)))
     same = np.concatenate([np.log(directions.of(random.normal(size=(BLOCK, SIZE)))) for _ in range(200)])
-    assert np.abs(same[:BLOCK]).max() < 1e-5
+    assert np.abs(same[:BLOCK]).max() < 1e-3  # the bound is computed in float32, whose rounding differs by processor
     assert (same.mean(axis=0) <= 0).all()
     moved = np.concatenate([np.log(directions.of(random.normal(size=(BLOCK, SIZE)) + 0.5)) for _ in range(20)])
     assert moved[8 * BLOCK :].mean(axis=0).max() > 0.5
