@@ -18,11 +18,11 @@ help:  ## what there is
 run: $(VENV)/.installed  ## run the sentiment recipe: from public data to a bundle that answers over HTTP
 	@$(BIN)/ftdeploy run $(RECIPE) $(RUN_ARGS)
 
-# What measures the real run has the machine to itself.
+# What measures, or wants idle processors, has the machine to itself.
 test: $(VENV)/.installed  ## run the whole test suite, end to end included
 ifeq ($(strip $(TESTS)),)
 	$(BIN)/python -m pytest tests -m "not alone" -n auto --dist loadfile
-	$(BIN)/python -m pytest tests/end_to_end -m alone
+	$(BIN)/python -m pytest tests -m alone
 else
 	$(BIN)/python -m pytest $(TESTS)
 endif

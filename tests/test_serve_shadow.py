@@ -20,6 +20,9 @@ from ftdeploy.registry import Registry
 if TYPE_CHECKING:
     from test_serve_service import Server
 
+#: A challenger has the processor time that nobody else wants: beside other tests that is none.
+pytestmark = pytest.mark.alone
+
 CODE = (ROOT / "ftdeploy" / "serve" / "shadow.py").read_bytes()
 
 
