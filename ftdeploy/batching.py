@@ -6,6 +6,7 @@ quantized model depend a little on the other rows of its batch.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -77,6 +78,8 @@ def with_oldest(lengths: Sequence[int], *, tokens: int, rows: int = 64, call: in
     """
     first = longest = lengths[0]
     batch = [0]
+    owners = [id(one) for one in requests] or range(len(lengths))
+    held = Counter([owners[0]])  # rows in the batch, by request
     for index in sorted(range(1, len(lengths)), key=lambda i: abs(lengths[i] - first)):
         if len(batch) == rows:
             break
@@ -86,9 +89,9 @@ def with_oldest(lengths: Sequence[int], *, tokens: int, rows: int = 64, call: in
         spared = call * (1 + (len(lengths) - len(batch) - 1) / lanes)
         if padded > tokens or added > lengths[index] + call / 2:
             continue
-        delayed = sum(requests[one] is not requests[index] for one in batch) if requests else len(batch)
-        if delayed * added <= spared:
+        if (len(batch) - held[owners[index]]) * added <= spared:
             batch.append(index)
+            held[owners[index]] += 1
             longest = grown
     return batch
 

@@ -88,8 +88,7 @@ class ServeSettings(Section):
     batch_rows: int = Field(default=64, ge=1)
     """Most texts in one forward pass."""
     batch_call_tokens: int = Field(default=8, ge=1)
-    """What a forward pass costs beside its tokens, in tokens: a text joins a batch where that adds less padding than a
-    pass of its own would cost."""
+    """What a forward pass costs beside its tokens, in tokens: the more, the more texts share one."""
     threads: int = Field(default=0, ge=0)
     """Threads of ONNX Runtime over all lanes; 0 takes the processors this process may use."""
     lanes: int = Field(default=0, ge=0)
