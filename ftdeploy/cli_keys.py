@@ -50,7 +50,7 @@ def add(
 @keys_app.command("ls")
 def list_(file: FileOption, json: JsonOption = False) -> None:
     """List the keys: scopes, age, expiry, last use. Never their secrets, which nobody has."""
-    from ftdeploy.console import out, print_json, show_line
+    from ftdeploy.console import print_json, show_line, show_table
     from ftdeploy.keys import list_keys
 
     found = list_keys(file)
@@ -65,16 +65,14 @@ def list_(file: FileOption, json: JsonOption = False) -> None:
     if not found:
         show_line("{} has no keys: every request that wants one is refused", file)
         return
-    rows = [("name", "id", "scopes", "created", "expires", "last used")]
+    rows = []
     for one in found:
         key = one.key
         until = "never" if key.expires is None else f"{key.expires:%Y-%m-%d %H:%M}"
         used = "never" if one.used is None else f"{one.used:%Y-%m-%d %H:%M:%S}"
         expires = f"{until} (expired)" if one.expired else until
         rows.append((key.name, key.id, ", ".join(key.scopes), f"{key.created:%Y-%m-%d}", expires, used))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        out.print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip(), markup=False)
+    show_table(("name", "id", "scopes", "created", "expires", "last used"), rows)
 
 
 @keys_app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +60,7 @@ def add(
 @registry_app.command("ls")
 def list_(root: RootArgument, json: JsonOption = False) -> None:
     """List the versions, oldest first: name, when it came, what it holds, and which is champion or shadow."""
-    from ftdeploy.console import print_json, show_line
+    from ftdeploy.console import print_json, show_line, show_table
     from ftdeploy.registry import Registry
 
     found = _versions(Registry(root))
@@ -71,7 +70,7 @@ def list_(root: RootArgument, json: JsonOption = False) -> None:
     if not found:
         show_line("{} has no versions", root)
         return
-    _show_table(
+    show_table(
         ("version", "model", "entered", "holds", ""),
         [(one["version"], one["name"], _time(one["entered"]), " ".join(one["holds"]), one["is"]) for one in found],
     )
@@ -140,7 +139,7 @@ def shadow(
 @registry_app.command()
 def history(root: RootArgument, json: JsonOption = False) -> None:
     """Show what was done, when and why, oldest first."""
-    from ftdeploy.console import print_json, show_line
+    from ftdeploy.console import print_json, show_line, show_table
     from ftdeploy.registry import Registry
 
     events = Registry(root).history()
@@ -154,7 +153,7 @@ def history(root: RootArgument, json: JsonOption = False) -> None:
         (_time(event.time.isoformat()), event.action, event.digest, event.before or "", " ".join(event.why.split()))
         for event in events
     ]
-    _show_table(("time (UTC)", "action", "version", "before", "why"), rows)
+    show_table(("time (UTC)", "action", "version", "before", "why"), rows)
 
 
 def _show_comparison(challenger: str, one: Shadowed) -> None:
@@ -203,13 +202,3 @@ def _show_change(registry: Registry, before: Path | None, *, json: bool) -> None
 
 def _time(text: str | None) -> str:
     return (text or "").replace("T", " ").removesuffix("+00:00")
-
-
-def _show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from ftdeploy.console import out
-
-    table = [head, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        out.print(line.rstrip(), markup=False)

@@ -23,7 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 @traffic_app.command("ls")
 def list_(folder: FolderArgument, json: JsonOption = False) -> None:
     """List the files: kind, rows, bytes, begun, sealed or still written, encrypted."""
-    from ftdeploy.console import out, print_json, show_line
+    from ftdeploy.console import print_json, show_line, show_table
     from ftdeploy.serve.encryption import read_key
     from ftdeploy.traffic import list_traffic
 
@@ -34,16 +34,12 @@ def list_(folder: FolderArgument, json: JsonOption = False) -> None:
     if not found:
         show_line("{} holds no traffic", folder)
         return
-    table = [("file", "rows", "bytes", "begun", "state")]
+    table = []
     for one in found:
         state = ("sealed" if one.sealed else "open") + (", encrypted" if one.encrypted else "")
         rows = "no key" if one.rows is None else str(one.rows)
         table.append((one.name, rows, str(one.bytes), f"{one.begun:%Y-%m-%d %H:%M:%S}", state))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        out.print(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip(), markup=False
-        )
+    show_table(("file", "rows", "bytes", "begun", "state"), table)
 
 
 @traffic_app.command()

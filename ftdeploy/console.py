@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,6 +76,14 @@ def show_facts(facts: Mapping[str, Any], *, indent: str = "  ") -> None:
     width = max((len(name) for name in facts), default=0)
     for name, value in facts.items():
         out.print(f"{indent}{escape(f'{name:<{width}}')}  {escape(number(value))}")
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows to stdout in columns as wide as they must be; what looks like markup in them is shown as it is."""
+    table = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        out.print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip(), markup=False)
 
 
 def number(value: object) -> str:

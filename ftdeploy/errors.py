@@ -197,6 +197,30 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(names)}" if names else ""
 
 
+def refuse_unknown(stated: Iterable[str], known: Iterable[str], *, what: str, error: type[FtdeployError],
+                   who: str = "this service") -> None:  # fmt: skip
+    """Refuse a name in a bundle's signature that nobody here knows.
+
+    Args:
+        stated: names in one of its sections.
+        known: those that there are.
+        what: one of them is called, article included.
+        error: class to raise.
+        who: does not know it.
+
+    Raises:
+        FtdeployError: of that class.
+    """
+    names = tuple(known)
+    unknown = sorted(set(stated) - set(names))
+    if unknown:
+        raise error(
+            f"signature.json states {what} {unknown[0]!r} that {who} does not know",
+            cause="the bundle was made by another version of ftdeploy, or edited by hand",
+            fix=did_you_mean(unknown[0], names) or "make the bundle again",
+        )
+
+
 #: Every class with its documented exit code, in order. ``ftdeploy --help`` and the README print from it.
 EXIT_CODES: dict[int, type[FtdeployError]] = {
     cls.exit_code: cls

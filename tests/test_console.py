@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ftdeploy import console, progress
-from ftdeploy.console import ConsoleReporter, number, print_json, show_error, show_facts, show_line
+from ftdeploy.console import ConsoleReporter, number, print_json, show_error, show_facts, show_line, show_table
 from ftdeploy.errors import ArtifactError, ConfigError, Problem
 from ftdeploy.progress import reporting
 
@@ -129,3 +129,9 @@ def test_json_keeps_text_readable(capsys: pytest.CaptureFixture[str]) -> None:
     """Not escaped, and what JSON has no form for becomes its text."""
     print_json({"ü": number})
     assert "ü" in capsys.readouterr().out
+
+
+def test_a_table_has_columns_as_wide_as_they_must_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """On stdout, without spaces at the ends; brackets in cells are no markup."""
+    show_table(("name", "state"), [("a longer name", "[bold]"), ("b", "")])
+    assert capsys.readouterr().out == "name           state\na longer name  [bold]\nb\n"

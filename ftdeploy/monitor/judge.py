@@ -79,11 +79,12 @@ def judge_window(reference: Mapping[str, NDArray[Any]], window: Features, option
         MMD: mmd(there, window.embedding, seed=seed, confidence=confidence),
         "embedding, classifier": classified,
     }
-    for name, (before, now) in _histograms(reference, window).items():
+    histograms = _histograms(reference, window)
+    for name, (before, now) in histograms.items():
         distance = kolmogorov if _METHODS[name].startswith("Kolmogorov") else total_variation
         found[name] = compare_counts(before, now, distance, seed=seed, confidence=confidence)
     adjusted = holm([one.p for one in found.values()])
-    sizes = _sizes(reference, window)
+    sizes = _sizes(reference, histograms)
     judged = zip(found.items(), adjusted, strict=True)
     tests = [_result(name, one, p, options, sizes.get(name, {})) for (name, one), p in judged]
     return Tested(tests=tuple(tests), classified=classified)
@@ -105,12 +106,13 @@ def _histograms(reference: Mapping[str, NDArray[Any]], window: Features) -> dict
     return found
 
 
-def _sizes(reference: Mapping[str, NDArray[Any]], window: Features) -> dict[str, dict[str, float]]:
+def _sizes(reference: Mapping[str, NDArray[Any]],
+           histograms: Mapping[str, tuple[Ids, Ids]]) -> dict[str, dict[str, float]]:  # fmt: skip
     """Name of a test of one feature -> effect sizes by name."""
     edges = {"confidence": "confidence_edges", "length": "length_edges", "unknown tokens": "unknown_edges"}
     return {
         name: sizes_of_numbers(before, now, reference[edges[name]]) if name in edges else sizes_of_shares(before, now)
-        for name, (before, now) in _histograms(reference, window).items()
+        for name, (before, now) in histograms.items()
     }
 
 

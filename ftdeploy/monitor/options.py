@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from ftdeploy.errors import ArtifactError, did_you_mean
+from ftdeploy.errors import ArtifactError, refuse_unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,5 @@ def read_options(stated: Mapping[str, float]) -> MonitorOptions:
         ArtifactError: a name that is not an option.
     """
     known = {name: type(value) for name, value in asdict(MonitorOptions()).items()}
-    unknown = sorted(set(stated) - set(known))
-    if unknown:
-        raise ArtifactError(
-            f"signature.json states a monitor option {unknown[0]!r} that this ftdeploy does not know",
-            cause="the bundle was made by another version of ftdeploy, or edited by hand",
-            fix=did_you_mean(unknown[0], known) or "make the bundle again",
-        )
+    refuse_unknown(stated, known, what="a monitor option", error=ArtifactError, who="this ftdeploy")
     return MonitorOptions(**{name: known[name](value) for name, value in stated.items()})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ftdeploy.errors import ServeError, did_you_mean
+from ftdeploy.errors import ServeError, refuse_unknown
 from ftdeploy.web_origins import wrong_webhook
 
 PREFIX = "FTDEPLOY_ALERT_"
@@ -55,13 +55,7 @@ def read_alert_options(stated: Mapping[str, Any], environment: Mapping[str, str]
         ServeError: a name that is not an option, or a value that is none.
     """
     environment = os.environ if environment is None else environment
-    unknown = sorted(set(stated) - set(_KINDS))
-    if unknown:
-        raise ServeError(
-            f"signature.json states an alert option {unknown[0]!r} that this service does not know",
-            cause="the bundle was made by another version of ftdeploy, or edited by hand",
-            fix=did_you_mean(unknown[0], _KINDS) or "make the bundle again",
-        )
+    refuse_unknown(stated, _KINDS, what="an alert option", error=ServeError)
     values: dict[str, Any] = {}
     for name, kind in _KINDS.items():
         variable = PREFIX + name.upper()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
-from ftdeploy.errors import ServeError, did_you_mean
+from ftdeploy.errors import ServeError, refuse_unknown
 from ftdeploy.web_origins import wrong_origin
 
 PREFIX = "FTDEPLOY_"
@@ -36,8 +36,8 @@ class Limits:
         drain_seconds: after SIGTERM, how long questions that were on their way are still taken.
         batch_tokens: budget of padded tokens in one forward pass.
         batch_rows: most rows in one forward pass.
-        batch_call_tokens: what a forward pass costs beside its tokens, in tokens: a row joins a batch where that adds
-            less padding than a pass of its own would cost.
+        batch_call_tokens: what a forward pass costs beside its tokens, in tokens: the more, the more rows share one
+            (`ftdeploy.batching.with_oldest`).
         threads: threads of ONNX Runtime over all lanes; 0 takes the processors this process may use.
         lanes: forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one.
         workers: processes that share the port, threads and lanes under ``ftdeploy serve``; 0 takes one for every eight
@@ -84,13 +84,7 @@ def read_limits(stated: Mapping[str, float | Sequence[str]], environment: Mappin
     """
     environment = os.environ if environment is None else environment
     kinds: dict[str, type[Any]] = {field.name: type(field.default) for field in fields(Limits)}
-    unknown = sorted(set(stated) - set(kinds))
-    if unknown:
-        raise ServeError(
-            f"signature.json states a limit {unknown[0]!r} that this service does not know",
-            cause="the bundle was made by another version of ftdeploy, or edited by hand",
-            fix=did_you_mean(unknown[0], kinds) or "make the bundle again",
-        )
+    refuse_unknown(stated, kinds, what="a limit", error=ServeError)
     values: dict[str, Any] = {}
     for name, kind in kinds.items():
         variable = PREFIX + name.upper()

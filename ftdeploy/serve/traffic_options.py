@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
-from ftdeploy.errors import ServeError, did_you_mean
+from ftdeploy.errors import ServeError, did_you_mean, refuse_unknown
 from ftdeploy.serve.segments import Fsync
 
 
@@ -46,13 +46,7 @@ def read_options(stated: Mapping[str, float | bool | str]) -> TrafficOptions:
     known: dict[str, type[bool | int | float | str]] = {
         name: type(value) for name, value in asdict(TrafficOptions()).items()
     }
-    unknown = sorted(set(stated) - set(known))
-    if unknown:
-        raise ServeError(
-            f"signature.json states a traffic option {unknown[0]!r} that this service does not know",
-            cause="the bundle was made by another version of ftdeploy, or edited by hand",
-            fix=did_you_mean(unknown[0], known) or "make the bundle again",
-        )
+    refuse_unknown(stated, known, what="a traffic option", error=ServeError)
     if (policy := stated.get("fsync", "seal")) not in get_args(Fsync):
         raise ServeError(
             f"signature.json states the traffic option fsync as {policy!r}",

@@ -31,7 +31,7 @@ from ftdeploy.errors import ArtifactError, FtdeployError, GateFailed, GateInconc
 from ftdeploy.files import whole, write_text
 from ftdeploy.pipeline import FLOW, Watch, locked, run_recipe
 from ftdeploy.recipe import Recipe, as_text, load_recipe
-from ftdeploy.registry import Registry
+from ftdeploy.registry import RECIPE, Registry
 from ftdeploy.stage import Outcome as StageOutcome
 from ftdeploy.stage import Stage
 from ftdeploy.update.challenger import challenger_recipe, split_counts
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "Updated", "update"]
 
-UPDATES, ROWS, KEYS, RECIPE = "updates", "new.parquet", "rows.npy", "recipe.yaml"
+UPDATES, ROWS, KEYS = "updates", "new.parquet", "rows.npy"
 #: Beside a version's artifacts: the report of the gates that it had to pass, and the keys of the texts that it learned.
 REPORT = "update"
 #: Holds what is not cleared of identifiers yet, while it is read; a kill leaves it to the next update to remove.
