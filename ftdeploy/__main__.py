@@ -34,6 +34,9 @@ def main() -> None:
     # torch's threads spin while they wait for one another. On a machine of one's own that gains a little; beside one
     # busy neighbour training ran at 31 rows a second spinning and at 53 waiting, beside two it all but stood still.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # So do OpenBLAS's, for 2**26 ticks after each product, however small. Beside two neighbours the shifts that a
+    # bundle learns from took 10 s of processor, and 0.6 s when the threads sleep at once (2**4 ticks).
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     from ftdeploy.cli import app
     from ftdeploy.errors import FtdeployError
 
