@@ -55,17 +55,26 @@ def test_a_missing_module_is_an_error() -> None:
 
 
 def test_nothing_is_left_of_the_check(tmp_path: Path) -> None:
-    """HOME, which may be read-only, stays empty; modules are imported anew each time; a user's own use of `evaluate` in
-    the same process goes on."""
+    """HOME, which may be read-only, stays empty; modules are imported anew each time, without transformers and torch
+    unless they are there; a user's own use of `evaluate` in the same process, with its evaluators, goes on."""
     code = (
-        "import sys, numpy as np, evaluate\n"
+        "import sys, numpy as np\n"
         "from ftdeploy.metrics import METRICS, score\n"
-        "from ftdeploy.validate.crosscheck import crosscheck, metric_module\n"
+        "from ftdeploy.validate.crosscheck import crosscheck, light_evaluate, metric_module\n"
         "ids, path = np.array([0, 1, 1, 0]), list(sys.path)\n"
-        "for name, metric in [*METRICS.items()][:2]:\n"
-        "    crosscheck({name: score(metric, ids, ids, 2)}, ids, ids)\n"
-        "assert sys.path == path and 'evaluate_modules' not in sys.modules\n"
-        "assert not list(__import__('pathlib').Path.home().iterdir())\n"
+        "def check():\n"
+        "    for name, metric in [*METRICS.items()][:2]:\n"
+        "        crosscheck({name: score(metric, ids, ids, 2)}, ids, ids)\n"
+        "    assert sys.path == path and 'evaluate_modules' not in sys.modules\n"
+        "    assert not list(__import__('pathlib').Path.home().iterdir())\n"
+        "check()\n"
+        "assert not {'torch', 'transformers', 'scipy.stats', 'evaluate'} & set(sys.modules)\n"
+        "import evaluate\n"
+        "assert evaluate.evaluator('text-classification').PIPELINE_KWARGS\n"
+        "with light_evaluate() as used:\n"
+        "    assert used is evaluate\n"
+        "check()\n"
+        "assert sys.modules['evaluate'] is evaluate\n"
         "mine = evaluate.load(str(metric_module('accuracy')), cache_dir=sys.argv[1])\n"
         "crosscheck({'accuracy': 1.0}, ids, ids)\n"
         "assert mine.compute(predictions=ids, references=ids) == {'accuracy': 1.0}\n"

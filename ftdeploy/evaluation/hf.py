@@ -21,6 +21,7 @@ from ftdeploy.evaluation.origins import Given, Raw
 from ftdeploy.metrics import METRICS
 from ftdeploy.starter import supported_margin
 from ftdeploy.suite import NonInferiority, Suite, suites_folder
+from ftdeploy.validate.crosscheck import light_evaluate
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -93,6 +94,20 @@ def read_evaluate_suite(path: Path, *, gated: bool) -> tuple[Suite, Rows]:
         DataError: a data set cannot be read, or its labels cannot be told.
         DependencyError: `evaluate` is not installed.
     """
+    try:
+        with light_evaluate():
+            return _read(path, gated=gated)
+    except ModuleNotFoundError as error:
+        if error.name not in ("datasets", "evaluate"):
+            raise
+        raise DependencyError(
+            f"a Python suite needs the package {error.name}",
+            cause="ftdeploy was installed without its training extra",
+            fix="pip install 'ftdeploy[train]'",
+        ) from error
+
+
+def _read(path: Path, *, gated: bool) -> tuple[Suite, Rows]:
     tasks = _load(path)
     metrics, parts = [], []
     for number, task in enumerate(tasks, start=1):
@@ -117,14 +132,8 @@ def read_evaluate_suite(path: Path, *, gated: bool) -> tuple[Suite, Rows]:
 
 def _load(path: Path) -> list[Any]:
     """The subtasks of the class ``Suite`` in a file."""
-    try:
-        import evaluate
-    except ImportError as error:
-        raise DependencyError(
-            "a Python suite needs the package evaluate",
-            cause="ftdeploy was installed without its training extra",
-            fix="pip install 'ftdeploy[train]'",
-        ) from error
+    import evaluate
+
     module = _imported(path)
     found = getattr(module, "Suite", None)
     if not (isinstance(found, type) and issubclass(found, evaluate.EvaluationSuite)):

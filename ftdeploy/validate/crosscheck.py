@@ -44,9 +44,41 @@ def metric_module(name: str) -> Path:
     return path
 
 
+#: `evaluate` without transformers: name of a module -> the module, where it was imported like that.
+_light: dict[str, ModuleType] = {}
+
+
+@contextmanager
+def light_evaluate() -> Iterator[ModuleType]:
+    """`evaluate`, without transformers and scipy.stats where nobody has imported it: only its evaluators want these,
+    and importing them is two thirds of what judging a small model costs.
+
+    Its modules leave sys.modules when the block ends: whoever imports `evaluate` later has it with its evaluators.
+    """
+    if "evaluate" in sys.modules or "transformers" in sys.modules:
+        import evaluate
+
+        yield evaluate
+        return
+    sys.modules.update(_light)
+    without = [name for name in ("transformers", "scipy.stats") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(without))  # type: ignore[arg-type] # None: how Python is told that there is none
+    try:
+        import evaluate
+    finally:
+        for name in without:
+            del sys.modules[name]
+    try:
+        yield evaluate
+    finally:
+        names = [name for name in sys.modules if name.partition(".")[0] == "evaluate"]
+        _light.update({name: sys.modules.pop(name) for name in names})
+
+
 @contextmanager
 def modules_in(folder: Path) -> Iterator[None]:
-    """Have `evaluate` copy and import modules below a folder, and not below HOME, which may be read-only.
+    """Have `evaluate` copy and import modules below a folder, and not below HOME, which may be read-only. Stands within
+    `light_evaluate`.
 
     It imports the copies as the package ``evaluate_modules`` through sys.path; both are as before when the block ends.
     """
@@ -81,9 +113,11 @@ def crosscheck(scores: Mapping[str, float], references: Ids, predictions: Ids, *
     Raises:
         DependencyError: a metric differs, or a module is missing.
     """
-    import evaluate
-
-    with TemporaryDirectory(prefix="ftdeploy-evaluate-") as folder, modules_in(Path(folder) / "modules"):
+    with (
+        TemporaryDirectory(prefix="ftdeploy-evaluate-") as folder,
+        light_evaluate() as evaluate,
+        modules_in(Path(folder) / "modules"),
+    ):
         for name, ours in scores.items():
             module, options = _module(name, labels)
             metric = evaluate.load(str(metric_module(module)), cache_dir=folder, keep_in_memory=True)

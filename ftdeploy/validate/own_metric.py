@@ -11,7 +11,7 @@ from typing import Any
 
 from ftdeploy.errors import ConfigError
 from ftdeploy.metrics import Floats, Ids
-from ftdeploy.validate.crosscheck import modules_in
+from ftdeploy.validate.crosscheck import light_evaluate, modules_in
 
 _COLUMNS = ("predictions", "references", "prediction_scores")
 
@@ -85,15 +85,17 @@ def own_metric(path: Path) -> ModuleMetric:
     Raises:
         ConfigError: there is no such file, it cannot be loaded, or wants other columns.
     """
-    import evaluate
-
     if not path.is_file():
         raise ConfigError(
             f"there is no metric {path}",
             cause="the path is misspelt; it is relative to the suite's folder",
             fix="correct it, or name a metric of ftdeploy",
         )
-    with TemporaryDirectory(prefix="ftdeploy-evaluate-") as folder, modules_in(Path(folder) / "modules"):
+    with (
+        TemporaryDirectory(prefix="ftdeploy-evaluate-") as folder,
+        light_evaluate() as evaluate,
+        modules_in(Path(folder) / "modules"),
+    ):
         try:
             module = evaluate.load(str(path), cache_dir=folder, keep_in_memory=True)
             # A metric may take rows of several kinds; the first is its usual one.
