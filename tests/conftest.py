@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from real_data import MIRROR
-from tiny_run import TinyRun, make_tiny_run
 
 if TYPE_CHECKING:
+    from tiny_run import TinyRun
     from workspace import Workspace
 
+# Before numpy and torch are imported, which read these once, and so before any helper is.
 # As the command line has it: threads that spin while they wait cost a training beside other work most of its time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There is a worker for each processor: more threads than one each only wait for each other's.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with the real data (see ``ftdeploy/sources/mirror.py``), set as FTDEPLOY_MIRROR for the test."""
+    from real_data import MIRROR
+
     if not (MIRROR / "index.json").is_file():
         pytest.fail(
             f"{MIRROR} is no mirror: this test reads real data from a folder with an index.json, which FTDEPLOY_MIRROR "
@@ -38,8 +44,11 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
-    """The tiny recipe and its finished run; copy it before changing anything."""
-    return make_tiny_run(tmp_path_factory.mktemp("tiny"))
+    """The tiny recipe and its finished run, one for all workers; copy it before changing anything."""
+    from tiny_run import shared_tiny_run
+
+    base = tmp_path_factory.getbasetemp()
+    return shared_tiny_run((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -47,6 +48,22 @@ class TinyRun:
             if stage == until:
                 break
         return target
+
+
+def shared_tiny_run(folder: Path) -> TinyRun:
+    """The tiny run in a folder that several processes share: the first that comes makes it, the others wait for it.
+
+    Args:
+        folder: made when missing. The lock is `flock`'s, which goes with its holder, and ``printed.txt`` comes last:
+            what a process left half-made is made again.
+    """
+    folder.mkdir(exist_ok=True)
+    recipe, run, printed = folder / "recipe.yaml", folder / "run", folder / "printed.txt"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            printed.write_text(make_tiny_run(folder).output, encoding="utf-8")
+    return TinyRun(recipe=recipe, run=run, output=printed.read_text(encoding="utf-8"))
 
 
 def make_tiny_run(folder: Path) -> TinyRun:

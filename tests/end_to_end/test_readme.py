@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from workspace import ROOT, Workspace, free_port, make, serving
+from workspace import BUDGET, ROOT, Workspace, free_port, make, serving
 
 from ftdeploy.recipe import load_recipe
 from ftdeploy.suite import load_suite
@@ -29,7 +29,8 @@ PORT = free_port()
 
 
 def _typed(block: str) -> str:
-    """A block as it runs here: the environment of the tests, and a port that is free."""
+    """A block as it runs here: the environment of the tests, a free port, and a search as short as `make run` has."""
+    block = re.sub(r"(ftdeploy run \S+)$", rf"\1 {shlex.join(BUDGET)}", block, flags=re.MULTILINE)
     return block.replace(".venv/bin/", f"{sys.prefix}/bin/").replace("3000", str(PORT))
 
 
