@@ -1,5 +1,8 @@
 """export: the checkpoint as ONNX, with Optimum, and the proof that it answers as the torch model does.
 
+The signature says which temperature the logits are divided by, fitted on all validation rows (`ftdeploy.temperature`):
+what is judged later as fp32 has probabilities as calibrated as what is shipped.
+
 The graph has two outputs: the task's logits, and the mean-pooled output of an early encoder layer. The second one
 costs nothing (the layer is computed anyway), survives quantization, and is what drift detection watches.
 """
@@ -23,6 +26,7 @@ from ftdeploy.recipe import ExportSettings, ModelSettings
 from ftdeploy.signature import Signature, write_signature
 from ftdeploy.stage import Facts, stage
 from ftdeploy.tasks import TASKS, Task
+from ftdeploy.temperature import Calibration, calibrate_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +37,7 @@ PARITY_ROWS = 512
 
 
 @stage(
-    writes="onnx", version=1, libraries=("torch", "transformers", "tokenizers", "optimum-onnx", "onnx", "onnxruntime")
+    writes="onnx", version=2, libraries=("torch", "transformers", "tokenizers", "optimum-onnx", "onnx", "onnxruntime")
 )
 def export(checkpoint: Artifact, dataset: Artifact, *, export: ExportSettings, model: ModelSettings, task: str,
            name: str, out: Path) -> Facts:  # fmt: skip
@@ -61,9 +65,20 @@ def export(checkpoint: Artifact, dataset: Artifact, *, export: ExportSettings, m
             embedding_layer=export.embedding_layer,
         ),
     )
-    found = _parity(torch_model, Predictor(out, device="cpu"), dataset, export, chosen)
+    predictor = Predictor(out, device="cpu")
+    found = _parity(torch_model, predictor, dataset, export, chosen)
     (out / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return {"opset": export.opset, "bytes": (out / "model.onnx").stat().st_size, **found}
+    calibration = _calibrated(predictor, dataset, export, chosen)
+    return {"opset": export.opset, "bytes": (out / "model.onnx").stat().st_size, **found, **calibration.facts()}
+
+
+def _calibrated(predictor: Predictor, dataset: Artifact, settings: ExportSettings, task: Task) -> Calibration:
+    """The temperature from all validation rows, few of which `_parity` asks."""
+    table = read_split(dataset, "validation", columns=["text", "label"])
+    with progress.task("temperature", table.num_rows) as advance:
+        logits = predictor.predict(table["text"].to_pylist(), advance=advance).logits
+    references = task.targets(table["label"].to_pylist(), label_names(dataset))
+    return calibrate_folder(predictor.folder, logits, references, settings.temperature)
 
 
 def _check_layer(model: PreTrainedModel, layer: int) -> None:

@@ -156,9 +156,10 @@ def _compression(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:
     measured = [(one, one.costs) for one in ranked(found).values() if one.costs is not None][:_CANDIDATES]
     every = f"All {len(found.candidates)} candidates, plots, and the rows that the winner answers differently"
     speeds = {one.name: costs.speedup for one, costs in measured}
+    said = [sentence(found), proof(found), *([found.calibration.sentence()] if found.calibration else [])]
     yield Part(
         heading="Compression",
-        text=f"{sentence(found)} {proof(found)}",
+        text=" ".join(said),
         links=[(every, f"{compressed.path.name}/{SEARCH_PAGE}")],
         charts=[bar_chart(speeds, title="Throughput, times fp32's")] if speeds else [],
         table=_candidates(measured, found),

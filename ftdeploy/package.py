@@ -46,7 +46,7 @@ def _outside(_recipe: Recipe) -> Mapping[str, str]:
     return {"source": source, "pins": hashlib.sha256(pins.encode()).hexdigest()}
 
 
-@stage(writes="bundle", version=4, outside=_outside, libraries=("ftdeploy",))
+@stage(writes="bundle", version=5, outside=_outside, libraries=("ftdeploy",))
 def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, report: Artifact, *,
             package: PackageSettings, serve: ServeSettings, monitor: MonitorSettings, data: DataSettings,
             model: ModelSettings, device: Device, task: str, name: str, seed: int,
@@ -199,7 +199,7 @@ def _model_card(report: Report, settings: PackageSettings, origins: list[str],
     dataset, _, compressed = made
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701  # Markdown, not HTML
     template = environment.from_string((_HERE / "model_card.md.j2").read_text(encoding="utf-8"))
-    primary = TASKS[task].metrics[0]
+    primary, signature = TASKS[task].metrics[0], read_signature(compressed.path)
     return template.render(
         name=name,
         task=task,
@@ -207,7 +207,8 @@ def _model_card(report: Report, settings: PackageSettings, origins: list[str],
         intended_use=settings.intended_use,
         licence=settings.licence,
         labels=read_profile(dataset)["labels"],
-        max_length=read_signature(compressed.path).max_length,
+        max_length=signature.max_length,
+        temperature=signature.temperature,
         report=report,
         weakest=sorted((s for s in report.slices if s.metric == primary), key=lambda s: s.candidate.value)[:5],
         sources=origins,

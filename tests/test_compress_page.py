@@ -308,6 +308,12 @@ def test_the_time_that_was_given_and_taken_is_told() -> None:
     ]
 
 
+def test_what_the_temperature_does_is_told_where_one_was_fitted() -> None:
+    """The winner's own; where fp32 goes on, the export tells it."""
+    assert "Temperature 1.439 (fitted): on 1,004 validation rows log loss 0.3212 -&gt; 0.2959" in page(search())
+    assert "Temperature" not in page(only_fp32())
+
+
 def test_hostile_texts_stay_texts() -> None:
     """Names, reasons, layers, labels, rows and notes: nothing breaks out, and everything can be read."""
     named = measured(EVIL, speedup=2, smaller=2, difference=0, steady=False).model_copy(update={"reason": EVIL})

@@ -11,6 +11,7 @@ from tiny import WORDS, write_model_folder
 
 from ftdeploy.drift import SAMPLE, WIDTH, compute_reference, read_reference, write_reference
 from ftdeploy.predictor import Predictor
+from ftdeploy.signature import read_signature, write_signature
 from ftdeploy.tasks import TASKS
 
 TASK = TASKS["text-classification"]
@@ -55,6 +56,19 @@ def test_labels_are_the_predicted_ones(predictor: Predictor) -> None:
     """The histogram of labels counts what the model says."""
     found = compute_reference(predictor, TASK, TEXTS, seed=1)
     assert found["label_counts"].tolist() == np.bincount(TASK.predictions(predictor.predict(TEXTS).logits)).tolist()
+
+
+def test_confidence_is_that_which_is_served(predictor: Predictor) -> None:
+    """At the temperature of the signature, as the service answers and records: else a calibrated model would look
+    like drift from its first request."""
+    plain = compute_reference(predictor, TASK, TEXTS, seed=1)
+    write_signature(predictor.folder, predictor.signature.model_copy(update={"temperature": 5.0}))
+    signature = read_signature(predictor.folder)
+    found = compute_reference(Predictor(predictor.folder), TASK, TEXTS, seed=1)
+    served = TASK.decode(predictor.predict(TEXTS).logits, signature, top_k=1)
+    counts, _ = np.histogram([answer[0]["score"] for answer in served], found["confidence_edges"])
+    assert found["confidence_counts"].tolist() == counts.tolist() != plain["confidence_counts"].tolist()
+    assert found["label_counts"].tolist() == plain["label_counts"].tolist()
 
 
 def test_the_sample_is_bounded_and_seeded(predictor: Predictor) -> None:

@@ -18,7 +18,9 @@ from ftdeploy.export import _parity, _torch_outputs
 from ftdeploy.onnx_export import load_model, supported
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import ExportSettings
+from ftdeploy.signature import read_signature
 from ftdeploy.tasks import TASKS
+from ftdeploy.temperature import calibrate
 
 TASK = TASKS["text-classification"]
 
@@ -45,6 +47,35 @@ def test_the_export_of_a_run_is_proven_and_the_proof_is_kept(tiny: TinyRun) -> N
     assert found["parity_rows"] == 80
     assert 0 <= found["max_logit_difference"] < 1e-4
     assert json.loads((folder / "parity.json").read_text(encoding="utf-8")) == pytest.approx(found, abs=1e-6)
+
+
+def test_the_export_and_what_ships_have_a_temperature_each(tiny: TinyRun) -> None:
+    """Fitted on all validation rows' logits of that very model: signature, facts and candidates.json say the same, and
+    the bundle and its drift reference go by that of what ships."""
+    dataset = artifact(tiny.run, "dataset")
+    table = read_split(dataset, "validation")
+    references = TASK.targets(table["label"].to_pylist(), ("negative", "positive"))
+    for kind in ("onnx", "compressed"):
+        made = artifact(tiny.run, kind)
+        signed = read_signature(made.path).temperature
+        expected = calibrate(Predictor(made.path).predict(table["text"].to_pylist()).logits, references, "fit")
+        assert signed == pytest.approx(expected.temperature, rel=0.01)
+        if kind == "onnx" or made.facts["winner"] != "fp32":
+            assert made.facts["temperature"] == signed
+            assert made.facts["log_loss"] == pytest.approx(expected.log_loss, abs=1e-4)
+    bundle = tiny.run / "bundle" / "src" / "model"
+    assert read_signature(bundle).temperature == read_signature(tiny.run / "compressed").temperature
+
+
+@pytest.mark.slow
+def test_a_temperature_of_the_recipe_is_that_of_all_models(tiny: TinyRun, tmp_path: Path) -> None:
+    """Export and winner alike, and both stages run again where it changes."""
+    run = tiny.copy(tmp_path, until="train")
+    recipe = changed_recipe(tiny.recipe, tmp_path / "recipe.yaml", export={"temperature": 3})
+    found = ftdeploy("run", recipe, "--out", run, "--until", "compress")
+    assert found.returncode == 0, found.stderr
+    assert {read_signature(run / kind).temperature for kind in ("onnx", "compressed")} == {3.0}
+    assert "Temperature 3 (set by the recipe)" in found.stderr + found.stdout
 
 
 def test_other_weights_are_not_the_same_model(tiny: TinyRun) -> None:

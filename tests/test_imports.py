@@ -39,7 +39,7 @@ LAYERS = (
     {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks", "charts", "page"},
     {"origin", "report_folder"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict"},
-    {"recipe", "session"},
+    {"recipe", "session", "temperature"},
     {"stage", "sources", "predictor", "onnx_export"},
     {"memory"},
     {"measure", "drift", "serve"},

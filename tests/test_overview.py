@@ -117,6 +117,8 @@ def test_a_search_is_summed_up_and_its_own_page_linked(tmp_path: Path) -> None:
     page = (tmp_path / PAGE).read_text(encoding="utf-8")
     text = _text(page)
     assert f"{sentence(found)} Non-inferior to fp32 by the gate, on 1,004 validation rows." in text
+    assert found.calibration is not None
+    assert found.calibration.sentence() in text
     assert f'href="compressed/candidates.html">All {len(found.candidates)} candidates' in page
     measured = [one for one in ranked(found).values() if one.costs is not None]
     table = text[text.index("(validation)") :]

@@ -94,6 +94,7 @@ def test_the_model_card_has_the_figures_of_the_report(tiny: TinyRun) -> None:
         value = metric.candidate
         assert f"| {metric.metric} | {value.value:.4f} ({value.lower:.4f} to {value.upper:.4f}) |" in card
     assert f"**{report.verdict}**" in card
+    assert f"logits divided by {read_signature(_model(tiny)).temperature:g}" in card
     for kind in ("dataset", "checkpoint", "compressed"):
         assert artifact(tiny.run, kind).digest[:12] in card
     assert yaml.safe_load(card.split("---")[1]) == {"pipeline_tag": "text-classification"}

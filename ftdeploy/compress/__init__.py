@@ -27,9 +27,10 @@ from ftdeploy.errors import FtdeployError
 from ftdeploy.hardware import choose_provider, cpu_flags, processors, saturates_int8
 from ftdeploy.measure import Measurement, cost_ratio, measure
 from ftdeploy.predictor import Predictor
-from ftdeploy.recipe import CompressSettings, Device, Recipe, ServeSettings, Shape
+from ftdeploy.recipe import CompressSettings, Device, ExportSettings, Recipe, ServeSettings, Shape
 from ftdeploy.stage import Facts, stage
 from ftdeploy.tasks import TASKS, Task
+from ftdeploy.temperature import calibrate_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,10 +52,11 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     return {"provider": provider, "processors": str(processors()), "cpu": ",".join(wide)}
 
 
-@stage(writes="compressed", version=3, outside=_outside,
+@stage(writes="compressed", version=4, outside=_outside,
        libraries=("onnxruntime", "onnx", "neural-compressor", "optimum-onnx", "torch"))  # fmt: skip
 def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings,
-             serve: ServeSettings, device: Device, task: str, seed: int, out: Path, work: Path) -> Facts:  # fmt: skip
+             export: ExportSettings, serve: ServeSettings, device: Device, task: str, seed: int, out: Path,
+             work: Path) -> Facts:  # fmt: skip
     """Search; ``candidates.json`` (`ftdeploy.compress.outcome.SearchResult`) and ``candidates.html`` tell what became
     of each candidate.
 
@@ -90,6 +92,9 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
         shutil.copyfile(folders[winner.name] / name, out / name)
     chosen = next(one for one in search.found if one.chain.name == winner.name)
     outputs = chosen.judged.outputs
+    calibration = None
+    if outputs is not None and winner.steps:  # fp32 keeps the export's: fitted in other batches, it would not be itself
+        calibration = calibrate_folder(out, outputs.logits, jury.references, export.temperature)
     result = SearchResult(
         verdict=_verdict(winner),
         explanation=_explain(winner, results),
@@ -104,6 +109,7 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
         sensitivity=search.sensitivities,
         flips=jury.flips(outputs, search.base) if outputs is not None else (),
         confirmation=confirmation,
+        calibration=calibration,
         notes=(*_int8_note(compress), *search.notes),
     )
     (out / "candidates.json").write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -328,6 +334,7 @@ def _facts(winner: CandidateResult, result: SearchResult) -> Facts:
     costs = winner.costs
     scores = {f"validation_{name}": scored.value for name, scored in winner.metrics.items()}
     figures = {"speedup": costs.speedup, "times_smaller": costs.times_smaller, "bytes": costs.size} if costs else {}
-    shared = {"winner": winner.name, "verdict": result.verdict, "candidates": len(result.candidates)}
-    return {**shared, **figures, **scores, "embedding_cosine": winner.embedding_cosine or 0.0,
+    shared: Facts = {"winner": winner.name, "verdict": result.verdict, "candidates": len(result.candidates)}
+    calibration: Facts = result.calibration.facts() if result.calibration else {}
+    return {**shared, **figures, **scores, **calibration, "embedding_cosine": winner.embedding_cosine or 0.0,
             "seconds": round(result.budget.spent, 1)}  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from ftdeploy.document import Section
+from ftdeploy.temperature import Calibration
 
 Status = Literal["kept", "undecided", "dropped", "failed", "cut", "skipped"]
 Verdict = Literal["pass", "inconclusive", "fail"]
@@ -186,5 +187,7 @@ class SearchResult(Section):
     """Of the winner."""
     confirmation: Confirmation | None = None
     """None where fp32 goes on without any other having been chosen."""
+    calibration: Calibration | None = None
+    """Of the winner; None where fp32 goes on, with the temperature of the export."""
     notes: tuple[str, ...] = ()
     """What a reader should know, in whole sentences."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, FiniteFloat, ValidationInfo, field_validator
 
 from ftdeploy.batching import Batching
 from ftdeploy.document import NestedError, Section
@@ -24,6 +24,10 @@ class ExportSettings(Section):
     """The encoder layer whose mean-pooled output becomes the second output, for drift detection (0: embeddings)."""
     max_logit_difference: float = Field(default=1e-3, gt=0)
     """Largest absolute difference between a torch and an ONNX logit that still counts as equal."""
+    temperature: Literal["fit"] | Annotated[FiniteFloat, Field(gt=0)] = "fit"
+    """Logits are divided by this before the softmax (temperature scaling, Guo et al. 2017): it changes how sure answers
+    are, and no label. `fit` takes the likeliest on the validation rows, of the export and again of what `compress`
+    ships; 1 leaves the logits alone."""
 
 
 class ValidateSettings(Section):
