@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -17,20 +18,35 @@ from ftdeploy import progress
 from ftdeploy.artifact import Artifact, digest_of, sha256_file, walk_files
 from ftdeploy.bill import bill_of_materials, pinned
 from ftdeploy.child import run_module
-from ftdeploy.dataset import read_profile, read_split
+from ftdeploy.dataset import SplitName, read_profile, read_split
 from ftdeploy.drift import bundle_projection, features_of, reference_of, write_reference
-from ftdeploy.errors import DependencyError
+from ftdeploy.errors import ConfigError, DependencyError
 from ftdeploy.origin import Origin
 from ftdeploy.predictor import Predictor
-from ftdeploy.recipe import DataSettings, Device, ModelSettings, MonitorSettings, PackageSettings, Recipe, ServeSettings
+from ftdeploy.recipe import (
+    DataSettings,
+    Device,
+    ModelSettings,
+    MonitorSettings,
+    PackageSettings,
+    Recipe,
+    ServeSettings,
+    ThresholdSettings,
+)
 from ftdeploy.serve import RUNTIME, RUNTIME_REQUIREMENTS
 from ftdeploy.serve.limits import Limits
 from ftdeploy.signature import Signature, read_signature, write_signature
 from ftdeploy.sources import describe
 from ftdeploy.stage import Facts, out_of_space, stage
 from ftdeploy.tasks import TASKS
+from ftdeploy.tasks.text_classification import softmax
+from ftdeploy.thresholds import least_scores, outcome
 from ftdeploy.tune_service import tune_service
 from ftdeploy.verdict import Report, read_report, refuse
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _HERE = Path(str(files("ftdeploy")))
 
@@ -74,19 +90,23 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
         "monitor": monitor.model_dump(exclude={"traffic", "alerts"}),
     }
     write_signature(folder, Signature.model_validate(signature))  # the folder can be opened from here on
+    decided: Facts = {}
+    if package.thresholds is not None:
+        least, decided = _thresholds(folder, dataset, task, package.thresholds, device=device)
+        signature |= {"thresholds": least, "fallback": package.thresholds.fallback}
     _write_drift_reference(folder, dataset, task, package, device=device, seed=seed)
     limits = serve.model_dump() | (_tuned(folder, serve, device) if package.tune_service else {})
     write_signature(folder, Signature.model_validate(signature | {"serve": limits}))
     sbom = bill_of_materials(name, sha256_file(folder / "model.onnx"), requirements)
     (folder / "sbom.json").write_text(json.dumps(sbom, indent=1) + "\n", encoding="utf-8")
     made = (dataset, checkpoint, compressed)
-    card = _model_card(found, package, origins_in_words(data, model), made, name=name, task=task)
+    card = _model_card(found, package, origins_in_words(data, model), made, name=name, task=task, decided=decided)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
 
     version = hashlib.sha256(f"{compressed.digest}{report.digest}".encode()).hexdigest()[:16]
     with progress.task("build the Bento"):
         _build(context, name, version, requirements, out)
-    return _facts(found, compressed, folder=out / "src" / "model")
+    return {**_facts(found, compressed, folder=out / "src" / "model"), **decided}
 
 
 def service_sources() -> Path:
@@ -107,6 +127,34 @@ def _write_source(context: Path) -> None:
         target = context / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+
+
+def _thresholds(folder: Path, dataset: Artifact, task: str, settings: ThresholdSettings, *,
+                device: Device) -> tuple[dict[str, float], Facts]:  # fmt: skip
+    """The labels' least scores, and what comes of them on the test rows, which had no part in finding them."""
+    predictor, kind = Predictor(folder, device=device), TASKS[task]
+    if kind.view != "labels":
+        raise ConfigError(
+            f"package.thresholds is set, and an answer of {task} is no list of labels with their probabilities",
+            cause="thresholds decide between one label for a text and a fallback",
+            fix="remove package.thresholds",
+        )
+    signature = predictor.signature
+
+    def rows(split: SplitName) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        table = read_split(dataset, split, columns=["text", "label"])
+        logits = predictor.predict(table["text"].to_pylist()).logits
+        targets = kind.targets(table["label"].to_pylist(), signature.labels)
+        return softmax(logits / signature.temperature), targets
+
+    with progress.task("thresholds"):
+        least = least_scores(settings, signature.labels, *rows("validation"))
+        found = outcome(least, signature.labels, *rows("test"))
+    progress.say(
+        f"{settings.fallback!r} is the answer to {found['fallback_share']:.1%} of the test rows; of the others "
+        f"{found['accuracy_answered']:.1%} are right"
+    )
+    return least, {"fallback": settings.fallback, **found}
 
 
 def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings: PackageSettings, *, device: Device,
@@ -193,7 +241,7 @@ def origins_in_words(data: DataSettings, model: ModelSettings) -> list[str]:
 
 
 def _model_card(report: Report, settings: PackageSettings, origins: list[str],
-                made: tuple[Artifact, Artifact, Artifact], *, name: str, task: str) -> str:  # fmt: skip
+                made: tuple[Artifact, Artifact, Artifact], *, name: str, task: str, decided: Facts) -> str:  # fmt: skip
     import jinja2
 
     dataset, _, compressed = made
@@ -209,6 +257,7 @@ def _model_card(report: Report, settings: PackageSettings, origins: list[str],
         labels=read_profile(dataset)["labels"],
         max_length=signature.max_length,
         temperature=signature.temperature,
+        decided=decided,
         report=report,
         weakest=sorted((s for s in report.slices if s.metric == primary), key=lambda s: s.candidate.value)[:5],
         sources=origins,

@@ -73,6 +73,10 @@ class Signature(Section):
     """The encoder layer whose mean-pooled output ``embedding`` is."""
     temperature: float = Field(default=1.0, gt=0)
     """Logits are divided by this before the softmax (Guo et al. 2017); 1 leaves them alone."""
+    thresholds: Mapping[str, float] = {}
+    """Label -> the least probability at which it is the answer (see ``ftdeploy.serve.thresholds``); none is 0."""
+    fallback: str = ""
+    """The answer where the likeliest label has less; empty has none. It may be one of ``labels``."""
     session: SessionOptions = SessionOptions()
     """ONNX Runtime options measured with this model."""
     serve: Mapping[str, float | tuple[str, ...]] = {}

@@ -18,6 +18,7 @@ from ftdeploy.signature import read_signature, write_signature
 from ftdeploy.tasks.text_classification import softmax
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -63,11 +64,28 @@ class Calibration(Section):
                 "log_loss": self.log_loss, "ece_before": self.ece_before, "ece": self.ece}  # fmt: skip
 
 
+def labelled(logits: NDArray[np.float32], targets: Ids | Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], Ids]:
+    """Logits with their true class ids, whatever has a label: rows, or tokens of rows.
+
+    Args:
+        logits: shape (rows, labels), or (rows, tokens, labels).
+        targets: class ids, int64, shape (rows,); or one for each token of a row, negative where none is judged.
+
+    Returns:
+        Shapes (n, labels) and (n,).
+    """
+    if logits.ndim == 2:  # noqa: PLR2004  # rows and labels
+        return logits, np.asarray(targets, dtype=np.int64)
+    pairs = [(one[: len(ids)], np.asarray(ids, dtype=np.int64)) for one, ids in zip(logits, targets, strict=True)]
+    of, ids = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    return of[ids >= 0], ids[ids >= 0]
+
+
 def calibrate(logits: NDArray[np.float32], references: Ids, wanted: float | Literal["fit"]) -> Calibration:
     """The temperature of a model, and what it does.
 
     Args:
-        logits: of validation rows, as the model that is shipped gives them: shape (rows, labels), at least one row.
+        logits: as the model that is shipped gives them on validation rows: shape (rows, labels), at least one row.
         references: true class ids, int64, shape (rows,).
         wanted: ``export.temperature``.
     """
@@ -78,10 +96,16 @@ def calibrate(logits: NDArray[np.float32], references: Ids, wanted: float | Lite
                        log_loss_before=before.log_loss, ece_before=before.ece, reason=reason)  # fmt: skip
 
 
-def calibrate_folder(folder: Path, logits: NDArray[np.float32], references: Ids,
+def calibrate_folder(folder: Path, logits: NDArray[np.float32], targets: Ids | Sequence[Sequence[int]],
                      wanted: float | Literal["fit"]) -> Calibration:  # fmt: skip
-    """`calibrate` a model folder: its signature is written anew with the temperature, and what was found is said."""
-    found = calibrate(logits, references, wanted)
+    """`calibrate` a model folder: its signature is written anew with the temperature, and what was found is said.
+
+    Args:
+        folder: the model's.
+        logits, targets: of its answers to validation rows, as `labelled` takes them.
+        wanted: ``export.temperature``.
+    """
+    found = calibrate(*labelled(logits, targets), wanted)
     write_signature(folder, read_signature(folder).model_copy(update={"temperature": found.temperature}))
     progress.say(found.sentence())
     return found

@@ -40,7 +40,7 @@ LAYERS = (
     {"origin", "report_folder"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict"},
     {"recipe", "session", "temperature"},
-    {"stage", "sources", "predictor", "onnx_export"},
+    {"stage", "sources", "predictor", "onnx_export", "thresholds"},
     {"memory"},
     {"measure", "drift", "serve"},
     {"traffic"},

@@ -57,7 +57,9 @@ class Served:
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    bundle = write_bundle(tmp_path_factory.mktemp("run") / "bundle")
+    # It answers `unclear` to most texts, and is judged by its own labels all the same.
+    bundle = write_bundle(tmp_path_factory.mktemp("run") / "bundle", fallback="unclear",
+                          thresholds={"negative": 0.99, "positive": 0.99})  # fmt: skip
     port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", str(bundle.path), "--host", "127.0.0.1", "--port", str(port)]
     with running(command, port, tmp_path_factory.mktemp("server") / "log", FTDEPLOY_TRAFFIC="off") as server:

@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tiny_run import ENVIRONMENT, TinyRun, artifact, ftdeploy, refusal
+from tiny_run import ENVIRONMENT, TinyRun, artifact, changed_recipe, ftdeploy, refusal
 
+from ftdeploy.dataset import read_split
 from ftdeploy.drift import WIDTH, compute_reference, read_reference
 from ftdeploy.package import origins_in_words
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import DataSettings, ModelSettings
 from ftdeploy.serve import RUNTIME
+from ftdeploy.serve.thresholds import sure_enough
 from ftdeploy.signature import read_signature
 from ftdeploy.tasks import TASKS
 from ftdeploy.verdict import read_report
@@ -125,8 +127,6 @@ def test_the_model_card_names_every_source_with_licence_and_citation(tmp_path: P
 
 def test_the_drift_reference_remembers_rows_that_were_not_trained_on(tiny: TinyRun) -> None:
     """Validation and test rows, as numbers; shapes and totals fit, and it can be computed again from the bundle."""
-    from ftdeploy.dataset import read_split
-
     found = read_reference(_model(tiny) / "drift_reference.npz")
     rows = 80 + 100
     assert int(found["rows"]) == rows
@@ -146,6 +146,36 @@ def test_the_drift_reference_remembers_rows_that_were_not_trained_on(tiny: TinyR
     assert len(found["shift_magnitude"]) == len(found["shift_error"]) > 10
     for name, value in again.items():
         np.testing.assert_allclose(value.astype(float), found[name].astype(float), rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_thresholds_of_the_recipe_are_in_the_bundle_and_told(tiny: TinyRun, tmp_path: Path) -> None:
+    """In the signature, on the model card, among the facts, as said of the test rows; a label that is misspelt is
+    refused by name, and nothing is left of that bundle."""
+    run = tiny.copy(tmp_path, until="validate")
+    scores = {"fallback": "unclear", "score": 0.7, "scores": {"positve": 0.9}}
+    recipe = changed_recipe(tiny.recipe, tmp_path / "recipe.yaml", package={"thresholds": scores})
+    said = refusal(ftdeploy("run", recipe, "--out", run), 3)
+    assert "'positve' is not a label of the model" in said
+    assert "did you mean 'positive'?" in said
+    assert not list(run.glob("bundle*"))
+
+    scores["scores"] = {"positive": 0.9}
+    recipe = changed_recipe(tiny.recipe, tmp_path / "recipe.yaml", package={"thresholds": scores})
+    found = ftdeploy("run", recipe, "--out", run)
+    assert found.returncode == 0, found.stderr
+    model = run / "bundle" / "src" / "model"
+    signature = read_signature(model)
+    assert (signature.fallback, signature.thresholds) == ("unclear", {"positive": 0.9, "negative": 0.7})
+    facts = artifact(run, "bundle").facts
+    rows = read_split(artifact(run, "dataset"), "test").to_pylist()
+    answers = TASKS[signature.task].decode(Predictor(model).predict([row["text"] for row in rows]).logits, signature,
+                                           top_k=None)  # fmt: skip
+    below = [not sure_enough(answer, signature) for answer in answers]
+    assert facts["fallback_share"] == pytest.approx(sum(below) / len(rows))
+    assert f"answers `unclear` first: to {100 * sum(below) / len(rows):.1f}% of the test rows" in (
+        model / "model_card.md"
+    ).read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

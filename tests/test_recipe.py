@@ -179,6 +179,24 @@ def test_labels_name_different_classes(tmp_path: Path) -> None:
     assert "at least two" in alone
 
 
+def test_thresholds_are_of_labels_that_the_recipe_lists(tmp_path: Path) -> None:
+    """A misspelt one is found before anything is trained; where the recipe lists none, when the labels are known."""
+    given = "package.thresholds={fallback: other, scores: {positve: 0.9}}"
+    (wrong,) = problems(write(tmp_path, SMALL), "data.labels=[negative, positive]", given)
+    assert "'positve' is not in data.labels; did you mean 'positive'?" in wrong
+    found = load(tmp_path, given).package.thresholds
+    assert found is not None
+    assert found.scores == {"positve": 0.9}
+
+
+@pytest.mark.parametrize(("given", "read"), [("fit", "fit"), ("1", 1.0), ("2.5", 2.5)])
+def test_a_temperature_is_fitted_or_given(tmp_path: Path, given: str, read: object) -> None:
+    """More than 0; what is neither is refused."""
+    assert load(tmp_path, f"export.temperature={given}").export.temperature == read
+    for wrong in ("0", "none", ".inf"):
+        assert problems(write(tmp_path, SMALL), f"export.temperature={wrong}")
+
+
 def test_a_recipe_cannot_be_changed(tmp_path: Path) -> None:
     """Frozen at the door, in every section."""
     recipe = load(tmp_path)

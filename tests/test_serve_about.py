@@ -72,3 +72,7 @@ def test_the_description_names_model_and_limits() -> None:
     assert (found["name"], found["labels"], found["max_length"]) == ("tiny", ("a", "b"), 32)
     assert found["limits"] == {"max_texts": 5, "max_chars": 70, "max_body_bytes": limits.max_body_bytes}
     assert (found["view"], found["auth"], found["digest"]) == ("labels", True, "d" * 64)
+    assert (found["fallback"], found["thresholds"]) == (None, {})
+    unsure = signature.model_copy(update={"fallback": "other", "thresholds": {"a": 0.8}})
+    found = describe_bundle(unsure, limits, digest="d" * 64, report=None)
+    assert (found["fallback"], found["thresholds"]) == ("other", {"a": 0.8})

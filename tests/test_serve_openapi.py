@@ -70,3 +70,19 @@ def test_where_keys_are_on_the_description_says_which_scope_opens_what() -> None
         node: Any = document
         for part in reference.removeprefix("#/").split("/"):
             node = node[part]
+
+
+def test_a_fallback_is_described_where_it_can_be_answered() -> None:
+    """As a label of answers, which are then longer by one; never as a true label of feedback."""
+    signature = Signature(name="m", task="text-classification", labels=("a", "b"), max_length=8)
+    unsure = signature.model_copy(update={"fallback": "other", "thresholds": {"a": 0.8}})
+    for model, labels in ((signature, ["a", "b"]), (unsure, ["a", "b", "other"])):
+        found = describe(model, Limits(), digest="d" * 64, version="1")["components"]["schemas"]
+        assert found["Score"]["properties"]["label"] == {"enum": labels}
+        assert found["Answer"]["maxItems"] == len(labels)
+        assert ("'other'" in found["Answer"]["description"]) is (len(labels) == 3)
+        assert found["Labels"]["anyOf"][0]["properties"]["label"] == {"enum": ["a", "b"]}
+        assert ("fallback" in found["Model"]["properties"]["parameters"]["required"]) is (len(labels) == 3)
+    own = signature.model_copy(update={"fallback": "b", "thresholds": {"a": 0.8}})
+    found = describe(own, Limits(), digest="d" * 64, version="1")["components"]["schemas"]
+    assert found["Score"]["properties"]["label"] == {"enum": ["a", "b"]}

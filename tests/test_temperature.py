@@ -14,7 +14,7 @@ from ftdeploy.predictor import Predictor
 from ftdeploy.signature import Signature, read_signature
 from ftdeploy.tasks import TASKS
 from ftdeploy.tasks.text_classification import softmax
-from ftdeploy.temperature import HIGHEST, Calibration, calibrate, calibrate_folder, log_loss
+from ftdeploy.temperature import HIGHEST, Calibration, calibrate, calibrate_folder, labelled, log_loss
 
 Drawn = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -87,6 +87,18 @@ def test_a_temperature_of_the_recipe_is_taken_as_it_is() -> None:
     found = calibrate(*rows, 3.0)
     assert (found.temperature, found.reason) == (3.0, "set by the recipe")
     assert found.log_loss != found.log_loss_before
+
+
+def test_tokens_with_a_label_count_like_rows() -> None:
+    """Those that are judged, and no filling of short rows."""
+    logits, references = _drawn(6, 2.0)
+    rows = np.zeros((3, 4, 3), dtype=np.float32)
+    rows[0, :3], rows[1, 1], rows[2, [0, 3]] = logits[:3], logits[3], logits[4:]
+    one, two, three, four, five, six = references.tolist()
+    found = labelled(rows, [[one, two, three], [-100, four], [five, -100, -100, six]])
+    np.testing.assert_array_equal(found[0], logits)
+    np.testing.assert_array_equal(found[1], references)
+    assert labelled(logits, references)[0] is logits
 
 
 def test_its_losses_are_those_of_the_metrics() -> None:

@@ -33,7 +33,8 @@ _PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, "the", "film", "was", "a"
 
 def write_model_folder(folder: Path, labels: Sequence[str] = ("negative", "positive"), *, name: str = NAME,
                        serve: Mapping[str, float] | None = None,
-                       traffic: Mapping[str, float | bool] | None = None) -> None:  # fmt: skip
+                       traffic: Mapping[str, float | bool] | None = None,
+                       thresholds: Mapping[str, float] | None = None, fallback: str = "") -> None:  # fmt: skip
     """Write ``model.onnx``, ``tokenizer.json`` and ``signature.json`` of a bag-of-words classifier.
 
     Args:
@@ -42,6 +43,7 @@ def write_model_folder(folder: Path, labels: Sequence[str] = ("negative", "posit
         name: the model's name.
         serve: limits for the signature.
         traffic: traffic options for the signature.
+        thresholds, fallback: least scores of labels, and what is answered below them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(_graph(len(labels)), str(folder / "model.onnx"))
@@ -53,6 +55,8 @@ def write_model_folder(folder: Path, labels: Sequence[str] = ("negative", "posit
         max_length=MAX_LENGTH,
         serve=serve or {},
         traffic=traffic or {},
+        thresholds=thresholds or {},
+        fallback=fallback,
     )
     write_signature(folder, signature)
 

@@ -81,6 +81,12 @@ function namesOf(labels) {
   return rest.length ? [names, toggle(counted(rest.length, "more label"), "Fewer labels", show)] : [names];
 }
 
+function unsure() {
+  const scores = Object.entries(about.thresholds).map(([label, score]) => `${label} ${percent(score)}`);
+  const rest = scores.length > MANY ? `, and ${counted(scores.length - MANY, "other")}` : "";
+  return `${about.fallback}: answered first where the best label of the model scores less than it must (${scores.slice(0, MANY).join(", ")}${rest}).`;
+}
+
 function drift(found) {
   const state = found?.state ?? "not measured";
   const moved = Object.entries(found?.detectors ?? {}).filter(([, one]) => one === state && one !== "none");
@@ -93,6 +99,7 @@ function drift(found) {
     ["Digest", [make("code", "", about.digest)]],
     ["Drift", [(DRIFT_SAYS[state] ?? state) + where]],
     ...(names.length ? [[counted(names.length, "label"), namesOf(names)]] : []),
+    ...(about.fallback ? [["Fallback", [unsure()]]] : []),
     ["Limits", [`${limits.max_texts.toLocaleString("en")} texts and ${limits.max_body_bytes.toLocaleString("en")} bytes a request, ${limits.max_chars.toLocaleString("en")} characters a text. This page splits what is more.`]],
     ["Served by", [`ftdeploy ${about.version}`]],
   ];

@@ -83,6 +83,10 @@ def dialects(client: Client, labels: Sequence[str] | None) -> Iterator[Dialect]:
             yield _kserve(client, f"{base}/v2/models/{name}", labels)
             return
         paths = [f"{base}/predict", base or "/"]
+    if (client.get(f"{base}/about") or {}).get("fallback"):
+        # One of ours that answers with a label that the model may not have: the model's own are judged.
+        yield Dialect(name="Hugging Face", path=paths[0], body=_own_body, read=read_labelled)
+        return
     about = client.get(f"{base}/info")
     if about and isinstance(about.get("model_type"), dict | str):
         yield _tei(paths[0], about)
@@ -94,6 +98,10 @@ def dialects(client: Client, labels: Sequence[str] | None) -> Iterator[Dialect]:
 
 def _hf_body(texts: Sequence[str]) -> Mapping[str, Any]:
     return {"inputs": list(texts), "parameters": {"top_k": None}}
+
+
+def _own_body(texts: Sequence[str]) -> Mapping[str, Any]:
+    return {"inputs": list(texts), "parameters": {"top_k": None, "thresholds": False}}
 
 
 def _tei_body(texts: Sequence[str]) -> Mapping[str, Any]:

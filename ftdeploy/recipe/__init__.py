@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
@@ -25,6 +25,7 @@ from ftdeploy.recipe.deploy import (
     MonitorSettings,
     PackageSettings,
     ServeSettings,
+    ThresholdSettings,
     TrafficSettings,
     ValidateSettings,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "Sparsity",
     "Split",
     "TextSource",
+    "ThresholdSettings",
     "TrafficSettings",
     "TrainSettings",
     "TuneSettings",
@@ -125,6 +127,17 @@ class Recipe(Section):
     """What `ftdeploy tune` searches."""
     update: UpdateSettings = UpdateSettings()
     """How `ftdeploy update` makes a challenger, and what it must show."""
+
+    @field_validator("package")
+    @classmethod
+    def _thresholds_of_known_labels(cls, value: PackageSettings, info: ValidationInfo) -> PackageSettings:
+        """Before anything is trained, where the recipe lists the labels; else they are known when it is packaged."""
+        data = info.data.get("data")
+        known = data.labels if data is not None else ()
+        for label in value.thresholds.scores if value.thresholds is not None and known else ():
+            if label not in known:
+                raise ValueError(f"thresholds.scores: {label!r} is not in data.labels; {did_you_mean(label, known)}")
+        return value
 
     @field_validator("tune")
     @classmethod

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, ValidationInfo, field_validator
+from pydantic import Field, FiniteFloat, ValidationInfo, field_validator, model_validator
 
 from ftdeploy.batching import Batching
 from ftdeploy.document import NestedError, Section
@@ -47,8 +48,39 @@ class ValidateSettings(Section):
         return value
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ThresholdSettings(Section):
+    """When the service answers with a fallback label: where the likeliest label's probability is below its threshold
+    (Chow 1970). The model's labels follow it with their scores; gates, drift and `eval` judge those."""
+
+    fallback: Annotated[str, Field(min_length=1)]
+    """The label answered instead; it may be one of the model's, which then has no threshold."""
+    score: Share | None = None
+    """Threshold of every label that `scores` does not name."""
+    scores: Mapping[str, Share] = {}
+    """Thresholds by label."""
+    precision: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Instead of `score`: for every label that `scores` does not name, the smallest threshold at which so many of the
+    validation rows that get the label are right, by an exact lower bound. A label that cannot be shown to be so precise
+    is an error; 0.95 wants 104 rows of it, all of them right."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Of that bound, for each label."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.score is None and self.precision is None and not self.scores:
+            raise ValueError("one of score, scores and precision is wanted: without a threshold nothing is below it")
+        if self.score is not None and self.precision is not None:
+            raise ValueError("score and precision both say what the other labels' threshold is; leave out one of them")
+        if self.fallback in self.scores:
+            raise ValueError(f"{self.fallback!r} is the fallback: it is answered where others are not, at any score")
+        return self
+
+
 class PackageSettings(Section):
-    """What the bundle says about itself."""
+    """What the bundle says about itself, and when it is not sure enough to answer."""
 
     description: str = ""
     """One or two sentences for the model card."""
@@ -59,6 +91,8 @@ class PackageSettings(Section):
     drift_rows: int = Field(default=2000, ge=50)
     """Most rows that the drift reference is computed from, at even distances from validation and test: on rows that it
     was trained on the model is surer than it will ever be in service."""
+    thresholds: ThresholdSettings | None = None
+    """Least probabilities of labels, and what is answered below them; none by default."""
     tune_service: bool = True
     """Measure which `lanes`, `batch_call_tokens` and `batch_tokens` of `serve` answer most texts a second on this
     machine, and set what is clearly better; those that the recipe names stay. `ftdeploy bench BUNDLE --tune` measures

@@ -77,6 +77,7 @@ RUNTIME = (
     "serve/shadow_watch.py",
     "serve/supervisor.py",
     "serve/tensors.py",
+    "serve/thresholds.py",
     "serve/tls.py",
     "serve/totals.py",
     "serve/traffic.py",

@@ -50,6 +50,8 @@ def describe_bundle(signature: Signature, limits: Limits, *, digest: str, report
         "view": TASKS[signature.task].view,
         "labels": signature.labels,
         "max_length": signature.max_length,
+        "fallback": signature.fallback or None,
+        "thresholds": dict(signature.thresholds),
         "digest": digest,
         "version": __version__,
         "limits": {

@@ -14,6 +14,7 @@ import numpy as np
 
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.model import Counted, Scored
+from ftdeploy.serve.thresholds import decided
 from ftdeploy.serve.wire import Header, Reply, Scope
 from ftdeploy.signature import Signature
 from ftdeploy.tasks import TASKS
@@ -38,14 +39,19 @@ class Answers:
     digest: str
     signature: Signature
 
-    def labels(self, *, top_k: int | None = None, function: Function = "softmax") -> list[Any]:
+    def labels(self, *, top_k: int | None = None, function: Function = "softmax",
+               thresholds: bool = True) -> list[Any]:  # fmt: skip
         """For each text its labels with scores, best first.
 
         Args:
             top_k: how many at most; None is all.
             function: what makes scores of the logits.
+            thresholds: put the bundle's fallback first where the likeliest label is not sure enough. They are
+                probabilities: scores of another function are held against none.
         """
         if function == "softmax":
+            if thresholds and self.signature.fallback:
+                return [decided(one.answer, self.signature)[:top_k] for one in self.scored]
             return [one.answer[:top_k] for one in self.scored]
         logits = np.stack([one.logits for one in self.scored])
         return TASKS[self.signature.task].decode(logits, self.signature, top_k=top_k, function=function)

@@ -122,8 +122,7 @@ def answer_line(line: Line, question: Question, answers: Answers) -> bytes:
     found: dict[str, Any] = {"index": line.index}
     if line.id is not None:
         found["id"] = line.id
-    choice = question.choice
-    found["predictions"] = answers.labels(top_k=choice.top_k, function=choice.function)[0]
+    found["predictions"] = question.choice.of(answers)[0]
     found["truncated"] = answers.rows[0].truncated()
     found["tokens"] = answers.rows[0].length
     if question.details:

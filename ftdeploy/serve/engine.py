@@ -65,7 +65,7 @@ class Engine:
         self.recorder: Recorder | None = None
         self.batcher: Batcher[Encoded, Scored] | None = None
         self.feed: Feed | None = None  # of a challenger
-        self.texts = Texts()
+        self.texts = Texts(self.signature)
         self.cache = AnswerCache(self.limits.cache_rows) if self.limits.cache_rows else None
         self._about = {"name": self.signature.name, "digest": self.digest, "task": self.signature.task}
         self._traffic = read_options(self.signature.traffic)

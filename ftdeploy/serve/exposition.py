@@ -62,6 +62,7 @@ FAMILIES = {
     "ftdeploy_texts_truncated_total": Family("counter", "Answered texts that were longer than the model reads."),
     "ftdeploy_tokens_unknown_total": Family("counter", "Tokens of answered texts that are not in the vocabulary."),
     "ftdeploy_answers_total": Family("counter", "Answered texts by their best label; from the 50th on they are other."),
+    "ftdeploy_fallbacks_total": Family("counter", "Answered texts whose best label scored below its threshold."),
     "ftdeploy_confidence_ratio": Family("histogram", "Score of an answered text's best label."),
     "ftdeploy_cache_hits_total": Family("counter", "Texts answered from the cache."),
     "ftdeploy_cache_misses_total": Family("counter", "Texts that were not in the cache, while there is one."),

@@ -27,7 +27,7 @@ import csv
 import io
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -88,7 +88,7 @@ class Invocation:
 
     def render(self, answers: Answers) -> Reply:
         """The answer in its media type."""
-        labels = answers.labels(top_k=self.choice.top_k, function=self.choice.function)
+        labels = self.choice.of(answers)
         records: list[Any] = labels if self.listed else [one[0] for one in labels]
         if self.kind == CSV:
             return Reply(_csv([one[0] for one in labels]), content_type=b"text/csv; charset=utf-8; header=present")
@@ -179,7 +179,7 @@ def _read_json(asked: Any, kind: str, limits: Limits) -> Asked:
     return Invocation(
         texts=texts,
         kind=kind,
-        choice=choice if listed else Choice(top_k=1, function=choice.function),
+        choice=choice if listed else replace(choice, top_k=1),
         listed=listed,
     )
 

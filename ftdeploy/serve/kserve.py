@@ -88,7 +88,8 @@ def about(answers: Answers) -> dict[str, str]:
 
 
 def output_tensors(answers: Answers, wanted: Collection[str]) -> dict[str, Tensor]:
-    """label BYTES [n], score FP32 [n], scores FP32 [n, labels] in the signature's order; those that are wanted."""
+    """label BYTES [n], score FP32 [n], scores FP32 [n, labels] in the signature's order; those that are wanted. A
+    fallback may be the label; the scores are those of the model's own labels."""
     labels = answers.labels()
     rows, known = len(labels), answers.signature.labels
     tensors: dict[str, Tensor] = {
@@ -224,6 +225,7 @@ def _wanted(outputs: Any, *, binary: bool | None) -> dict[str, bool]:
 
 def metadata(signature: Signature, *, version: str, digest: str) -> dict[str, Any]:
     """The protocol's model metadata, with the bundle's digest beside it."""
+    fallback = {"fallback": signature.fallback, "thresholds": dict(signature.thresholds)} if signature.fallback else {}
     return {
         "name": signature.name,
         "versions": [version],
@@ -239,5 +241,6 @@ def metadata(signature: Signature, *, version: str, digest: str) -> dict[str, An
             "task": signature.task,
             "labels": list(signature.labels),
             "max_length": signature.max_length,
+            **fallback,
         },
     }

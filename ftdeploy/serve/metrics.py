@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ftdeploy.serve.exposition import Snapshot, sample
+from ftdeploy.serve.thresholds import sure_enough
 
 if TYPE_CHECKING:
     from ftdeploy.serve.model import Counted, Scored
+    from ftdeploy.signature import Signature
 
 #: Upper bounds of latencies, seconds: six a decade, 0.5 ms to 30 s, so that a quantile is told within a third.
 SECONDS = (0.0005, 0.00075,
@@ -180,9 +182,15 @@ class Flow:
 
 
 class Texts:
-    """What was answered: lengths, cuts, labels, confidence. What a drift looks like before anything measures it."""
+    """What was answered: lengths, cuts, labels, confidence. What a drift looks like before anything measures it.
 
-    def __init__(self) -> None:
+    Args:
+        signature: of the model; labels and confidence are its own, whatever was answered in their place.
+    """
+
+    def __init__(self, signature: Signature | None = None) -> None:
+        self._signature = signature if signature is not None and signature.fallback else None
+        self._fallbacks = 0
         self._lengths = Histogram(TOKENS)
         self._confidence = Histogram(SHARES)
         self._labels: Counter[str] = Counter()
@@ -206,6 +214,8 @@ class Texts:
                 self._truncated += 1
         self._lengths.total += tokens
         self._confidence.total += certain
+        if self._signature is not None:
+            self._fallbacks += sum(not sure_enough(one.answer, self._signature) for one in scored)
 
     def snapshot(self, labels: Sequence[str]) -> Snapshot:
         """Everything counted here.
@@ -222,6 +232,7 @@ class Texts:
         if len(labels) > LABELS:
             key = sample("ftdeploy_answers_total", label=OTHER)
             found[key] = found.get(key, 0) + rest
+        found["ftdeploy_fallbacks_total"] = self._fallbacks
         return found | self._confidence.snapshot("ftdeploy_confidence_ratio")
 
 

@@ -25,7 +25,7 @@ from ftdeploy.tasks.text_classification import Function
 _KEYS = ("inputs", "parameters", "truncate", "truncation_direction", "raw_scores")
 _LINE = 60  # most characters of the client that a message repeats
 #: `Choice`'s keys, and what `/predict` takes beside them.
-CHOICE = ("top_k", "function_to_apply")
+CHOICE = ("top_k", "function_to_apply", "thresholds")
 _PARAMETERS = (*CHOICE, "details", "truncation")
 #: The largest whole number that is taken: up to it, JSON readers agree (RFC 8259, 6).
 MOST_WHOLE = 2**53
@@ -42,10 +42,16 @@ class Choice:
     Attributes:
         top_k: how many labels; None is all.
         function: what makes scores of the logits.
+        thresholds: whether the bundle's fallback stands first where the likeliest label is not sure enough.
     """
 
     top_k: int | None = None
     function: Function = "softmax"
+    thresholds: bool = True
+
+    def of(self, answers: Answers) -> list[Any]:
+        """Each text's labels with scores."""
+        return answers.labels(top_k=self.top_k, function=self.function, thresholds=self.thresholds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Question:
 
     def render(self, answers: Answers) -> Reply:
         """The answer in JSON."""
-        labels = answers.labels(top_k=self.choice.top_k, function=self.choice.function)
+        labels = self.choice.of(answers)
         found: Any = labels[0] if self.single else labels
         if self.details:
             found = {
@@ -137,7 +143,7 @@ def read_question(asked: Any, limits: Limits) -> Question:
 
 
 def read_choice(given: Mapping[str, Any], name: str, *, raw: bool = False) -> Choice:
-    """``top_k`` and ``function_to_apply`` out of parameters.
+    """``top_k``, ``function_to_apply`` and ``thresholds`` out of parameters.
 
     Args:
         given: the parameters.
@@ -155,7 +161,8 @@ def read_choice(given: Mapping[str, Any], name: str, *, raw: bool = False) -> Ch
         raise invalid(f"{name}.function_to_apply wants one of {', '.join(FUNCTIONS)}, not {short(function)}")
     if raw and function not in (None, "none"):
         raise invalid(f"raw_scores and {name}.function_to_apply want different scores")
-    return Choice(top_k=top_k, function="none" if raw else function or "softmax")
+    thresholds = given.get("thresholds") is None or _flag(given, "thresholds", f"{name}.thresholds")
+    return Choice(top_k=top_k, function="none" if raw else function or "softmax", thresholds=thresholds)
 
 
 def whole_number(value: Any) -> int | None:

@@ -110,6 +110,8 @@ def _about(signature: Signature) -> dict[str, Schema]:
         "view": TEXT,
         "labels": {"const": list(signature.labels)},
         "max_length": {"const": signature.max_length},
+        "fallback": {"const": signature.fallback or None},
+        "thresholds": {"type": "object", "additionalProperties": number},
         "digest": TEXT,
         "version": TEXT,
         "limits": closed(dict.fromkeys(("max_texts", "max_chars", "max_body_bytes"), count)),
@@ -127,11 +129,11 @@ def _about(signature: Signature) -> dict[str, Schema]:
 
 
 def _labels(signature: Signature) -> dict[str, Schema]:
-    few = len(signature.labels)
+    answers = _answered(signature)
     known: dict[str, Schema] = {"index": {"type": "integer", "minimum": 0}, "id": {"anyOf": [TEXT, WHOLE]}}
     return {
-        "Score": closed({"label": {"enum": list(signature.labels)}, "score": {"type": "number"}}),
-        "Answer": array(ref("Score"), 1, few) | {"description": "Best label first."},
+        "Score": closed({"label": {"enum": answers}, "score": {"type": "number"}}),
+        "Answer": array(ref("Score"), 1, len(answers)) | {"description": _order(signature)},
         "Details": closed({
             "predictions": array(ref("Answer"), 1),
             "truncated": array(FLAG, 1),
@@ -147,6 +149,17 @@ def _labels(signature: Signature) -> dict[str, Schema]:
             closed({**known, "error": TEXT, "error_type": TEXT}, "id"),
         ]},
     }  # fmt: skip
+
+
+def _answered(signature: Signature) -> list[str]:
+    """What an answer may name: the model's labels, and a fallback that is none of them."""
+    return list(dict.fromkeys([*signature.labels, *([signature.fallback] if signature.fallback else [])]))
+
+
+def _order(signature: Signature) -> str:
+    if not signature.fallback:
+        return "Best label first."
+    return f"Best label first; before it {signature.fallback!r}, where the best label's score is below its threshold."
 
 
 def _feedback(signature: Signature) -> dict[str, Schema]:
@@ -170,6 +183,10 @@ def _predict(limits: Limits) -> dict[str, Schema]:
         "function_to_apply": {
             "enum": [*FUNCTIONS, None],
             "description": "What makes scores of the logits; null is softmax.",
+        },
+        "thresholds": {
+            "type": ["boolean", "null"],
+            "description": "false leaves out the bundle's fallback; scores of other functions than softmax have none.",
         },
     }
     parameters: dict[str, Schema] = {
@@ -304,6 +321,8 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
                 "task": {"const": signature.task},
                 "labels": {"const": list(signature.labels)},
                 "max_length": {"const": signature.max_length},
-            }),
+                "fallback": {"const": signature.fallback},
+                "thresholds": {"type": "object", "additionalProperties": {"type": "number"}},
+            }, *(("fallback", "thresholds") if not signature.fallback else ())),
         }),
     }  # fmt: skip

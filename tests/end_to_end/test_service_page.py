@@ -570,6 +570,25 @@ def test_written_answers_are_shown_with_their_source(browser: Browser) -> None:
         assert "The board met." in card
 
 
+def test_a_fallback_comes_first_and_is_explained(browser: Browser) -> None:
+    """The answer as the service decided it, counted as such; the model's labels behind it; when it is given."""
+    answer = [
+        {"label": "other", "score": 0.41},
+        {"label": "positive", "score": 0.59},
+        {"label": "negative", "score": 0},
+    ]
+    least = {"negative": 0.8, "positive": 0.75}
+    with scripted(answer=lambda _text: answer, fallback="other", thresholds=least) as service, \
+            browser.open(service.url) as tab:  # fmt: skip
+        run(tab, "one\ntwo")
+        first, _ = tab.ask(CARDS)
+        assert first.index("other") < first.index("positive") < first.index("negative")
+        assert tab.text("#groups").split()[:4] == ["all", "2", "other", "2"]
+        shown = " ".join(tab.text("#pairs").split())
+        assert "other: answered first where the best label of the model scores less than it must" in shown
+        assert "(negative 80.0%, positive 75.0%)" in shown
+
+
 def test_a_kind_of_answer_that_the_page_does_not_know_is_shown_as_it_came(browser: Browser) -> None:
     """A newer task in an older page is readable still."""
     with scripted(answer=lambda _text: {"odd": [1, 2]}, view="something") as service, \
