@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -37,6 +39,9 @@ def main() -> None:
     # So do OpenBLAS's, for 2**26 ticks after each product, however small. Beside two neighbours the shifts that a
     # bundle learns from took 10 s of processor, and 0.6 s when the threads sleep at once (2**4 ticks).
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    # What is left at the end goes with the process. Looking through all that torch and transformers leave behind for
+    # what could be freed took a second and more of processor after every command that had imported them.
+    atexit.register(gc.freeze)
     from ftdeploy.cli import app
     from ftdeploy.errors import FtdeployError
 

@@ -272,7 +272,7 @@ def show(
     """Show the facts and the lineage of a run or of one artifact."""
     from ftdeploy.artifact import MANIFEST, open_artifact
     from ftdeploy.console import print_json, show_facts, show_line
-    from ftdeploy.pipeline import read_run
+    from ftdeploy.run_folder import read_run
 
     if (folder / MANIFEST).is_file():
         one = open_artifact(folder)
@@ -298,7 +298,7 @@ def verify(
     """Check that artifacts are as they were sealed, file by file."""
     from ftdeploy.artifact import MANIFEST, open_artifact
     from ftdeploy.console import print_json, show_line
-    from ftdeploy.pipeline import read_run
+    from ftdeploy.run_folder import read_run
 
     found = [open_artifact(folder)] if (folder / MANIFEST).is_file() else list(read_run(folder).values())
     if json:

@@ -12,7 +12,7 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from ftdeploy.artifact import MANIFEST, Artifact, Kind, open_artifact
 from ftdeploy.compress import compress
-from ftdeploy.errors import ArtifactError, GateFailed, GateInconclusive, LockedError, StorageError
+from ftdeploy.errors import GateFailed, GateInconclusive, LockedError, StorageError
 from ftdeploy.export import export
 from ftdeploy.package import package
 from ftdeploy.prepare import prepare
@@ -117,20 +117,3 @@ def _retire(bundle: Path) -> None:
         return
     aside.parent.mkdir(exist_ok=True)
     bundle.rename(aside)
-
-
-def read_run(out: Path) -> dict[Kind, Artifact]:
-    """The artifacts that stand in a run's folder, contents checked.
-
-    Raises:
-        ArtifactError: there are none, or one is not as it was sealed.
-    """
-    kinds = [stage.writes for stage in FLOW if (out / stage.writes / MANIFEST).is_file()]
-    found = {kind: open_artifact(out / kind, kind=kind) for kind in kinds}
-    if not found:
-        raise ArtifactError(
-            f"{out} holds no artifacts",
-            cause="it is not a folder of `ftdeploy run`, or the run failed in its first stage",
-            fix="name the folder that was given with --out (by default runs/NAME)",
-        )
-    return found

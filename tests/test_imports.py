@@ -37,7 +37,7 @@ LAYERS = (
         "web_origins",
     },
     {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks", "charts", "page"},
-    {"origin", "report_folder"},
+    {"origin", "report_folder", "run_folder"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict"},
     {"recipe", "session", "temperature"},
     {"stage", "sources", "predictor", "onnx_export", "thresholds"},

@@ -15,7 +15,8 @@ from tiny_run import TinyRun, artifact, ftdeploy
 from ftdeploy.artifact import Artifact, Kind, seal
 from ftdeploy.compress.page import ranked, sentence, write_page
 from ftdeploy.overview import training_charts, write_overview
-from ftdeploy.pipeline import PAGE, read_run
+from ftdeploy.pipeline import PAGE
+from ftdeploy.run_folder import read_run
 
 
 def _text(page: str) -> str:

@@ -9,8 +9,8 @@ from tiny import write_bundle
 from tiny_run import STAGES, TinyRun, artifact
 
 from ftdeploy.artifact import open_artifact
-from ftdeploy.errors import ArtifactError, LockedError, ModelError, SourceError, StorageError
-from ftdeploy.pipeline import FLOW, _retire, locked, read_run, run_recipe
+from ftdeploy.errors import LockedError, ModelError, SourceError, StorageError
+from ftdeploy.pipeline import FLOW, _retire, locked, run_recipe
 from ftdeploy.recipe import Recipe, load_recipe
 from ftdeploy.stage import Outcome, Stage
 
@@ -69,12 +69,6 @@ def test_a_stage_that_fails_leaves_the_lock_free(tiny: TinyRun, tmp_path: Path) 
     for _ in range(2):
         with pytest.raises(SourceError, match=r"gone\.csv"):
             run_recipe(recipe, tmp_path / "run")
-
-
-def test_a_folder_without_a_run(tmp_path: Path) -> None:
-    """Named as such, and not an empty table."""
-    with pytest.raises(ArtifactError, match="holds no artifacts"):
-        read_run(tmp_path)
 
 
 def test_a_bundle_that_is_no_longer_passed_is_kept_aside(tmp_path: Path) -> None:
