@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftdeploy.encoded import by_text, mean_embedding
+from ftdeploy.errors import DataError, did_you_mean
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -39,7 +42,7 @@ class Features:
     """What is known of answered rows without their texts, one entry a row.
 
     Attributes:
-        labels: predicted class ids, int64, shape (rows,).
+        labels: predicted class ids (of summaries, see `ftdeploy.tasks.Task`), int64, shape (rows,).
         confidence: probability of that label, float64, shape (rows,).
         tokens: length in tokens before cutting, float64, shape (rows,).
         unknown: share of unknown tokens, float64, shape (rows,).
@@ -88,15 +91,40 @@ def features_of(predictor: Predictor, task: Task, texts: Sequence[str], *,
     """
     encoded = predictor.encode(texts)
     outputs = predictor.predict_rows(encoded)
-    answers = task.decode(outputs.logits, predictor.signature, top_k=1)
+    said = task.said(outputs, predictor.signature)
+    pieces = by_text(encoded, len(texts)) if task.per_token else [[row] for row in encoded]
+    embedding = mean_embedding(outputs, len(texts)) if task.per_token else outputs.embedding
     return Features(
-        labels=task.predictions(outputs.logits),
-        confidence=np.array([answer[0]["score"] for answer in answers]),
-        tokens=np.array([row.length for row in encoded], dtype=np.float64),
-        unknown=np.array([row.unknown / max(1, len(row.ids)) for row in encoded]),
-        truncated=np.array([row.truncated() for row in encoded]),
-        embedding=outputs.embedding @ projection,
+        labels=summary_ids(task, said.labels, predictor.signature.labels),
+        confidence=said.scores.astype(np.float64),
+        tokens=np.array([sum(row.length for row in of) for of in pieces], dtype=np.float64),
+        unknown=np.array([sum(row.unknown for row in of) / max(1, sum(len(row.ids) for row in of)) for of in pieces]),
+        truncated=np.array([any(row.truncated() for row in of) for of in pieces]),
+        embedding=embedding @ projection,
     )
+
+
+def summary_ids(task: Task, labels: Sequence[str], outputs: Sequence[str]) -> NDArray[np.int64]:
+    """What is counted of labels, by its place among the task's summaries: int64, shape (rows,).
+
+    Args:
+        task: says what is counted.
+        labels: of rows.
+        outputs: of the network.
+
+    Raises:
+        DataError: a label that the network does not have.
+    """
+    known = {name: index for index, name in enumerate(task.summaries(outputs))}
+    found = [task.summary(label) for label in labels]
+    unknown = next((name for name in found if name not in known), None)
+    if unknown is not None:
+        raise DataError(
+            f"label {unknown!r} is not among the known labels",
+            cause="the model was made from other data, or the label is misspelt",
+            fix=did_you_mean(unknown, known),
+        )
+    return np.array([known[name] for name in found], dtype=np.int64)
 
 
 def compute_reference(predictor: Predictor, task: Task, texts: Sequence[str], *, seed: int,
@@ -112,7 +140,9 @@ def compute_reference(predictor: Predictor, task: Task, texts: Sequence[str], *,
     """
     projection = bundle_projection(predictor, seed=seed)
     found = features_of(predictor, task, texts, projection=projection)
-    return reference_of(found, projection, classes=len(predictor.signature.labels), seed=seed, truths=truths)
+    return reference_of(
+        found, projection, classes=len(task.summaries(predictor.signature.labels)), seed=seed, truths=truths
+    )
 
 
 def reference_of(rows: Features, projection: NDArray[np.float32], *, classes: int, seed: int,

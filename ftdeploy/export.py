@@ -18,14 +18,16 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import label_names, read_split
+from ftdeploy.encoded import Outputs, stacked
 from ftdeploy.errors import ModelError, ParityError
-from ftdeploy.metrics import METRICS, score
+from ftdeploy.metrics import resolve, score
 from ftdeploy.onnx_export import export_onnx, forward_with_embedding, input_names, load_model, write_tokenizer
-from ftdeploy.predictor import Outputs, Predictor
+from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import ExportSettings, ModelSettings
 from ftdeploy.signature import Signature, write_signature
 from ftdeploy.stage import Facts, stage
 from ftdeploy.tasks import TASKS, Task
+from ftdeploy.tasks.said import numbered
 from ftdeploy.temperature import Calibration, calibrate_folder
 
 if TYPE_CHECKING:
@@ -76,9 +78,9 @@ def _calibrated(predictor: Predictor, dataset: Artifact, settings: ExportSetting
     """The temperature from all validation rows, few of which `_parity` asks."""
     table = read_split(dataset, "validation", columns=["text", "label"])
     with progress.task("temperature", table.num_rows) as advance:
-        logits = predictor.predict(table["text"].to_pylist(), advance=advance).logits
-    references = task.targets(table["label"].to_pylist(), label_names(dataset))
-    return calibrate_folder(predictor.folder, logits, references, settings.temperature)
+        outputs = predictor.predict(table["text"].to_pylist(), advance=advance)
+    targets = task.targets(table["label"].to_pylist(), label_names(dataset), outputs.rows)
+    return calibrate_folder(predictor.folder, outputs.logits, targets, settings.temperature)
 
 
 def _check_layer(model: PreTrainedModel, layer: int) -> None:
@@ -102,8 +104,11 @@ def _parity(model: PreTrainedModel, predictor: Predictor, dataset: Artifact, set
     expected = _torch_outputs(model, predictor, texts, settings.embedding_layer)
     found = predictor.predict(texts)
     difference = float(np.abs(expected.logits - found.logits).max())
+    said, again = (task.said(one, predictor.signature).labels for one in (expected, found))
+    table_of, (references, before_ids, after_ids) = numbered(
+        table["label"].to_pylist(), said, again, known=() if task.per_token else labels
+    )
     embedding = float(np.abs(expected.embedding - found.embedding).max())
-    references = task.targets(table["label"].to_pylist(), labels)
     facts: dict[str, float | int] = {
         "parity_rows": len(texts),
         "max_logit_difference": difference,
@@ -115,10 +120,8 @@ def _parity(model: PreTrainedModel, predictor: Predictor, dataset: Artifact, set
     if not embedding <= settings.max_logit_difference:
         wrong.append(f"embeddings differ by up to {embedding:.2g}")
     for metric in task.metrics:
-        before, after = (
-            score(METRICS[metric], references, task.predictions(outputs.logits), len(labels))
-            for outputs in (expected, found)
-        )
+        one = resolve(metric, table_of)
+        before, after = (score(one, references, ids, len(table_of)) for ids in (before_ids, after_ids))
         facts[f"parity_{metric}"] = after
         if before != after:
             wrong.append(f"{metric} is {after:.4f} in ONNX Runtime and {before:.4f} in torch")
@@ -138,11 +141,12 @@ def _torch_outputs(model: PreTrainedModel, predictor: Predictor, texts: Sequence
 
     logits, embeddings = [], []
     forward = forward_with_embedding(model.forward, layer)
-    with torch.inference_mode(), progress.task("parity", len(texts)) as advance:
-        for row in predictor.encode(texts):
+    rows = predictor.encode(texts)
+    with torch.inference_mode(), progress.task("parity", len(rows)) as advance:
+        for row in rows:
             ids = torch.tensor([row.ids])
             found = forward(input_ids=ids, attention_mask=torch.ones_like(ids))
-            logits.append(found["logits"][0].numpy())
-            embeddings.append(found["embedding"][0].numpy())
+            logits.append(found["logits"].numpy())
+            embeddings.append(found["embedding"].numpy())
             advance(1)
-    return Outputs(logits=np.stack(logits), embedding=np.stack(embeddings))
+    return Outputs(logits=stacked(logits), embedding=np.concatenate(embeddings), rows=rows)

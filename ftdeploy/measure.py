@@ -20,9 +20,10 @@ from scipy.special import bdtr
 
 from ftdeploy import progress
 from ftdeploy.batching import SERVED, Batching, by_length
+from ftdeploy.encoded import Encoded
 from ftdeploy.hardware import served_lanes
 from ftdeploy.memory import peak_memories
-from ftdeploy.predictor import Encoded, Predictor
+from ftdeploy.predictor import Predictor
 
 Cost = Literal["size", "throughput", "latency_p50", "latency_p95", "latency_p99", "memory"]
 
@@ -274,7 +275,10 @@ def typical(model: Runner, texts: Sequence[str], *, tail: bool = False) -> tuple
         tail: those at the 99th percentile too.
     """
     some = spread(texts, min(len(texts), _LENGTH_TEXTS))
-    lengths = np.array([len(row.ids) for row in model.encode(some)])
+    rows = model.encode(some)
+    lengths = np.array([len(row.ids) for row in rows])
+    if len(rows) > len(some):  # texts in pieces
+        lengths = np.bincount([row.text for row in rows], weights=lengths, minlength=len(some))
 
     def nearest(quantile: float) -> list[str]:
         order = np.argsort(np.abs(lengths - np.quantile(lengths, quantile)), kind="stable")

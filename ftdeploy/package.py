@@ -19,7 +19,7 @@ from ftdeploy.artifact import Artifact, digest_of, sha256_file, walk_files
 from ftdeploy.bill import bill_of_materials, pinned
 from ftdeploy.child import run_module
 from ftdeploy.dataset import SplitName, read_profile, read_split
-from ftdeploy.drift import bundle_projection, features_of, reference_of, write_reference
+from ftdeploy.drift import bundle_projection, features_of, reference_of, summary_ids, write_reference
 from ftdeploy.errors import ConfigError, DependencyError
 from ftdeploy.origin import Origin
 from ftdeploy.predictor import Predictor
@@ -39,7 +39,7 @@ from ftdeploy.signature import Signature, read_signature, write_signature
 from ftdeploy.sources import describe
 from ftdeploy.stage import Facts, out_of_space, stage
 from ftdeploy.tasks import TASKS
-from ftdeploy.tasks.text_classification import softmax
+from ftdeploy.tasks.said import softmax
 from ftdeploy.thresholds import least_scores, outcome
 from ftdeploy.tune_service import tune_service
 from ftdeploy.verdict import Report, read_report, refuse
@@ -168,8 +168,8 @@ def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings:
     kept = [rows[index] for index in sorted({n * len(rows) // settings.drift_rows for n in range(settings.drift_rows)})]
     texts = [row["text"] for row in kept]
     predictor, kind = Predictor(folder, device=device), TASKS[task]
-    labels = predictor.signature.labels
-    truths = kind.targets([row["label"] for row in kept], labels)
+    labels = kind.summaries(predictor.signature.labels)
+    truths = summary_ids(kind, [row["label"] for row in kept], predictor.signature.labels)
     projection = bundle_projection(predictor, seed=seed)
     with progress.task("learn from made shifts when an estimate of the accuracy can be trusted"):
         plain = features_of(predictor, kind, texts, projection=projection)
@@ -245,16 +245,18 @@ def _model_card(report: Report, settings: PackageSettings, origins: list[str],
     import jinja2
 
     dataset, _, compressed = made
+    kind, outputs = TASKS[task], read_profile(dataset)["labels"]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701  # Markdown, not HTML
     template = environment.from_string((_HERE / "model_card.md.j2").read_text(encoding="utf-8"))
-    primary, signature = TASKS[task].metrics[0], read_signature(compressed.path)
+    primary, signature = kind.metrics[0], read_signature(compressed.path)
     return template.render(
         name=name,
         task=task,
         description=settings.description,
         intended_use=settings.intended_use,
         licence=settings.licence,
-        labels=read_profile(dataset)["labels"],
+        labels=kind.summaries(outputs)[1:] if kind.per_token else outputs,  # without that for no span
+        per_token=kind.per_token,
         max_length=signature.max_length,
         temperature=signature.temperature,
         decided=decided,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ftdeploy.batching import SERVED, Batching, by_length, pad
+from ftdeploy.encoded import Encoded, Outputs
 from ftdeploy.errors import ArtifactError
 from ftdeploy.session import open_session
 from ftdeploy.signature import SessionOptions, Signature, read_signature
@@ -19,43 +19,6 @@ from ftdeploy.tasks import TASKS, Task
 if TYPE_CHECKING:
     import onnxruntime
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """A text as the model sees it.
-
-    Attributes:
-        ids: token ids, special tokens included, at most ``max_length``.
-        length: tokens before cutting.
-        unknown: how many of ``ids`` are the unknown token.
-    """
-
-    ids: list[int]
-    length: int
-    unknown: int
-
-    @property
-    def kept(self) -> int:
-        """Tokens after cutting."""
-        return len(self.ids)
-
-    def truncated(self) -> bool:
-        """Whether the text was cut."""
-        return self.length > len(self.ids)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What the model gave for some rows, in their order.
-
-    Attributes:
-        logits: float32, shape (rows, labels).
-        embedding: float32, shape (rows, width): mean-pooled output of an early layer.
-    """
-
-    logits: NDArray[np.float32]
-    embedding: NDArray[np.float32]
 
 
 class Predictor:
@@ -78,6 +41,7 @@ class Predictor:
         self.signature: Signature = read_signature(folder)
         self.task: Task = TASKS[self.signature.task]
         self.tokenizer = _tokenizer(folder / "tokenizer.json")
+        self.task.prepare_tokenizer(self.tokenizer, self.signature.max_length)
         self.session: onnxruntime.InferenceSession = open_session(
             folder / "model.onnx", session or self.signature.session, threads=threads, device=device
         )
@@ -90,28 +54,26 @@ class Predictor:
         return str(self.session.get_providers()[0])
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Tokenise; texts longer than the model's length are cut at the right, keeping the closing special token."""
-        found = []
-        for encoding in self.tokenizer.encode_batch_fast(list(texts)):
-            special = encoding.special_tokens_mask.count(1)
-            length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
-            ids = encoding.ids
-            unknown = ids.count(self._unknown) if self._unknown is not None else 0
-            found.append(Encoded(ids=ids, length=length, unknown=unknown))
-        return found
+        """Tokenise. Texts longer than the model's length are cut at the right, keeping the closing special token; or,
+        where each token is labelled, every text is divided into pieces (`Encoded.text`)."""
+        return self.task.encode(self.tokenizer, texts, unknown=self._unknown)
 
     def run(self, rows: Sequence[Sequence[int]]) -> Outputs:
         """One forward pass over token ids, padded to the longest row."""
-        ids, mask = pad(rows, self.signature.pad_id)
+        # A tokenizer without special tokens leaves nothing of an empty text, and a mean over no token is no number.
+        ids, mask = pad([row or [self.signature.pad_id] for row in rows], self.signature.pad_id)
         feeds = {"input_ids": ids, "attention_mask": mask}
         if "token_type_ids" in self.signature.inputs:
             feeds["token_type_ids"] = np.zeros_like(ids)
         logits, embedding = self.session.run(["logits", "embedding"], feeds)
+        if self.task.per_token:
+            logits = logits * mask[..., None].astype(logits.dtype)  # what a longer neighbour adds is no answer
         return Outputs(logits=logits, embedding=embedding)
 
     def predict(self, texts: Sequence[str], *, batching: Batching = SERVED,
                 advance: Callable[[float], None] = lambda _rows: None) -> Outputs:  # fmt: skip
-        """Outputs for many texts, batched as the service batches (`by_length`), in the order given.
+        """Outputs for many texts, batched as the service batches (`by_length`), in the order given: one a text, or
+        one a piece.
 
         Args:
             texts: the rows.
@@ -128,18 +90,23 @@ class Predictor:
         for batch in by_length([len(row.ids) for row in encoded], tokens=batching.tokens, rows=batching.rows):
             found = self.run([encoded[index].ids for index in batch])
             if logits is None or embedding is None:
-                logits = np.empty((len(encoded), found.logits.shape[1]), dtype=np.float32)
+                longest = max(1, *(len(row.ids) for row in encoded))
+                shape = (longest, found.logits.shape[-1]) if self.task.per_token else (found.logits.shape[-1],)
+                logits = np.zeros((len(encoded), *shape), dtype=np.float32)
                 embedding = np.empty((len(encoded), found.embedding.shape[1]), dtype=np.float32)
-            logits[batch] = found.logits
+            if self.task.per_token:
+                logits[batch, : found.logits.shape[1]] = found.logits
+            else:
+                logits[batch] = found.logits
             embedding[batch] = found.embedding
             advance(len(batch))
         if logits is None or embedding is None:
             raise ValueError("predict wants at least one text")
-        return Outputs(logits=logits, embedding=embedding)
+        return Outputs(logits=logits, embedding=embedding, rows=encoded)
 
 
 def _tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer with the truncation that `export` wrote into it, and padding off (batches are padded by `pad`)."""
+    """The tokenizer with the truncation that `export` wrote into it."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust core raises plain Exception
@@ -148,5 +115,4 @@ def _tokenizer(path: Path) -> Tokenizer:
             cause="the file is missing, damaged, or of a newer version of tokenizers",
             fix="make the artifact again",
         ) from error
-    tokenizer.no_padding()
     return tokenizer

@@ -13,8 +13,9 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
-from ftdeploy.metrics import METRICS, SCORE_METRICS, is_metric_name, metric_names
+from ftdeploy.metrics import METRICS, SCORE_METRICS, SPAN_METRICS, is_metric_name, metric_names
 from ftdeploy.origin import RecipePath, Source, relative_to_recipe
+from ftdeploy.tasks import known_task
 
 GapMetric = Literal["selection_rate", "error_rate", "false_positive_rate", "false_negative_rate", "equalized_odds"]
 RatioName = Literal["size", "throughput", "latency_p50", "latency_p95", "latency_p99", "memory"]
@@ -27,8 +28,9 @@ def known_metric(name: str) -> str:
     Raises:
         ValueError: no such metric has that name.
     """
-    if name not in METRICS:
-        raise ValueError(f"{name!r} is not a metric; {did_you_mean(name, METRICS)}")
+    known = (*METRICS, *SPAN_METRICS)
+    if name not in known:
+        raise ValueError(f"{name!r} is not a metric; {did_you_mean(name, known)}")
     return name
 
 
@@ -396,7 +398,7 @@ class Suite(Section):
     """Format of this file."""
     name: str = "default"
     """Shown in reports."""
-    task: str = "text-classification"
+    task: Annotated[str, AfterValidator(known_task)] = "text-classification"
     """What the models do."""
     seed: int = 13
     """Of resampling, of samples, and of perturbations."""

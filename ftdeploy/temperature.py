@@ -15,7 +15,7 @@ from ftdeploy import progress
 from ftdeploy.document import Section
 from ftdeploy.metrics import SCORE_METRICS, Floats, Ids, score
 from ftdeploy.signature import read_signature, write_signature
-from ftdeploy.tasks.text_classification import softmax
+from ftdeploy.tasks.said import softmax
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

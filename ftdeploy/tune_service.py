@@ -19,8 +19,9 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.drift import read_reference
+from ftdeploy.encoded import Encoded
 from ftdeploy.hardware import CPU, choose_provider, plan_lanes, processors
-from ftdeploy.predictor import Encoded, Predictor
+from ftdeploy.predictor import Predictor
 from ftdeploy.serve.batcher import Batcher
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.model import forward_of

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ftdeploy.encoded import Encoded
 from ftdeploy.measure import Opened
-from ftdeploy.models.model import Kind, no_advance
-from ftdeploy.predictor import Encoded
+from ftdeploy.models.model import Kind, OneLabel, no_advance
 from ftdeploy.validate.answers import Answer
 
 Scores = NDArray[np.float32]
@@ -24,7 +24,7 @@ def sure(predictions: Sequence[int] | NDArray[np.int64], score: float = 0.9, *, 
     return Answer(probabilities=probabilities)
 
 
-class ScriptedModel:
+class ScriptedModel(OneLabel):
     """A `ftdeploy.models.Model` that answers by a formula, and notes how often it is asked.
 
     Args:

@@ -7,7 +7,7 @@ import pytest
 
 from ftdeploy.batching import SERVED
 from ftdeploy.compress.judge import Jury
-from ftdeploy.predictor import Outputs
+from ftdeploy.encoded import Outputs
 from ftdeploy.tasks import TASKS
 
 ROWS = 1000
@@ -16,7 +16,7 @@ ROWS = 1000
 def _jury(*, accept: str = "likely", max_drop: float = 0.02) -> Jury:
     return Jury(
         texts=[f"text {at}" for at in range(ROWS)], ids=[str(at) for at in range(ROWS)],
-        references=np.arange(ROWS) % 2, labels=("no", "yes"), task=TASKS["text-classification"],
+        references=["no", "yes"] * (ROWS // 2), labels=("no", "yes"), task=TASKS["text-classification"],
         max_drop={"accuracy": max_drop}, accept=accept, batching=SERVED, device="cpu", seed=1,
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from scipy.stats import binom
 from tiny import write_model_folder
 
 from ftdeploy.batching import Batching
+from ftdeploy.encoded import Encoded
 from ftdeploy.errors import ArtifactError
 from ftdeploy.measure import (
     LATENCY_REPEATS,
@@ -27,7 +28,7 @@ from ftdeploy.measure import (
     measured_costs,
 )
 from ftdeploy.memory import peak_memory
-from ftdeploy.predictor import Encoded, Predictor
+from ftdeploy.predictor import Predictor
 
 TEXTS = ["a good film", "the film was awful", "not bad, not great", "superb !"] * 5
 

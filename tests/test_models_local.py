@@ -28,7 +28,7 @@ def test_scores_are_those_that_the_service_shows(tiny: TinyRun) -> None:
     """The same numbers as predict and decode give, in the order asked, for empty and for over-long texts too."""
     model = open_local("b", open_artifact(tiny.run / "bundle"), device="cpu")
     predictor = Predictor(tiny.run / "bundle" / "src" / "model", device="cpu")
-    answers = predictor.task.decode(predictor.predict(TEXTS).logits, predictor.signature, top_k=None)
+    answers = predictor.task.decode(predictor.predict(TEXTS), predictor.signature)
     shown = [[{one["label"]: one["score"] for one in row}[label] for label in model.labels] for row in answers]
     seen: list[float] = []
     np.testing.assert_allclose(model.scores(TEXTS, advance=seen.append), shown, atol=1e-6)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ftdeploy.batching import Batching
+from ftdeploy.encoded import Encoded
 from ftdeploy.errors import ModelError
 from ftdeploy.models.model import batched_logits, label_order, single_logits
-from ftdeploy.predictor import Encoded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -169,8 +169,7 @@ def test_thresholds_of_the_recipe_are_in_the_bundle_and_told(tiny: TinyRun, tmp_
     assert (signature.fallback, signature.thresholds) == ("unclear", {"positive": 0.9, "negative": 0.7})
     facts = artifact(run, "bundle").facts
     rows = read_split(artifact(run, "dataset"), "test").to_pylist()
-    answers = TASKS[signature.task].decode(Predictor(model).predict([row["text"] for row in rows]).logits, signature,
-                                           top_k=None)  # fmt: skip
+    answers = TASKS[signature.task].decode(Predictor(model).predict([row["text"] for row in rows]), signature)
     below = [not sure_enough(answer, signature) for answer in answers]
     assert facts["fallback_share"] == pytest.approx(sum(below) / len(rows))
     assert f"answers `unclear` first: to {100 * sum(below) / len(rows):.1f}% of the test rows" in (

@@ -41,7 +41,7 @@ def test_progress_adds_up_to_the_rows(predictor: Predictor) -> None:
 def test_the_task_reads_the_answer(predictor: Predictor) -> None:
     """Good words give the last label, bad words the first, with scores that add up to one."""
     outputs = predictor.predict(["a superb film", "awful , boring"])
-    good, bad = predictor.task.decode(outputs.logits, predictor.signature, top_k=None)
+    good, bad = predictor.task.decode(outputs, predictor.signature)
     assert (good[0]["label"], bad[0]["label"]) == ("positive", "negative")
     assert sum(item["score"] for item in good) == pytest.approx(1)
 

@@ -150,7 +150,7 @@ def test_a_sample_counts_each_row_once(tmp_path: Path) -> None:
     made = recipe(write(tmp_path, many(50)), clean={"boilerplate": {}, "length_outliers": {}})
     sources = open_sources(made.data)
     texts: list[str] = []
-    sample = read_sample(made.data, sources, seed=1, most=20, visit=texts.append)
+    sample = read_sample(made.data, sources, task=made.task, seed=1, most=20, visit=texts.append)
     assert sample.read == len(sample.rows) == len(texts) == 20
     assert [source.read for source in sources] == [0]
 

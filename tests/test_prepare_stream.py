@@ -182,7 +182,7 @@ def test_a_row_of_several_sources_is_told_with_its_source(tmp_path: Path, data: 
     with pytest.raises(DataError, match=words):
         run_stage(prepare, made, {}, tmp_path / "out" / "dataset")
     plain = recipe(*({"path": str(tmp_path / f"{name}.csv")} for name in files))
-    sample = read_sample(plain.data, open_sources(plain.data), seed=1, most=0)
+    sample = read_sample(plain.data, open_sources(plain.data), task=plain.task, seed=1, most=0)
     examples = [before for before, _ in sample.counts.rejected["text is empty"].examples]
     assert examples == ["one:5: ", "two:5: "]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftdeploy.predictor import Encoded
+from ftdeploy.encoded import Encoded
 from ftdeploy.serve.answer_cache import AnswerCache, Remembered
 from ftdeploy.serve.model import Scored
 

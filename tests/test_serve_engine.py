@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tiny import write_model_folder, write_source
 
-from ftdeploy.predictor import Encoded
+from ftdeploy.encoded import Encoded
 from ftdeploy.serve.app import App, create_app
 from ftdeploy.serve.engine import Engine, lanes_of
 from ftdeploy.serve.limits import Limits

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from ftdeploy.predictor import Encoded
+from ftdeploy.encoded import Encoded
 from ftdeploy.serve.exposition import Snapshot, sample
 from ftdeploy.serve.metrics import (
     LABELS,

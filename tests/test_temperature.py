@@ -9,11 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from tiny import write_model_folder
 
+from ftdeploy.encoded import Outputs
 from ftdeploy.metrics import SCORE_METRICS, score
 from ftdeploy.predictor import Predictor
 from ftdeploy.signature import Signature, read_signature
 from ftdeploy.tasks import TASKS
-from ftdeploy.tasks.text_classification import softmax
+from ftdeploy.tasks.said import softmax
 from ftdeploy.temperature import HIGHEST, Calibration, calibrate, calibrate_folder, labelled, log_loss
 
 Drawn = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -117,13 +118,17 @@ def test_certain_and_wrong_costs_what_it_should() -> None:
     assert log_loss(np.array([[1000.0, 0.0]]), np.array([1]), 1.0) == pytest.approx(1000)
 
 
+def _outputs(logits: NDArray[np.float32]) -> Outputs:
+    return Outputs(logits=logits, embedding=logits[:, :0])
+
+
 @pytest.mark.parametrize("temperature", [0.05, 0.7, 3.0, 20.0])
 def test_no_label_and_no_order_of_labels_changes(temperature: float) -> None:
     """Accuracies are those without it, also where probabilities end in ties of float32."""
     logits, _ = _drawn(200, 1.0)
     task = TASKS["text-classification"]
     orders = [
-        [[one["label"] for one in answer] for answer in task.decode(logits, signature, top_k=None)]
+        [[one["label"] for one in answer] for answer in task.decode(_outputs(logits), signature)]
         for signature in (_signature(1.0), _signature(temperature))
     ]
     assert orders[0] == orders[1]
@@ -147,7 +152,7 @@ def test_a_folder_gets_it_in_its_signature_and_nothing_else_changes(tmp_path: Pa
     after = read_signature(tmp_path)
     assert after == before.model_copy(update={"temperature": found.temperature})
     assert found.temperature != 1
-    answers = TASKS[after.task].decode(logits, after, top_k=None)
+    answers = TASKS[after.task].decode(_outputs(logits), after)
     wanted = [
         next(one["score"] for one in answer if one["label"] == after.labels[truth])
         for answer, truth in zip(answers, references.tolist(), strict=True)

@@ -120,7 +120,7 @@ def test_metrics_of_an_evaluation() -> None:
 
     logits, targets = torch.randn(50, 2), torch.arange(50) % 2
     found = SimpleNamespace(predictions=logits.numpy(), label_ids=targets.numpy())
-    scores = validation_metrics(TASK, "eval_loss", classes=2)(found)
+    scores = validation_metrics(TASK, "eval_loss", labels=["bad", "good"])(found)
     assert scores["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, targets)))
     assert scores["accuracy"] == pytest.approx(float((logits.argmax(-1) == targets).float().mean()))
     assert scores.keys() == {*TASK.metrics, "loss"}

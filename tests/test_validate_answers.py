@@ -16,6 +16,7 @@ from ftdeploy.validate.answers import (
     Column,
     Some,
     answer,
+    chances,
     confusion,
     encoded,
     flips,
@@ -83,7 +84,7 @@ def test_answers_stand_in_the_order_of_the_candidates_labels() -> None:
     assert found.candidate.predictions.tolist() == [1, 0]
     assert found.candidate.scores.tolist() == _rounded([0.7, 0.5])
     assert list(found.columns) == ["source"]
-    assert before.scores(["1"]).tolist() == before.alone(["1"]).tolist() == _rounded([[0.3, 0.1, 0.6]])
+    assert chances(before.said(["1"])).tolist() == chances(before.alone(["1"])).tolist() == _rounded([[0.3, 0.1, 0.6]])
 
 
 def test_one_model_is_one_subject_and_answers_once() -> None:

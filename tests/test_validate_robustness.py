@@ -12,7 +12,7 @@ from scripted import Scores, ScriptedModel
 
 from ftdeploy.errors import ConfigError
 from ftdeploy.suite import Case, Consistency, Directional, Gate, Robustness, Suite
-from ftdeploy.validate.answers import Answer, Answers, subjects
+from ftdeploy.validate.answers import Answer, Answers, chances, subjects
 from ftdeploy.validate.gates import Evidence, judge
 from ftdeploy.validate.robustness import Asked, ask_again, results
 from ftdeploy.verdict import GateResult
@@ -46,7 +46,8 @@ def asked(gate: Gate, baseline: ScriptedModel, candidate: ScriptedModel, *, rows
     answers = Answers(
         ids=[str(row) for row in range(len(texts))], texts=texts, columns=columns or {}, labels=candidate.labels,
         references=np.arange(len(texts), dtype=np.int64) % 2 ^ 1,
-        baseline=Answer(probabilities=before.scores(texts)), candidate=Answer(probabilities=after.scores(texts)),
+        baseline=Answer(probabilities=chances(before.said(texts))),
+        candidate=Answer(probabilities=chances(after.said(texts))),
     )  # fmt: skip
     suite = Suite(gates=(gate,), seed=seed, cases=cases)
     return suite, answers, ask_again(suite, answers, before, after)

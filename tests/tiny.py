@@ -47,7 +47,7 @@ def write_model_folder(folder: Path, labels: Sequence[str] = ("negative", "posit
     """
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(_graph(len(labels)), str(folder / "model.onnx"))
-    _tokenizer().save(str(folder / "tokenizer.json"))
+    tokenizer_of_tiny_model().save(str(folder / "tokenizer.json"))
     signature = Signature(
         name=name,
         task="text-classification",
@@ -61,7 +61,8 @@ def write_model_folder(folder: Path, labels: Sequence[str] = ("negative", "posit
     write_signature(folder, signature)
 
 
-def _tokenizer() -> Tokenizer:
+def tokenizer_of_tiny_model() -> Tokenizer:
+    """WordPiece over `WORDS` and a few more, lower case."""
     vocabulary = {piece: index for index, piece in enumerate(_PIECES)}
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106  # a token of text, not a secret
     tokenizer.normalizer = BertNormalizer(lowercase=True)

@@ -29,7 +29,10 @@ function describe() {
   document.title = `${about.name}: try the model`;
   at("task").textContent = about.task.replaceAll("-", " ");
   at("short").textContent = about.digest.slice(0, 12);
-  at("hint").textContent = ` A text is read up to ${about.max_length.toLocaleString("en")} tokens. Ctrl + Enter runs.`;
+  const reads = about.view === "entities"
+    ? "A text may have any length"  // it is read sentence by sentence
+    : `A text is read up to ${about.max_length.toLocaleString("en")} tokens`;
+  at("hint").textContent = ` ${reads}. Ctrl + Enter runs.`;
   at("empty").textContent = view().empty;
   at("metrics").hidden = about.auth;
   if (about.auth) at("key-part").hidden = false;

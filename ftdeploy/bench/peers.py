@@ -32,6 +32,7 @@ from ftdeploy.metrics import METRICS, Ids
 from ftdeploy.models.local import served_batching
 from ftdeploy.predictor import Predictor
 from ftdeploy.statistics import Comparison, compare
+from ftdeploy.tasks import require_one_label
 
 #: The model that accuracies are held against; it always takes part.
 DENSE = "fp32"
@@ -78,10 +79,12 @@ def bench_peers(candidate: Path, names: Sequence[str], *, rounds: int, rows: int
 
     Raises:
         ArtifactError: the candidate is no model, or the run's dataset or fp32 export is not beside it.
+        ConfigError: the model's task has no single label a row.
     """
     folder, run = model_folder(candidate), candidate.parent
     onnx, dataset = open_artifact(run / "onnx", kind="onnx"), dataset_beside(candidate)
     fp32 = Predictor(onnx.path, device="cpu")
+    require_one_label(fp32.task, "`ftdeploy bench --against` other runtimes")
     table = read_split(dataset, "test", columns=["text", "label"])
     labels = label_names(dataset)
     contest = Contest(
@@ -178,7 +181,7 @@ def _compare(opened: Mapping[str, Opened], contest: Contest, fp32: Predictor) ->
     with progress.task("answer the test rows", len(opened)) as advance:
         answers = {}
         for name, one in opened.items():
-            answers[name] = fp32.task.predictions(_logits(one, contest))
+            answers[name] = _logits(one, contest).argmax(axis=-1)
             advance(1)
     return {
         name: {

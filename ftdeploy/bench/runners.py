@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ftdeploy.batching import pad
-from ftdeploy.predictor import Encoded, Predictor
+from ftdeploy.encoded import Encoded
+from ftdeploy.predictor import Predictor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -94,7 +94,8 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     outputs = chosen.judged.outputs
     calibration = None
     if outputs is not None and winner.steps:  # fp32 keeps the export's: fitted in other batches, it would not be itself
-        calibration = calibrate_folder(out, outputs.logits, jury.references, export.temperature)
+        targets = TASKS[task].targets(jury.references, jury.labels, outputs.rows)
+        calibration = calibrate_folder(out, outputs.logits, targets, export.temperature)
     result = SearchResult(
         verdict=_verdict(winner),
         explanation=_explain(winner, results),
@@ -150,7 +151,7 @@ def _jury(dataset: Artifact, split: SplitName, task: Task, settings: CompressSet
     return Jury(
         texts=table["text"].to_pylist(),
         ids=[str(name) for name in table["id"].to_pylist()],
-        references=task.targets(table["label"].to_pylist(), labels),
+        references=table["label"].to_pylist(),
         labels=labels,
         task=task,
         max_drop=settings.max_drop,
@@ -196,14 +197,15 @@ def _certain(one: CandidateResult, settings: CompressSettings) -> bool:
 def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Task, settings: CompressSettings, *,
               device: str, seed: int, work: Path) -> tuple[Workshop, list[Cut]]:  # fmt: skip
     train = read_split(dataset, "train")
-    texts, targets = _texts(train), task.targets(train["label"].to_pylist(), label_names(dataset))
-    predictor = Predictor(onnx.path, device="cpu")
+    texts, predictor = _texts(train), Predictor(onnx.path, device="cpu")
     rows = [row.ids for row in predictor.encode(texts)]
     calibration = work / "calibration.npz"
-    write_rows(calibration, rows, targets.tolist())
     school, cuts = None, []
+    # Students learn, and `inc-tuned` counts, one label a row.
+    targets = None if task.per_token else task.targets(train["label"].to_pylist(), label_names(dataset))
+    write_rows(calibration, rows, None if targets is None else targets.tolist())
     wanted = FAMILIES if settings.candidates == "auto" else settings.candidates
-    if "students" in wanted or FIRST_TOKEN in wanted:
+    if targets is not None and ("students" in wanted or FIRST_TOKEN in wanted):
         school = School(
             checkpoint=checkpoint.path, onnx=onnx.path, rows=rows, targets=targets, task=task,
             settings=settings.distillation, opset=int(onnx.facts["opset"]), seed=seed, device=device,

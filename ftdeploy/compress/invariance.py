@@ -17,8 +17,9 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.batching import SERVED, Batching, by_length
 from ftdeploy.compress.outcome import Invariance
+from ftdeploy.encoded import stacked
 from ftdeploy.predictor import Predictor
-from ftdeploy.tasks.text_classification import softmax
+from ftdeploy.tasks.said import softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def invariance(folder: Path, texts: Sequence[str], *, batching: Batching = SERVE
             [(batch, []) for batch in _chunks(random.permutation(len(ids)).tolist())],
             [(batch, extremes) for batch in _chunks(list(range(len(ids))))],
         ]
-        beside = np.stack([_together(predictor, ids, plan, alone.shape[1], advance) for plan in plans])
+        beside = np.stack([_together(predictor, ids, plan, alone.shape[1:], advance) for plan in plans])
     return _judge(alone, beside, predictor, tolerance)
 
 
@@ -87,13 +88,14 @@ def _alone(predictor: Predictor, ids: Sequence[Ids],
     for row in ids:
         found.append(predictor.run([row]))
         advance(1)
-    return np.concatenate([one.logits for one in found]), np.concatenate([one.embedding for one in found])
+    return stacked([one.logits for one in found]), np.concatenate([one.embedding for one in found])
 
 
 def _extremes(ids: Sequence[Ids], logits: NDArray[np.float32], embeddings: NDArray[np.float32]) -> list[Ids]:
     """Rows that stand out by length, logits and embedding, each once."""
     lengths = np.array([len(row) for row in ids])
-    measures = (lengths, -lengths, np.abs(logits).max(axis=1), np.abs(embeddings).max(axis=1))
+    largest = np.abs(logits).reshape(len(logits), -1).max(axis=1)
+    measures = (lengths, -lengths, largest, np.abs(embeddings).max(axis=1))
     chosen = {int(index) for measure in measures for index in np.argsort(-measure, kind="stable")[:EXTREMES]}
     return [ids[index] for index in sorted(chosen)]
 
@@ -109,13 +111,16 @@ def _chunks(indices: list[int]) -> Iterator[list[int]]:
         yield indices[start : start + BATCH]
 
 
-def _together(predictor: Predictor, ids: Sequence[Ids], plan: list[tuple[list[int], list[Ids]]], labels: int,
+def _together(predictor: Predictor, ids: Sequence[Ids], plan: list[tuple[list[int], list[Ids]]], shape: tuple[int, ...],
               advance: progress.Advance) -> NDArray[np.float32]:  # fmt: skip
-    """Logits (rows, labels) of all rows, in the batches of a plan: the rows asked, and those beside them."""
-    logits = np.empty((len(ids), labels), dtype=np.float32)
+    """Logits of all rows, (rows, *shape), in the batches of a plan: the rows asked, and those beside them."""
+    logits = np.zeros((len(ids), *shape), dtype=np.float32)
     for batch, beside in plan:
         found = predictor.run([*(ids[index] for index in batch), *beside])
-        logits[batch] = found.logits[: len(batch)]
+        # Where each token has logits, those of a longer neighbour are none of theirs.
+        inside = [slice(min(have, want)) for have, want in zip(found.logits.shape[1:], shape, strict=True)]
+        for place, index in enumerate(batch):
+            logits[index][tuple(inside)] = found.logits[place][tuple(inside)]
         advance(len(batch))
     return logits
 
@@ -125,8 +130,7 @@ def _judge(alone: NDArray[np.float32], beside: NDArray[np.float32], predictor: P
     """Differences of ``alone`` (rows, labels) and ``beside`` (kinds of batch, rows, labels)."""
     temperature = predictor.signature.temperature
     probabilities = np.abs(softmax(beside / temperature) - softmax(alone / temperature)).max()
-    labels = predictor.task.predictions(alone)
-    changed = np.any([predictor.task.predictions(one) != labels for one in beside], axis=0)
+    changed = (beside.argmax(axis=-1) != alone.argmax(axis=-1)).any(axis=0).reshape(len(alone), -1).any(axis=1)
     return Invariance(
         rows=len(alone),
         max_logit_difference=float(np.abs(beside - alone).max()),

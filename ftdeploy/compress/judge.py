@@ -13,11 +13,14 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.batching import Batching
 from ftdeploy.compress.outcome import Flip, Scored, Status
+from ftdeploy.encoded import Outputs
 from ftdeploy.errors import FtdeployError
-from ftdeploy.metrics import METRICS, Ids
-from ftdeploy.predictor import Outputs, Predictor
+from ftdeploy.metrics import Ids, resolve
+from ftdeploy.predictor import Predictor
+from ftdeploy.signature import Signature
 from ftdeploy.statistics import compare
 from ftdeploy.tasks import Task
+from ftdeploy.tasks.said import numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,8 +58,8 @@ class Jury:
     """The rows, and the rule.
 
     Attributes:
-        texts, ids, references: of the validation rows; class ids, int64 (rows,).
-        labels: by class id.
+        texts, ids, references: of the validation rows; the true labels.
+        labels: the network's outputs, by class id.
         task: of the recipe.
         max_drop: per metric.
         accept: see ``compress.accept``.
@@ -67,7 +70,7 @@ class Jury:
 
     texts: Sequence[str]
     ids: Sequence[str]
-    references: Ids
+    references: Sequence[str]
     labels: Sequence[str]
     task: Task
     max_drop: Mapping[str, float]
@@ -109,8 +112,8 @@ class Jury:
 
     def hold(self, outputs: Outputs, base: Outputs, *, same_embedding: bool, speed: float = 0.0) -> Judged:
         """Hold outputs against fp32's."""
-        before, after = self.task.predictions(base.logits), self.task.predictions(outputs.logits)
-        metrics = self._metrics(before, after)
+        table, (references, before, after) = self._numbered(base, outputs)
+        metrics = self._metrics(table, references, before, after)
         cosine = _cosine(base.embedding, outputs.embedding)
         drops = [
             f"{name} falls by {-metrics[name].difference:.4f}, allowed is {margin:g}"
@@ -120,7 +123,7 @@ class Jury:
         if same_embedding and cosine is not None and cosine < SAME_EMBEDDING:
             drops.append(f"its embedding no longer follows fp32's (mean cosine {cosine:.2f})")
         status, reason = self._status(metrics, drops)
-        right_before, right_after = before == self.references, after == self.references
+        right_before, right_after = before == references, after == references
         return Judged(
             status=status,
             reason=reason,
@@ -134,19 +137,32 @@ class Jury:
 
     def flips(self, outputs: Outputs, base: Outputs) -> tuple[Flip, ...]:
         """The rows that one has right and the other wrong; those that got worse first."""
-        before, after = self.task.predictions(base.logits), self.task.predictions(outputs.logits)
-        right = before == self.references
-        changed = np.flatnonzero(right != (after == self.references))
+        table, (references, before, after) = self._numbered(base, outputs)
+        right = before == references
+        changed = np.flatnonzero(right != (after == references))
+
+        def shown(label: int, at: int) -> str:
+            return self.task.show(table[label], self.texts[at])
+
         return tuple(
-            Flip(id=self.ids[at], text=self.texts[at], label=self.labels[self.references[at]],
-                 fp32=self.labels[before[at]], winner=self.labels[after[at]])
+            Flip(id=self.ids[at], text=self.texts[at], label=shown(references[at], at), fp32=shown(before[at], at),
+                 winner=shown(after[at], at))
             for at in sorted(changed.tolist(), key=lambda at: (not right[at], at))
         )  # fmt: skip
 
-    def _metrics(self, before: Ids, after: Ids) -> dict[str, Scored]:
+    def _signature(self) -> Signature:
+        """As far as labels follow from logits: no temperature changes which is the likeliest."""
+        return Signature(name="jury", task=self.task.name, labels=tuple(self.labels), max_length=1)
+
+    def _numbered(self, base: Outputs, outputs: Outputs) -> tuple[Sequence[str], Sequence[Ids]]:
+        """Class id -> label; and what is true, what fp32 says and what the other one says."""
+        said = (self.task.said(one, self._signature()).labels for one in (base, outputs))
+        return numbered(self.references, *said, known=() if self.task.per_token else self.labels)
+
+    def _metrics(self, table: Sequence[str], references: Ids, before: Ids, after: Ids) -> dict[str, Scored]:
         found = {}
         for name in dict.fromkeys((*self.task.metrics, *self.max_drop)):
-            one = compare(METRICS[name], self.references, before, after, classes=len(self.labels),
+            one = compare(resolve(name, table), references, before, after, classes=len(table),
                           margin=self.max_drop.get(name, 1.0), seed=self.seed)  # fmt: skip
             found[name] = Scored(
                 value=one.candidate, difference=one.difference, lower=one.lower, upper=one.upper, verdict=one.verdict,

@@ -29,14 +29,16 @@ from ftdeploy.compress.sessions import Goal as Wanted
 from ftdeploy.compress.sessions import tune_session
 from ftdeploy.compress.students import Cut
 from ftdeploy.compress.tools.quantizers import QUANTIZERS
+from ftdeploy.encoded import Outputs
 from ftdeploy.errors import CompressionError, FtdeployError
-from ftdeploy.predictor import Outputs
 from ftdeploy.recipe import CompressSettings
 
 #: Quantizers that `auto` tries: quick ones; each was the best somewhere.
 AUTO = ("inc-dynamic", "calibrated", "calibrated-rows", "calibrated-rows-embeddings")
 #: Families that `auto` tries.
 FAMILIES = (FIRST_TOKEN, "students", VOCABULARY, "mixed", "sessions")
+#: Of these, those that count on one label for a row.
+OF_ROWS = (FIRST_TOKEN, "students", "mixed")
 #: How many quantizers go on to the students.
 BEST = 3
 #: Share of the search's time that is kept for what comes after the students.
@@ -113,7 +115,10 @@ class Search:
         self.notes: list[str] = []
         chosen = (*AUTO, *FAMILIES) if settings.candidates == "auto" else settings.candidates
         self.quantizers = [name for name in chosen if name in QUANTIZERS]
-        self.families = frozenset(name for name in chosen if name in FAMILIES)
+        fitting = [name for name in FAMILIES if not (jury.task.per_token and name in OF_ROWS)]
+        self.families = frozenset(name for name in chosen if name in fitting)
+        if left := [name for name in chosen if name in FAMILIES and name not in fitting]:
+            self.notes.append(f"Not tried, as they are made for one label a row: {', '.join(left)}.")
         self.base: Outputs = self._fp32()
 
     def run(self) -> None:

@@ -38,7 +38,7 @@ from ftdeploy.prepare.near import pairs_in
 from ftdeploy.recipe import Recipe
 from ftdeploy.scale import run_all
 from ftdeploy.stage import run_stage, stage_key
-from ftdeploy.tasks import TASKS
+from ftdeploy.tasks import TASKS, require_one_label
 from ftdeploy.train import train
 
 if TYPE_CHECKING:
@@ -62,10 +62,12 @@ def cross_validate(recipe: Recipe, out: Path) -> dict[str, Any]:
         the same of all held-out rows together (``pooled``).
 
     Raises:
+        ConfigError: the task has no single label a row.
         LockedError: another run is at work in ``out``.
         DataError: a fold would lack a label.
         FtdeployError: whatever prepare and train raise.
     """
+    require_one_label(TASKS[recipe.task], "`ftdeploy cross-validate`")
     settings = recipe.cross_validation
     with locked(out):
         dataset = run_stage(prepare, recipe, {}, out / prepare.writes).artifact

@@ -108,7 +108,7 @@ def predict(checkpoint: Artifact, texts: Sequence[str], recipe: Recipe) -> NDArr
 
     from ftdeploy.batching import by_length, pad
     from ftdeploy.onnx_export import load_model
-    from ftdeploy.tasks.text_classification import softmax
+    from ftdeploy.tasks.said import softmax
 
     device = choose_device(recipe.device).name
     model = load_model(checkpoint.path, TASKS[recipe.task]).to(device)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from ftdeploy.metrics import counts, ranks, scored
+from ftdeploy.metrics import counts, entities, ranks, scored
 from ftdeploy.metrics.counts import Accuracy, FromCounts, MacroF1
+from ftdeploy.metrics.entities import Entities
 from ftdeploy.metrics.metric import Floats, Ids, Metric, Named, OwnMetric
 from ftdeploy.metrics.ranks import Ranking
 from ftdeploy.metrics.scored import CalibrationError, MeanLoss
@@ -47,32 +48,37 @@ SCORE_METRICS: Mapping[str, Metric] = {
 #: Of one class, as ``f1:LABEL``.
 CLASS_METRICS = {"f1": counts.f1, "precision": counts.precision, "recall": counts.recall}
 _EVERY: Mapping[str, Metric] = {**METRICS, **SCORE_METRICS}
+#: Of the spans of a row; ``entity_f1:KIND`` counts those of one kind.
+SPAN_METRICS = tuple(entities.FUNCTIONS)
 
 
 def is_metric_name(name: str) -> bool:
     """Whether some model has a metric of that name: for where the labels are not known yet."""
     kind, colon, label = name.partition(":")
-    return name in _EVERY or bool(colon and label and kind in CLASS_METRICS)
+    named = kind in CLASS_METRICS or kind in SPAN_METRICS
+    return name in _EVERY or name in SPAN_METRICS or bool(colon and label and named)
 
 
 def metric_names() -> list[str]:
     """All names, those of one class with ``LABEL`` in the place of the label: for hints."""
-    return [*_EVERY, *(f"{kind}:LABEL" for kind in CLASS_METRICS)]
+    return [*_EVERY, *SPAN_METRICS, *(f"{kind}:LABEL" for kind in (*CLASS_METRICS, *SPAN_METRICS))]
 
 
 def resolve(name: str, labels: Sequence[str]) -> Metric:
     """The metric of a name.
 
     Args:
-        name: ``macro_f1``, ``brier``, or ``recall:LABEL``.
+        name: ``macro_f1``, ``brier``, ``recall:LABEL``, or ``entity_f1``.
         labels: class id -> label.
 
     Raises:
         ValueError: there is no such metric, or the model has no such label; with what was probably meant.
     """
+    kind, colon, label = name.partition(":")
+    if kind in SPAN_METRICS:
+        return Entities(name, labels, kind=label or None)
     if name in _EVERY:
         return _EVERY[name]
-    kind, colon, label = name.partition(":")
     if not colon or kind not in CLASS_METRICS:
         raise ValueError(f"{name!r} is not a metric; {_hint(name, metric_names())}")
     if label not in labels:

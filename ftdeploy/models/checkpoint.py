@@ -13,13 +13,21 @@ from ftdeploy import progress
 from ftdeploy.artifact import digest_of, sha256_file
 from ftdeploy.batching import SERVED, Batching, pad
 from ftdeploy.checkpoints import check_checkpoint, positions_of
+from ftdeploy.encoded import Encoded
 from ftdeploy.errors import DependencyError, ModelError
 from ftdeploy.hardware import choose_device, plan_lanes
 from ftdeploy.measure import Opened
-from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, single_logits, with_tokens
-from ftdeploy.predictor import Encoded
+from ftdeploy.models.model import (
+    Kind,
+    OneLabel,
+    batched_logits,
+    label_order,
+    no_advance,
+    single_logits,
+    with_tokens,
+)
 from ftdeploy.sources import hub
-from ftdeploy.tasks.text_classification import softmax
+from ftdeploy.tasks.said import softmax
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +133,7 @@ def _load(folder: Path, max_length: int) -> tuple[Any, Tokenizer, int]:
     return model.eval(), tokenizer, int(padding)
 
 
-class CheckpointModel:
+class CheckpointModel(OneLabel):
     """A checkpoint, open; see `ftdeploy.models.Model`.
 
     Args:

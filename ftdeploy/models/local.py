@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ftdeploy.artifact import Artifact, digest_of, sha256_file
 from ftdeploy.batching import Batching
+from ftdeploy.encoded import Encoded, Outputs, stacked
 from ftdeploy.hardware import served_lanes
 from ftdeploy.measure import MODEL_FILES
 from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, single_logits, with_tokens
-from ftdeploy.predictor import Encoded, Outputs, Predictor
+from ftdeploy.predictor import Predictor
 from ftdeploy.signature import read_signature
-from ftdeploy.tasks.text_classification import softmax
+from ftdeploy.tasks.said import Said, softmax
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -24,14 +26,14 @@ class _OnnxRunner:
     """A `Predictor` that gives out its logits alone."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
+        self.predictor = predictor
         self.provider = predictor.provider
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        return self._predictor.encode(texts)
+        return self.predictor.encode(texts)
 
     def run(self, rows: Sequence[Sequence[int]]) -> Outputs:
-        return self._predictor.run(with_tokens(rows, self._predictor.signature.pad_id))
+        return self.predictor.run(with_tokens(rows, self.predictor.signature.pad_id))
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         return self.run(rows).logits
@@ -84,6 +86,19 @@ class LocalModel:
     def alone(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See `ftdeploy.models.Model`."""
         return softmax(single_logits(self._runner, texts, classes=len(self.labels)) / self._signature.temperature)
+
+    def said(self, texts: Sequence[str], *, advance: Callable[[float], None] = no_advance) -> Said:
+        """See `ftdeploy.models.Model`."""
+        found = self._runner.predictor.predict(texts, batching=self.batching, advance=advance)
+        return self._runner.predictor.task.said(found, self._signature)
+
+    def said_alone(self, texts: Sequence[str]) -> Said:
+        """See `ftdeploy.models.Model`."""
+        predictor = self._runner.predictor
+        rows = predictor.encode(texts)
+        found = [predictor.run([row.ids]) for row in rows]
+        logits, embedding = stacked([one.logits for one in found]), np.concatenate([one.embedding for one in found])
+        return predictor.task.said(Outputs(logits=logits, embedding=embedding, rows=rows), self._signature)
 
     def timed(self) -> Path:
         """The folder: it is opened anew, so that its memory can be measured too."""

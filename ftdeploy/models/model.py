@@ -14,6 +14,7 @@ from ftdeploy import progress
 from ftdeploy.batching import Batching, by_length
 from ftdeploy.errors import ModelError, did_you_mean
 from ftdeploy.measure import Opened, Runner
+from ftdeploy.tasks.said import Said
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,11 +89,40 @@ class Model(Protocol):
     def alone(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """As `scores`, each text in a pass, or a request, of its own: batch-mates have no say."""
 
+    def said(self, texts: Sequence[str], *, advance: Callable[[float], None] = no_advance) -> Said:
+        """Answers as the data writes its labels; for tasks whose answers are no probabilities of few labels.
+
+        Raises:
+            ModelError: this kind of model cannot be asked so.
+        """
+
+    def said_alone(self, texts: Sequence[str]) -> Said:
+        """As `said`, each piece of a text in a pass, or a request, of its own."""
+
     def timed(self) -> Path | Opened:
         """What ``ftdeploy.measure.measure`` takes."""
 
     def close(self) -> None:
         """Let go of the model."""
+
+
+class OneLabel:
+    """What models share that answer with probabilities of labels only."""
+
+    name: str
+
+    def said(self, texts: Sequence[str], *,  # noqa: ARG002 - the protocol's
+             advance: Callable[[float], None] = no_advance) -> Said:  # noqa: ARG002  # fmt: skip
+        """Not of this kind of model."""
+        raise ModelError(
+            f"{self.name} can be asked for one label a text only",
+            cause="spans of texts are answered by bundles and model folders; other kinds of models come later",
+            fix="name a bundle, or an onnx or compressed artifact",
+        )
+
+    def said_alone(self, texts: Sequence[str]) -> Said:
+        """Not of this kind of model."""
+        return self.said(texts)
 
 
 class Tokenised(Runner, Protocol):

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftdeploy import progress
+from ftdeploy.encoded import Encoded
 from ftdeploy.errors import ServeError
 from ftdeploy.measure import Opened
 from ftdeploy.models.client import Answer, Calls, Client
 from ftdeploy.models.dialects import Scored, ShapeError, dialects
-from ftdeploy.models.model import Kind, label_order, no_advance
-from ftdeploy.predictor import Encoded
+from ftdeploy.models.model import Kind, OneLabel, label_order, no_advance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class _RefusedError(Exception):
         self.told = told
 
 
-class ServiceModel:
+class ServiceModel(OneLabel):
     """A running service; see `ftdeploy.models.Model`.
 
     Args:

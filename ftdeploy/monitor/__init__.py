@@ -18,6 +18,7 @@ from ftdeploy.monitor.to_label import to_label, write_queue
 from ftdeploy.monitor.window import Window, read_window
 from ftdeploy.report_folder import whole_report
 from ftdeploy.signature import read_signature
+from ftdeploy.tasks import TASKS
 
 if TYPE_CHECKING:
     from ftdeploy.metrics import Floats
@@ -100,9 +101,10 @@ def monitor_bundle(bundle: Path, *, traffic: Path | None = None, since: float | 
     _check_folder(target)
     digest = bundle_digest(source)
     folder = traffic or traffic_folder(source) or bundle.resolve().parent / "traffic"
-    window = read_window(folder, signature.labels, digest=digest, since=since, until=until)
+    labels = TASKS[signature.task].summaries(signature.labels)
+    window = read_window(folder, labels, digest=digest, since=since, until=until)
     found, scores = make_report(reference, window, signature, options, digest=digest, seed=_SEED, now=datetime.now(UTC))
-    return _store(found, window, scores, target, count=options.label_rows, labels=signature.labels)
+    return _store(found, window, scores, target, count=options.label_rows, labels=labels)
 
 
 def _check_folder(target: Path) -> None:

@@ -64,7 +64,7 @@ def learn_shifts(predictor: Predictor, task: Task, plain: Features, texts: Seque
         made = [" ".join(change(texts[row].split(), pool, generator)) for row in changed_rows]
         changed[name] = features_of(predictor, task, made, projection=projection)
     return measure_shifts(plain, truths, changed, half=half, rest=rest, changed_rows=changed_rows,
-                          classes=len(predictor.signature.labels), seed=seed)  # fmt: skip
+                          classes=len(task.summaries(predictor.signature.labels)), seed=seed)  # fmt: skip
 
 
 def measure_shifts(plain: Features, truths: NDArray[np.int64], changed: Mapping[str, Features], *,

@@ -21,6 +21,7 @@ from ftdeploy.monitor.result import (
     MonitorReport,
     PartResult,
 )  # fmt: skip
+from ftdeploy.tasks import TASKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +76,8 @@ def make_report(reference: Mapping[str, NDArray[Any]], window: Window, signature
                      upper=_utc(window.times[one.upper]), row=one.row, p=one.p, effect=one.effect)
         for one in change_points(scores, seed=seed, level=options.level, least_effect=options.min_effect)
     ]  # fmt: skip
-    labels, identified = _labels(reference, window, signature.labels, seed=seed)
+    names = TASKS[signature.task].summaries(signature.labels)
+    labels, identified = _labels(reference, window, names, seed=seed)
     report = MonitorReport(
         verdict="drift" if tested.drifted else "none",
         summary=_summary(tested, changes),
@@ -85,7 +87,7 @@ def make_report(reference: Mapping[str, NDArray[Any]], window: Window, signature
         labels=labels,
         labels_identified=identified,
         timeline=tuple(_timeline(reference, window, scores)),
-        slices=tuple(_slices(reference, window, scores, signature.labels)),
+        slices=tuple(_slices(reference, window, scores, names)),
         **about,
     )
     return report, scores

@@ -24,6 +24,7 @@ from ftdeploy.prepare.spool import distribute, fill, profile_sources
 from ftdeploy.recipe import DataSettings, Recipe
 from ftdeploy.sources import describe, fingerprints
 from ftdeploy.stage import Facts, stage
+from ftdeploy.tasks import TASKS
 
 
 def _outside(recipe: Recipe) -> Mapping[str, str]:
@@ -48,7 +49,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         SourceError: the rows cannot be had.
         DataError: they are not fit for the task.
     """
-    spool = fill(data, seed=seed, folder=out)
+    spool = fill(data, seed=seed, folder=out, task=TASKS[task])
     look_up = look_up_in(spool.file)
     decision = decide(spool.index, data, task, look_up)
     where = decision.where
@@ -80,7 +81,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "duplicates": duplicates,
         "conflicts": conflicts,
         "sampled_out": sampled_out,
-        "labels": list(spool.index.labels),
+        "labels": list(spool.head),
         "splits": {name: splits[name].as_dict() for name in SPLITS},
     }
     profile |= found

@@ -31,6 +31,7 @@ from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import FREE, Index
 from ftdeploy.prepare.times import Clock
 from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
+from ftdeploy.tasks import TASKS, Task
 
 #: After so many rows a column that was not seen is missing; not after the first, because JSON leaves out what is null.
 _SETTLED = 4096
@@ -47,10 +48,14 @@ class Builder:
         seed: of the hashes.
         survey: what the rules of `data.clean` know of all rows.
         guard: what becomes of identifiers of people.
+        task: says what a row's label is.
+        names: summaries of labels that were seen, with their numbers in ``labels``.
+        classes: names in labels that were seen.
     """
 
     data: DataSettings
     seed: int
+    task: Task = TASKS["text-classification"]
     survey: Survey = NOTHING
     guard: Guard | None = None
     tidy: CleanText = field(init=False)
@@ -58,6 +63,7 @@ class Builder:
     called: Mapping[str, str | None] = field(init=False)
     columns: dict[str, None] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
+    classes: dict[str, None] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     first_unknown: dict[str, str] = field(default_factory=dict)
     keys: array[int] = field(default_factory=lambda: array("Q"))
@@ -111,32 +117,62 @@ class Builder:
         """
         columns = self.data.columns
         self._check_size(row)
-        text = self.tidy(row.values.get(columns.text), counts)
+        raw, told = self._read(row)
+        text = self.tidy(raw, counts)
         if isinstance(text, Rejected):
             return text
-        label = clean_label(row.values.get(columns.label))
+        label = clean_label(told)
         if isinstance(label, Rejected):
             return label
-        if self.known and label not in self.known:
-            self.unknown[label] += 1
-            self.first_unknown.setdefault(label, row.where)
+        names = self.task.names(label)
+        unknown = [name for name in names if self.known and name not in self.known]
+        if unknown:
+            self.unknown.update(unknown)
+            for odd in unknown:
+                self.first_unknown.setdefault(odd, row.where)
             return Rejected(reason="label is not in data.labels")
+        summary = self.task.summary(label)
         group = clean_name(row.values.get(columns.group)) if columns.group else None
         name = (clean_name(row.values.get(columns.id)) if columns.id else None) or row.name or None
         others = [column for column in self.data.slices if column not in RESERVED_COLUMNS]
         slices = {column: clean_name(row.values.get(column)) or "" for column in others}
         if self.guard is not None:
-            safe = self.guard.protect(Cells(text, label, group, name, slices), self.called, row.where)
+            safe = self.guard.protect(Cells(text, summary, group, name, slices), self.called, row.where)
             if isinstance(safe, Rejected):
                 return safe
-            text, label, group, name, slices = safe
+            if summary == label:
+                label = safe.label
+                names = (label,)
+            text, summary, group, name, slices = safe
+        placed = self.task.moved(label, raw, text) if isinstance(raw, str) else label
+        if placed is None:
+            return Rejected(reason="cleaning left nothing of a labelled span")
         self._note(row, fold(text))
-        self.labels.append(self.names.setdefault(label, len(self.names)))
+        self.classes.update(dict.fromkeys(names))
+        self.labels.append(self.names.setdefault(summary, len(self.names)))
         # 0 stands for no group.
         self.groups.append(max(1, text_key(group, self.seed)[0]) if group is not None else 0)
         self.sources.append(row.source)
-        return {"text": text, "label": label, "group": group, "id": row.prefix + (name or f"row-{row.place}"),
+        return {"text": text, "label": placed, "group": group, "id": row.prefix + (name or f"row-{row.place}"),
                 **slices, **self.terms(text)}  # fmt: skip
+
+    def _read(self, row: Row) -> tuple[Any, Any]:
+        """The cells with text and label.
+
+        Raises:
+            DataError: the label is none of the task: tags without tokens, a span beyond the text. To set such rows
+                aside could hide that all of a file is shifted.
+        """
+        columns = self.data.columns
+        try:
+            return self.task.read(row.values, columns.text, columns.label)
+        except ValueError as error:
+            raise DataError(
+                f"the row at {row.where}: {error}",
+                cause=f"column {columns.label!r} does not fit the text: another tokenization, a shifted offset, or a "
+                "tag that the scheme does not have",
+                fix="correct that row; offsets count characters from 0, the end is exclusive",
+            ) from error
 
     def _note(self, row: Row, folded: str) -> None:
         """Remember what decides where the row goes; what cannot be read raises before anything is remembered."""
@@ -188,17 +224,21 @@ class Builder:
                 cause="a misspelt label in the data, or an incomplete list in the recipe",
                 fix="correct the rows, add the labels to `data.labels`, or leave it empty to take what is found",
             )
-        absent = sorted(self.known - self.names.keys()) if self.names and whole else []
+        absent = sorted(self.known - self.classes.keys()) if self.names and whole else []
         if absent:
             raise DataError(
                 f"no row has the label {absent[0]!r} of `data.labels`",
                 cause="it is misspelt in the recipe, or its rows were set aside",
-                fix=f"the labels found are: {', '.join(sorted(self.names))}",
+                fix=f"the labels found are: {', '.join(sorted(self.classes))}",
             )
+
+    def head(self) -> tuple[str, ...]:
+        """The outputs of a network for the names that were seen."""
+        return self.task.head(self.data.labels or tuple(sorted(self.classes)))
 
     def index(self) -> Index:
         """The numbers of the cleaned rows, in order."""
-        ordered = self.data.labels or tuple(sorted(self.names))
+        ordered = self.task.summaries(self.head())
         ids = np.zeros(len(self.names), dtype=np.int32)
         for label, first_seen in self.names.items():
             ids[first_seen] = ordered.index(label)

@@ -17,6 +17,7 @@ from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import DUPLICATE
 from ftdeploy.prepare.stream import Opened, read_source, unified
 from ftdeploy.recipe import DataSettings
+from ftdeploy.tasks import TASKS
 
 #: Rows that are looked at: enough for rare labels and late oddities, and read within a second.
 BEGINNING = 5000
@@ -86,7 +87,7 @@ def peek(data: DataSettings, sources: tuple[Opened, ...], *, task: str, seed: in
         SourceError: the loader cannot be found.
         DataError: what `prepare` would raise of these rows; what it can only raise of all rows, when these are all.
     """
-    sample = read_sample(data, sources, seed=seed, most=most)
+    sample = read_sample(data, sources, task=task, seed=seed, most=most)
     sample.builder.check_labels(whole=sample.whole)
     labels: dict[str, int] = {}
     if sample.rows:
@@ -104,6 +105,7 @@ def read_sample(
     data: DataSettings,
     sources: tuple[Opened, ...],
     *,
+    task: str,
     seed: int,
     most: int,
     visit: Callable[[str], object] = str,
@@ -113,6 +115,7 @@ def read_sample(
     Args:
         data: the recipe's section.
         sources: what `open_sources` returned.
+        task: says what a label is.
         seed: of the splits.
         most: rows to read, of all sources together; 0 is all.
         visit: called with each cleaned text.
@@ -123,7 +126,7 @@ def read_sample(
     """
     guard = make_guard(data.privacy, labels=data.labels)
     with censored(guard):
-        return _read_sample(data, sources, guard, seed=seed, most=most, visit=visit)
+        return _read_sample(data, sources, guard, task=task, seed=seed, most=most, visit=visit)
 
 
 def _read_sample(
@@ -131,6 +134,7 @@ def _read_sample(
     sources: tuple[Opened, ...],
     guard: Guard | None,
     *,
+    task: str,
     seed: int,
     most: int,
     visit: Callable[[str], object],
@@ -146,7 +150,8 @@ def _read_sample(
         first = chain.from_iterable(islice(rows, each) for rows in beginnings())
         return ((row.values.get(data.columns.text), row.values.get(data.columns.label)) for row in first)
 
-    builder = Builder(data=data, seed=seed, survey=look_at_all(data.clean, texts), guard=guard)
+    builder = Builder(data=data, seed=seed, survey=look_at_all(data.clean, texts), guard=guard,
+                      task=TASKS[task])  # fmt: skip
     counts = Counts(mask=None if guard is None else guard.show)
     sample, streams = Sample(data=data, sources=sources, builder=builder, counts=counts), beginnings()
     for row in chain.from_iterable(islice(rows, each) for rows in streams):

@@ -67,8 +67,9 @@ def preview(recipe: Recipe, *, rows: int = BEGINNING) -> dict[str, Any]:
     """
     unused, trial = Counts(), _trial(recipe.data.clean)
     sample = read_sample(
-        recipe.data, open_sources(recipe.data), seed=recipe.seed, most=rows, visit=lambda text: trial(text, unused)
-    )
+        recipe.data, open_sources(recipe.data), task=recipe.task, seed=recipe.seed, most=rows,
+        visit=lambda text: trial(text, unused),
+    )  # fmt: skip
     seen = Seen(sample=sample, recipe=recipe, unused=unused)
     try:
         sample.builder.check_labels(whole=sample.whole)

@@ -38,7 +38,7 @@ Each only where there is something to say:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,7 @@ class SplitProfile:
     """Counts over one split, fed with record batches."""
 
     slices: Sequence[str]
+    summary: Callable[[str], str] = str
     rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
@@ -68,7 +69,8 @@ class SplitProfile:
         import pyarrow.compute as pc
 
         self.rows += batch.num_rows
-        self.labels.update(_counts(batch.column("label")))
+        for label, count in _counts(batch.column("label")).items():
+            self.labels[self.summary(label)] += count
         self.lengths.update(_counts(pc.utf8_length(batch.column("text"))))
         for name in self.slices:
             self.values.setdefault(name, Counter()).update(_counts(batch.column(name)))

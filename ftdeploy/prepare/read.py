@@ -174,9 +174,12 @@ def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, 
 
     with _arrow_errors(path):
         file = pq.ParquetFile(path, pre_buffer=False)  # else it keeps all that was read
-        present = [name for name in wanted if name in file.schema_arrow.names]
+        there = file.schema_arrow.names
+        present = [name for name in wanted if name in there]
         # Without one of the wanted columns the caller wants to list those there are.
         columns = present if wanted and len(present) == len(set(wanted)) else None
+        if columns is not None and "tokens" in there:  # tags go by them, whatever the recipe names
+            columns = list(dict.fromkeys([*columns, "tokens"]))
     try:
         with _arrow_errors(path):
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):

@@ -32,6 +32,7 @@ from ftdeploy.prepare.split import (
 from ftdeploy.prepare.stream import Opened, open_sources, read_source, unified
 from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
 from ftdeploy.sources import describe
+from ftdeploy.tasks import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +64,8 @@ class Spool:
         rejected: writer of the rows that are set aside.
         survey: what cleaning learned of all rows beforehand.
         guard: what became of identifiers of people, with its counts.
+        head: the outputs of a network for these labels.
+        task: says what a label is.
     """
 
     folder: Path
@@ -74,6 +77,8 @@ class Spool:
     survey: Survey = NOTHING
     guard: Guard | None = None
     index: Index = field(init=False)
+    head: tuple[str, ...] = ()
+    task: Task
 
     @property
     def file(self) -> Path:
@@ -122,13 +127,14 @@ class Writer:
         self._writer.close()
 
 
-def fill(data: DataSettings, *, seed: int, folder: Path) -> Spool:
+def fill(data: DataSettings, *, seed: int, folder: Path, task: Task) -> Spool:
     """`fill_guarded` with the guard that the recipe asks for; what goes wrong is told without quoting identifiers.
 
     Args:
         data: the recipe's section.
         seed: of the hashes.
         folder: where the temporary file goes.
+        task: says what a label is.
 
     Raises:
         ConfigError: the secret of `data.privacy` is missing.
@@ -137,10 +143,10 @@ def fill(data: DataSettings, *, seed: int, folder: Path) -> Spool:
     """
     guard = make_guard(data.privacy, labels=data.labels)
     with censored(guard):
-        return fill_guarded(data, guard, seed=seed, folder=folder)
+        return fill_guarded(data, guard, seed=seed, folder=folder, task=task)
 
 
-def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: Path,
+def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: Path, task: Task,
                  survey: Survey | None = None) -> Spool:  # fmt: skip
     """Read and clean every row of the sources, one source after the other.
 
@@ -149,6 +155,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
         guard: what becomes of identifiers of people, before anything is written.
         seed: of the hashes.
         folder: where the temporary file goes.
+        task: says what a label is.
         survey: what cleaning is to know of all rows; None looks at those that are read here.
 
     Raises:
@@ -169,7 +176,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
             + ([("source", text)] if data.sources else [])
         ),
     )
-    spool = Spool(folder=folder, slices=slices, rejected=rejected, sources=sources, guard=guard)
+    spool = Spool(folder=folder, slices=slices, rejected=rejected, sources=sources, guard=guard, task=task)
     spool.counts.mask = None if guard is None else guard.show
     writer = Writer(path=spool.file, schema=pa.schema(fields))
 
@@ -181,7 +188,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
         return ((row.values.get(data.columns.text), row.values.get(data.columns.label)) for row in rows(again))
 
     spool.survey = look_at_all(data.clean, texts) if survey is None else survey
-    builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard)
+    builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard, task=task)
     with progress.task("read rows") as advance:
         for row in rows(sources):
             spool.read += 1
@@ -198,7 +205,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
     writer.close()
     if not writer.rows:
         raise nothing_left(", ".join(source.path.name for source in sources), spool.read, spool.counts)
-    spool.index = builder.index()
+    spool.index, spool.head = builder.index(), builder.head()
     return spool
 
 
@@ -215,7 +222,7 @@ def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitP
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    profiles = {name: SplitProfile(slices=spool.slices) for name in SPLITS}
+    profiles = {name: SplitProfile(slices=spool.slices, summary=spool.task.summary) for name in SPLITS}
     file = pq.ParquetFile(spool.file, pre_buffer=False)  # else it keeps all that was read
     weights = train_weights(spool, where)
     schemas = dict.fromkeys(SPLITS, file.schema_arrow)

@@ -29,6 +29,7 @@ from ftdeploy.prepare.spool import Spool, Writer, fill_guarded
 from ftdeploy.recipe import Columns, DataSettings, SourceEntry, Split, TextSource
 from ftdeploy.recipe.privacy import IDENTIFIER_TYPES
 from ftdeploy.sources import describe, fingerprints
+from ftdeploy.tasks import TASKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +98,8 @@ def add_texts(data: DataSettings, spool: Spool, where: NDArray[np.uint8], *, see
     folder.mkdir()
     guard = None if spool.guard is None else _fresh(spool.guard)
     with _said(), censored(guard):
-        texts = fill_guarded(_as_rows(data), guard, seed=seed, folder=folder, survey=spool.survey)
+        texts = fill_guarded(_as_rows(data), guard, seed=seed, folder=folder, survey=spool.survey,
+                             task=TASKS["text-classification"])  # each has the same label  # fmt: skip
     texts.rejected.close()
     choice = _choose(texts.index, spool.index, where, data)
     _write(texts.file, choice.kept, out / "unlabelled.parquet")

@@ -30,12 +30,13 @@ from ftdeploy.recipe.deploy import (
     ValidateSettings,
 )
 from ftdeploy.recipe.duplicates import Duplicates
+from ftdeploy.recipe.fit import fitted
 from ftdeploy.recipe.quality import Quality
 from ftdeploy.recipe.split import Split
 from ftdeploy.recipe.train import EarlyStopping, ModelSettings, TrainSettings
 from ftdeploy.recipe.tune import CrossValidationSettings, Range, TuneSettings, unknown_keys
 from ftdeploy.recipe.update import UpdateSettings
-from ftdeploy.tasks import TASKS
+from ftdeploy.tasks import TASKS, known_task
 
 __all__ = [
     "RESERVED_COLUMNS",
@@ -80,13 +81,7 @@ __all__ = [
 Device = Literal["auto", "cpu", "cuda"]
 
 
-def _known_task(name: str) -> str:
-    if name not in TASKS:
-        raise ValueError(f"{name!r} is not a task; {did_you_mean(name, TASKS)}")
-    return name
-
-
-TaskName = Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"enum": sorted(TASKS)})]
+TaskName = Annotated[str, AfterValidator(known_task), Field(json_schema_extra={"enum": sorted(TASKS)})]
 
 
 class Recipe(Section):
@@ -111,9 +106,11 @@ class Recipe(Section):
     """Fine-tuning."""
     export: ExportSettings = ExportSettings()
     """ONNX export and parity."""
-    compress: CompressSettings = CompressSettings()
+    compress: CompressSettings = Field(default=CompressSettings(), validate_default=True)
     """The measured choice among compressed candidates."""
-    validate_: ValidateSettings = Field(default=ValidateSettings(), alias="validate")  # pydantic owns the bare name
+    validate_: ValidateSettings = Field(
+        default=ValidateSettings(), validate_default=True, alias="validate"
+    )  # pydantic owns the bare name
     """The evaluation suite that decides whether there is a bundle."""
     package: PackageSettings = PackageSettings()
     """What the bundle says about itself."""
@@ -138,6 +135,13 @@ class Recipe(Section):
             if label not in known:
                 raise ValueError(f"thresholds.scores: {label!r} is not in data.labels; {did_you_mean(label, known)}")
         return value
+
+    @field_validator("data", "train", "compress", "validate_", "update")
+    @classmethod
+    def _fits_the_task(cls, value: Section, info: ValidationInfo) -> Section:
+        task = TASKS.get(info.data.get("task", ""))
+        name = str(info.field_name).rstrip("_")
+        return value if task is None else fitted(name, value, task)
 
     @field_validator("tune")
     @classmethod

@@ -19,10 +19,10 @@ IDENTIFIER_TYPES: tuple[IdentifierType, ...] = get_args(IdentifierType)
 
 
 class NameModel(Section):
-    """A token-classification checkpoint that finds names."""
+    """A bundle or a checkpoint of token-classification that finds names."""
 
     path: RecipePath
-    """A local folder in the hub's layout: config.json, model.safetensors, tokenizer.json."""
+    """A bundle of ftdeploy, or a local folder in the hub's layout: config.json, model.safetensors, tokenizer.json."""
     labels: Mapping[str, IdentifierType] = {"PER": "name", "PERSON": "name"}
     """The model's labels (without B- and I-) by the type that they mean; others are passed over."""
 

@@ -8,8 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ftdeploy.document import Section
-from ftdeploy.errors import did_you_mean
-from ftdeploy.metrics import METRICS
+from ftdeploy.suite import known_metric
 
 Cost = Literal["size", "latency_p50", "latency_p95", "latency_p99", "memory"]
 _MOST_HELD_OUT = 0.9
@@ -47,9 +46,7 @@ class UpdateSettings(Section):
     @field_validator("metric")
     @classmethod
     def _metric_is_known(cls, value: str | None) -> str | None:
-        if value is not None and value not in METRICS:
-            raise ValueError(f"there is no metric {value!r}; {did_you_mean(value, METRICS)}")
-        return value
+        return None if value is None else known_metric(value)
 
     @model_validator(mode="after")
     def _rows_are_left(self) -> Self:

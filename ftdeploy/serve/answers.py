@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ftdeploy.encoded import Outputs
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.model import Counted, Scored
 from ftdeploy.serve.thresholds import decided
-from ftdeploy.serve.wire import Header, Reply, Scope
+from ftdeploy.serve.wire import Header, Refusal, Reply, Scope
 from ftdeploy.signature import Signature
 from ftdeploy.tasks import TASKS
-from ftdeploy.tasks.text_classification import Function
+from ftdeploy.tasks.said import Function
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,20 @@ class Answers:
             function: what makes scores of the logits.
             thresholds: put the bundle's fallback first where the likeliest label is not sure enough. They are
                 probabilities: scores of another function are held against none.
+
+        Raises:
+            Refusal: 422 the model finds entities, and these are chosen by neither.
         """
+        task = TASKS[self.signature.task]
+        if task.per_token and (top_k is not None or function != "softmax"):
+            raise Refusal(422, "validation", f"top_k and function_to_apply do not go with {task.name}")
         if function == "softmax":
             if thresholds and self.signature.fallback:
                 return [decided(one.answer, self.signature)[:top_k] for one in self.scored]
             return [one.answer[:top_k] for one in self.scored]
         logits = np.stack([one.logits for one in self.scored])
-        return TASKS[self.signature.task].decode(logits, self.signature, top_k=top_k, function=function)
+        outputs = Outputs(logits=logits, embedding=logits[:, :0])
+        return task.decode(outputs, self.signature, top_k=top_k, function=function)
 
     def truncated(self) -> list[bool]:
         """For each text whether it was cut."""

@@ -303,7 +303,7 @@ class App:
             raise Refusal(409, "unrecorded", "this service records no traffic, so no labels either", unread=True)
         with self._admission.request() as place:
             body = await self._body(scope, receive, place)
-            found = parse_feedback(body, engine.signature.labels, subject=subject_of(scope))
+            found = parse_feedback(body, engine.summaries, subject=subject_of(scope))
         if not engine.recorder.record_feedback(found):
             raise Refusal(503, "overloaded", "too many labels wait for the disk", headers=(RETRY_SOON,))
         return Reply(orjson.dumps({"accepted": len(found)}), status=202)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ftdeploy.encoded import Encoded
 from ftdeploy.errors import FtdeployError
-from ftdeploy.predictor import Encoded, Predictor
+from ftdeploy.predictor import Predictor
 from ftdeploy.serve.about import Records
 from ftdeploy.serve.admission import too_many
 from ftdeploy.serve.alert_options import read_alert_options
@@ -23,12 +24,13 @@ from ftdeploy.serve.encryption import read_key
 from ftdeploy.serve.exposition import Snapshot, sample
 from ftdeploy.serve.limits import read_limits
 from ftdeploy.serve.metrics import Flow, Texts
-from ftdeploy.serve.model import Counted, Scored, bundle_digest, forward_of, open_model
+from ftdeploy.serve.model import Counted, Scored, bundle_digest, forward_of, joined, open_model
 from ftdeploy.serve.shadow_feed import Feed
 from ftdeploy.serve.traffic import LANGUAGE_CHARS, Answered, Recorder, reference_rows, stored_projection
 from ftdeploy.serve.traffic_options import read_options, traffic_folder
 from ftdeploy.serve.wire import RETRY_SOON, Refusal
 from ftdeploy.signature import read_signature
+from ftdeploy.tasks import TASKS
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Engine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.signature = read_signature(folder / "model")
+        self.summaries = TASKS[self.signature.task].summaries(self.signature.labels)
         self.limits = read_limits(self.signature.serve)
         self.digest = bundle_digest(folder)
         self.failure: str | None = None
@@ -73,7 +76,7 @@ class Engine:
         self._key = read_key() if self._place is not None else None
         reference = folder / "model" / "drift_reference.npz"
         self._reference_rows = reference_rows(reference)
-        self._detector = open_detector(reference, self.signature.labels) if self._place is not None else None
+        self._detector = open_detector(reference, self.summaries) if self._place is not None else None
         self._alerts = read_alert_options(self.signature.alerts)
         self._alerter: Alerter | None = None
         self._predictor: Predictor | None = None
@@ -260,7 +263,7 @@ class Engine:
             self.feed.offer(texts, scored)
         return rows, scored
 
-    async def _ask_model(self, texts: list[str], *, behind: bool = False) -> tuple[list[Encoded], list[Scored]]:
+    async def _ask_model(self, texts: list[str], *, behind: bool = False) -> tuple[Sequence[Counted], Sequence[Scored]]:
         """Tokenise and wait for the model.
 
         Raises:
@@ -287,7 +290,7 @@ class Engine:
             raise Refusal(503, "timeout", message, headers=(RETRY_SOON,), shed="deadline") from None
         except ForwardError:
             raise Refusal(503, "backend", "the model failed on this batch; the log has the reason") from None
-        return rows, scored
+        return joined(predictor, texts, rows, scored)
 
     async def _encode_aside(self, predictor: Predictor, texts: list[str], *, counted: bool) -> list[Encoded]:
         """Tokenise on the thread for it; meanwhile the texts count as waiting, where they are ``counted``.
@@ -319,7 +322,7 @@ class Engine:
             "ftdeploy_queue_rows": batcher.waiting + self._coming if batcher else 0,
             **(batcher.flow if batcher else Flow()).snapshot(),
             "ftdeploy_lanes": batcher.lanes if batcher else 0,
-            **self.texts.snapshot(self.signature.labels),
+            **self.texts.snapshot(self.summaries),
             **(self.cache or AnswerCache(0)).snapshot(),
             "ftdeploy_traffic_rows_total": recorder.written if recorder else 0,
             "ftdeploy_traffic_dropped_total": recorder.dropped if recorder else 0,
@@ -345,8 +348,8 @@ def _answered(rows: Sequence[Counted], scored: Sequence[Scored], cached: Sequenc
     return Answered(
         id=identity,
         time=time.time(),
-        labels=[one.answer[0]["label"] for one in scored],
-        confidences=[one.answer[0]["score"] for one in scored],
+        labels=[one.summary[0] for one in scored],
+        confidences=[one.summary[1] for one in scored],
         tokens=[row.length for row in rows],
         unknown=[row.unknown / max(1, row.kept) for row in rows],
         truncated=[row.truncated() for row in rows],

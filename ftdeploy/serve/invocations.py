@@ -26,7 +26,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,6 +49,7 @@ from ftdeploy.serve.question import (
     short,
 )
 from ftdeploy.serve.wire import Refusal, Reply, Scope, header, media_type
+from ftdeploy.tasks import TASKS
 
 JSON, CSV, LINES = "application/json", "text/csv", "application/jsonlines"
 #: What a body may be, under the names that it goes by.
@@ -88,10 +89,13 @@ class Invocation:
 
     def render(self, answers: Answers) -> Reply:
         """The answer in its media type."""
-        labels = self.choice.of(answers)
-        records: list[Any] = labels if self.listed else [one[0] for one in labels]
+        entities = TASKS[answers.signature.task].per_token
+        choice = replace(self.choice, top_k=None) if entities and not self.listed else self.choice
+        labels = choice.of(answers)
+        records: list[Any] = labels if self.listed or entities else [one[0] for one in labels]
         if self.kind == CSV:
-            return Reply(_csv([one[0] for one in labels]), content_type=b"text/csv; charset=utf-8; header=present")
+            rows = _entity_rows(labels) if entities else _label_rows(labels)
+            return Reply(_csv(rows), content_type=b"text/csv; charset=utf-8; header=present")
         if self.kind == LINES:
             body = b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in records)
             return Reply(body, content_type=LINES.encode())
@@ -276,9 +280,23 @@ def _read_lines(body: bytes | bytearray, limits: Limits) -> list[Any]:
     return _records(rows, "line") if isinstance(rows[0], dict) else rows
 
 
-def _csv(records: Sequence[Mapping[str, Any]]) -> bytes:
+def _label_rows(labels: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """A header, and the best label of each text."""
+    yield "label", "score"
+    for best, *_ in labels:
+        yield best["label"], best["score"]
+
+
+def _entity_rows(labels: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """A header, and a row for each entity, with the place of its text among those that were asked."""
+    parts = ("entity_group", "score", "word", "start", "end")
+    yield "row", *parts
+    for row, entities in enumerate(labels):
+        for one in entities:
+            yield row, *(one[part] for part in parts)
+
+
+def _csv(rows: Iterator[Sequence[Any]]) -> bytes:
     sink = io.StringIO(newline="")
-    writer = csv.writer(sink)
-    writer.writerow(("label", "score"))
-    writer.writerows((one["label"], one["score"]) for one in records)
+    csv.writer(sink).writerows(rows)
     return sink.getvalue().encode()

@@ -22,8 +22,12 @@ from ftdeploy.serve.question import check_keys, check_texts, invalid, parse_json
 from ftdeploy.serve.tensors import TensorError, read_texts, write_numbers, write_texts
 from ftdeploy.serve.wire import Refusal, Reply, Scope, header
 from ftdeploy.signature import Signature
+from ftdeploy.tasks import TASKS
 
-OUTPUTS = ("label", "score", "scores")
+#: Of a model with one label a text; and of one that finds entities, a JSON list for each text.
+LABEL_OUTPUTS = ("label", "score", "scores")
+ENTITY_OUTPUTS = ("entities",)
+OUTPUTS = (*LABEL_OUTPUTS, *ENTITY_OUTPUTS)
 #: What the server's metadata list.
 EXTENSIONS = ("binary_tensor_data",)
 #: The model's version is the beginning of the bundle's digest.
@@ -45,21 +49,28 @@ class InferQuestion:
     Attributes:
         texts: to answer.
         id: the client's id for the request.
-        outputs: the outputs that it wants, and whether as bytes.
+        outputs: the outputs that it wants, and whether as bytes; empty wants all.
+        binary: whether all are wanted as bytes, then.
         whole: never.
     """
 
     texts: list[str]
     id: str | None
     outputs: Mapping[str, bool]
+    binary: bool = False
     whole: bool = False
 
     def render(self, answers: Answers) -> Reply:
         """The protocol's response, with the bytes of tensors behind it where they were asked for."""
-        tensors = output_tensors(answers, self.outputs)
+        known = outputs_of(answers.signature)
+        odd = next((name for name in self.outputs if name not in known), None)
+        if odd is not None:
+            raise invalid(f"the model has no output {odd!r}; there are {', '.join(known)}")
+        asked = self.outputs or dict.fromkeys(known, self.binary)
+        tensors = output_tensors(answers, asked)
         listed: list[dict[str, Any]] = []
         behind: list[bytes] = []
-        for name, binary in self.outputs.items():
+        for name, binary in asked.items():
             datatype, shape, data = tensors[name]
             tensor: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
             if binary:
@@ -89,8 +100,11 @@ def about(answers: Answers) -> dict[str, str]:
 
 def output_tensors(answers: Answers, wanted: Collection[str]) -> dict[str, Tensor]:
     """label BYTES [n], score FP32 [n], scores FP32 [n, labels] in the signature's order; those that are wanted. A
-    fallback may be the label; the scores are those of the model's own labels."""
+    fallback may be the label; the scores are those of the model's own labels. Of a model that finds entities: entities
+    BYTES [n], JSON."""
     labels = answers.labels()
+    if TASKS[answers.signature.task].per_token:
+        return {"entities": ("BYTES", [len(labels)], [orjson.dumps(one).decode() for one in labels])}
     rows, known = len(labels), answers.signature.labels
     tensors: dict[str, Tensor] = {
         "label": ("BYTES", [rows], [one[0]["label"] for one in labels]),
@@ -121,8 +135,14 @@ def parse_infer(body: bytes | bytearray, scope: Scope, limits: Limits) -> InferQ
     if identity is not None and not isinstance(identity, str):
         raise invalid(f"id wants a text, not {short(identity)}")
     parameters = _parameters(asked, "binary_data_output", name="the request's parameters")
-    outputs = _wanted(asked.get("outputs"), binary=_flag(parameters, "binary_data_output"))
-    return InferQuestion(texts=texts, id=identity, outputs=outputs)
+    binary = _flag(parameters, "binary_data_output")
+    outputs = _wanted(asked.get("outputs"), binary=binary)
+    return InferQuestion(texts=texts, id=identity, outputs=outputs, binary=bool(binary))
+
+
+def outputs_of(signature: Signature) -> tuple[str, ...]:
+    """The names of the output tensors of a model."""
+    return ENTITY_OUTPUTS if TASKS[signature.task].per_token else LABEL_OUTPUTS
 
 
 def _split(body: bytes | bytearray, stated: bytes | None) -> tuple[bytes | bytearray, memoryview]:
@@ -220,21 +240,21 @@ def _wanted(outputs: Any, *, binary: bool | None) -> dict[str, bool]:
             raise invalid(f"outputs names {name!r} twice")
         own = _flag(_parameters(output, "binary_data", name=f"{name}'s parameters"), "binary_data")
         wanted[name] = bool(binary if own is None else own)
-    return wanted or dict.fromkeys(OUTPUTS, bool(binary))
+    return wanted
 
 
 def metadata(signature: Signature, *, version: str, digest: str) -> dict[str, Any]:
     """The protocol's model metadata, with the bundle's digest beside it."""
     fallback = {"fallback": signature.fallback, "thresholds": dict(signature.thresholds)} if signature.fallback else {}
+    kinds = {"label": ("BYTES", [-1]), "score": ("FP32", [-1]), "scores": ("FP32", [-1, len(signature.labels)]),
+             "entities": ("BYTES", [-1])}  # fmt: skip
     return {
         "name": signature.name,
         "versions": [version],
         "platform": "onnxruntime_onnx",
         "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
         "outputs": [
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
-            {"name": "score", "datatype": "FP32", "shape": [-1]},
-            {"name": "scores", "datatype": "FP32", "shape": [-1, len(signature.labels)]},
+            {"name": name, "datatype": kinds[name][0], "shape": kinds[name][1]} for name in outputs_of(signature)
         ],
         "parameters": {
             "digest": digest,

@@ -202,13 +202,12 @@ class Texts:
         lengths, confidence, labels = self._lengths.counts, self._confidence.counts, self._labels
         tokens, certain = 0, 0.0
         for row, one in zip(rows, scored, strict=True):  # `Histogram.add` twice, without its calls
-            best, length = one.answer[0], row.length
-            score = best["score"]
+            (label, score), length = one.summary, row.length
             lengths[bisect_left(TOKENS, length)] += 1
             tokens += length
             confidence[bisect_left(SHARES, score)] += 1
             certain += score
-            labels[best["label"]] += 1
+            labels[label] += 1
             self._unknown += row.unknown
             if row.truncated():
                 self._truncated += 1

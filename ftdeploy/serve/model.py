@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from ftdeploy.encoded import Encoded, Outputs, by_text, mean_embedding, stacked
 from ftdeploy.hardware import CPU, choose_provider, plan_lanes
-from ftdeploy.predictor import Encoded, Predictor
+from ftdeploy.predictor import Predictor
 from ftdeploy.serve.limits import Limits
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+
+
+_NO_LOGITS = np.zeros(0, dtype=np.float32)
 
 
 class Counted(Protocol):
@@ -39,17 +44,43 @@ class Counted(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One text's result.
+    """One text's result, or that of a piece of one.
 
     Attributes:
-        answer: all labels with scores, best first, as the HTTP face shows them.
-        embedding: float32, shape (width,): mean-pooled output of an early layer.
-        logits: float32, shape (labels,), as the model gave them.
+        answer: as the HTTP face shows it: all labels with scores, best first, or entities in the order of the text;
+            empty of a piece, whose text is answered when all its pieces are.
+        embedding: float32, shape (width,): mean-pooled output of an early layer; of a text in pieces their mean.
+        logits: float32, shape (labels,), or of a piece (tokens, labels), as the model gave them.
+        told: what is counted of it, where that is not the best label: the summary of its label
+            (`ftdeploy.tasks.Task`), and how sure the model is.
     """
 
     answer: list[dict[str, Any]]
     embedding: NDArray[np.float32]
     logits: NDArray[np.float32]
+    told: tuple[str, float] | None = None
+
+    @property
+    def summary(self) -> tuple[str, float]:
+        """What traffic, metrics and drift count of it: a label and how sure the model is."""
+        return self.told or (self.answer[0]["label"], self.answer[0]["score"])
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What is known of a text that was read in pieces: tokens of all of them; nothing is cut."""
+
+    length: int
+    unknown: int
+
+    @property
+    def kept(self) -> int:
+        """All of them."""
+        return self.length
+
+    def truncated(self) -> bool:
+        """Never."""
+        return False
 
 
 def bundle_digest(folder: Path) -> str:
@@ -90,7 +121,42 @@ def forward_of(predictor: Predictor) -> Callable[[Sequence[Encoded]], list[Score
 
     def forward(rows: Sequence[Encoded]) -> list[Scored]:
         outputs = predictor.run([row.ids for row in rows])
-        answers = predictor.task.decode(outputs.logits, signature, top_k=None)
-        return list(map(Scored, answers, outputs.embedding, outputs.logits))
+        return list(map(Scored, predictor.task.decode(outputs, signature), outputs.embedding, outputs.logits))
 
-    return forward
+    def piecewise(rows: Sequence[Encoded]) -> list[Scored]:
+        outputs = predictor.run([row.ids for row in rows])
+        logits = (one[: len(row.ids)] for one, row in zip(outputs.logits, rows, strict=True))
+        return [Scored([], *of) for of in zip(outputs.embedding, logits, strict=True)]
+
+    return piecewise if predictor.task.per_token else forward
+
+
+def joined(predictor: Predictor, texts: Sequence[str], rows: Sequence[Encoded],
+             scored: Sequence[Scored]) -> tuple[Sequence[Counted], Sequence[Scored]]:  # fmt: skip
+    """One result for each text, of the results of its pieces; nothing to do where texts are not read in pieces.
+
+    Args:
+        predictor: whose task decides.
+        texts: at least one.
+        rows: all pieces, as `Predictor.encode` gave them.
+        scored: of the pieces.
+    """
+    if not predictor.task.per_token:
+        return rows, scored
+    task, signature = predictor.task, predictor.signature
+    outputs = Outputs(
+        logits=stacked([one.logits[None] for one in scored]),
+        embedding=np.stack([one.embedding for one in scored]),
+        rows=rows,
+    )
+    said = task.said(outputs, signature)
+    answers = task.decode(outputs, signature, texts)
+    embedding = mean_embedding(outputs, len(texts))
+    counted = [
+        Pieces(sum(one.length for one in of), sum(one.unknown for one in of)) for of in by_text(rows, len(texts))
+    ]
+    found = [
+        Scored(answer, vector, _NO_LOGITS, (task.summary(label), score))
+        for answer, vector, label, score in zip(answers, embedding, said.labels, said.scores.tolist(), strict=True)
+    ]
+    return counted, found

@@ -8,10 +8,11 @@ from typing import Any
 from ftdeploy.serve.bulk import NDJSON
 from ftdeploy.serve.bulk import PATH as BULK
 from ftdeploy.serve.invocations import CSV, JSON, LINES
-from ftdeploy.serve.kserve import VERSION_CHARS
+from ftdeploy.serve.kserve import VERSION_CHARS, outputs_of
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.schemas import Schema, ref, schemas
 from ftdeploy.signature import Signature
+from ftdeploy.tasks import TASKS
 
 _ERRORS = {
     400: "The body is not what its media type says.",
@@ -86,22 +87,30 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
 
 
 def _predict(signature: Signature) -> dict[str, Any]:
-    examples = {
+    examples: dict[str, Any] = {
         "one": {"inputs": "some text"},
-        "several": {"inputs": ["some text", "another"], "parameters": {"top_k": 1}},
-        "raw": {"inputs": [["some text"]], "raw_scores": True, "truncate": True},
+        "several": {"inputs": ["some text", "another"], "parameters": {"details": True}},
     }
+    if not TASKS[signature.task].per_token:
+        examples["best"] = {"inputs": ["some text", "another"], "parameters": {"top_k": 1}}
+        examples["raw"] = {"inputs": [["some text"]], "raw_scores": True, "truncate": True}
     answer = {"anyOf": [ref("Answer"), {"type": "array", "items": ref("Answer"), "minItems": 1}, ref("Details")]}
     return {
         "operationId": "predict",
         "summary": "Answer one text, or several; the shapes of Hugging Face's pipelines and of TEI.",
         "description": (
-            f"Texts are cut at {signature.max_length} tokens; X-Truncated then lists those that were. An empty text is "
-            "answered like any other. A flat list is a list of texts, never a pair."
+            f"{_length(signature)} An empty text is answered like any other. A flat list is a list of texts, "
+            "never a pair."
         ),
         "requestBody": _body({JSON: ref("Question")}, examples),
         "responses": _answers({JSON: answer}, _OF_A_QUESTION),
     }
+
+
+def _length(signature: Signature) -> str:
+    if TASKS[signature.task].per_token:
+        return "Texts may have any length: they are read sentence by sentence. Offsets count characters."
+    return f"Texts are cut at {signature.max_length} tokens; X-Truncated then lists those that were."
 
 
 def _bulk() -> dict[str, Any]:
@@ -158,13 +167,17 @@ def _feedback() -> dict[str, Any]:
 
 def _infer(signature: Signature, operation: str) -> dict[str, Any]:
     tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["some text"]}
+    last = outputs_of(signature)[-1]
     examples = {
         "one": {"inputs": [tensor]},
-        "bytes": {"inputs": [tensor], "outputs": [{"name": "scores", "parameters": {"binary_data": True}}]},
+        "bytes": {
+            "inputs": [tensor],
+            "outputs": [{"name": last, "parameters": {"binary_data": True}}],
+        },
     }
     return {
         "operationId": operation,
-        "summary": f"Open Inference Protocol (KServe v2): label, score and the {len(signature.labels)} scores.",
+        "summary": f"Open Inference Protocol (KServe v2): {', '.join(outputs_of(signature))}.",
         "description": (
             "The binary tensor data extension is spoken: `text` may have `binary_data_size` among its parameters in "
             "place of `data`, with so many bytes behind the JSON, whose length Inference-Header-Content-Length says."
@@ -186,7 +199,7 @@ def _body(kinds: Mapping[str, Schema], examples: Mapping[str, Any]) -> dict[str,
 
 def _answers(kinds: Mapping[str, Schema], errors: Sequence[int], headers: Iterable[str] = _HEADERS) -> dict[str, Any]:
     good = {
-        "description": "Labels with scores, best first.",
+        "description": "Labels with scores, best first; or the entities of the text.",
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
         "content": {kind: {"schema": schema} for kind, schema in kinds.items()},
     }

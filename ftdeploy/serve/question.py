@@ -20,7 +20,7 @@ from ftdeploy.errors import did_you_mean
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.wire import Refusal, Reply, Scope
-from ftdeploy.tasks.text_classification import Function
+from ftdeploy.tasks.said import Function
 
 _KEYS = ("inputs", "parameters", "truncate", "truncation_direction", "raw_scores")
 _LINE = 60  # most characters of the client that a message repeats

@@ -10,11 +10,13 @@ from typing import Any, get_args
 
 from ftdeploy.serve.about import DETECTORS, DriftState, Records
 from ftdeploy.serve.feedback import MOST
-from ftdeploy.serve.kserve import OUTPUTS
+from ftdeploy.serve.kserve import outputs_of
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.question import FUNCTIONS, MOST_WHOLE
 from ftdeploy.serve.request_ids import IDENTITY
 from ftdeploy.signature import Signature
+from ftdeploy.spans import OUTSIDE
+from ftdeploy.tasks import TASKS
 
 Schema = dict[str, Any]
 
@@ -33,8 +35,8 @@ def schemas(signature: Signature, limits: Limits) -> dict[str, Schema]:
         **_common(),
         **_about(signature),
         **_labels(signature),
-        **_predict(limits),
-        **_invocations(limits),
+        **_predict(signature, limits),
+        **_invocations(signature, limits),
         **_infer(signature, limits),
         **_feedback(signature),
     }
@@ -129,11 +131,21 @@ def _about(signature: Signature) -> dict[str, Schema]:
 
 
 def _labels(signature: Signature) -> dict[str, Schema]:
-    answers = _answered(signature)
+    task = TASKS[signature.task]
+    score: Schema = {"type": "number"}
+    if task.per_token:
+        kinds = [name for name in task.summaries(signature.labels) if name != OUTSIDE]
+        place: Schema = {"type": "integer", "minimum": 0, "description": "Characters; end is exclusive."}
+        one = closed({"entity_group": {"enum": kinds}, "score": score, "word": TEXT, "start": place, "end": place})
+        answer = array(ref("Score")) | {"description": "In the order of the text."}
+    else:
+        answers = _answered(signature)
+        one = closed({"label": {"enum": answers}, "score": score})
+        answer = array(ref("Score"), 1, len(answers)) | {"description": _order(signature)}
     known: dict[str, Schema] = {"index": {"type": "integer", "minimum": 0}, "id": {"anyOf": [TEXT, WHOLE]}}
     return {
-        "Score": closed({"label": {"enum": answers}, "score": {"type": "number"}}),
-        "Answer": array(ref("Score"), 1, len(answers)) | {"description": _order(signature)},
+        "Score": one,
+        "Answer": answer,
         "Details": closed({
             "predictions": array(ref("Answer"), 1),
             "truncated": array(FLAG, 1),
@@ -165,7 +177,7 @@ def _order(signature: Signature) -> str:
 def _feedback(signature: Signature) -> dict[str, Schema]:
     one = closed({
         "request_id": {"type": "string", "pattern": f"^{IDENTITY.pattern}$"},
-        "label": {"enum": list(signature.labels)},
+        "label": {"enum": list(TASKS[signature.task].summaries(signature.labels))},
         "index": {"type": "integer", "minimum": 0, "maximum": MOST_WHOLE},
     }, "index")  # fmt: skip
     return {"Labels": {"anyOf": [one, array(one, 1, MOST)]}, "Taken": closed({"accepted": {"type": "integer"}})}
@@ -176,7 +188,7 @@ def _texts(limits: Limits) -> tuple[Schema, Schema]:
     return array(ref("Text"), 1, limits.max_texts), array(array(ref("Text"), 1, 1), 1, limits.max_texts)
 
 
-def _predict(limits: Limits) -> dict[str, Schema]:
+def _predict(signature: Signature, limits: Limits) -> dict[str, Schema]:
     flat, nested = _texts(limits)
     choice: dict[str, Schema] = {
         "top_k": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_WHOLE, "description": "null is all."},
@@ -189,6 +201,10 @@ def _predict(limits: Limits) -> dict[str, Schema]:
             "description": "false leaves out the bundle's fallback; scores of other functions than softmax have none.",
         },
     }
+    raw: Schema = {"type": "boolean", "default": False, "description": "The logits; as function_to_apply none."}
+    if TASKS[signature.task].per_token:  # entities are chosen by neither
+        choice |= {"top_k": {"type": "null"}, "function_to_apply": {"enum": ["softmax", None]}}
+        raw = {"const": False}
     parameters: dict[str, Schema] = {
         **choice,
         "details": {"type": "boolean", "default": False, "description": "Wrap the answers with what is known of them."},
@@ -198,7 +214,7 @@ def _predict(limits: Limits) -> dict[str, Schema]:
         "parameters": _nullable(ref("Parameters")),
         "truncate": {"type": ["boolean", "null"], "description": "false refuses texts that would have to be cut."},
         "truncation_direction": {"enum": ["right", "Right"]},
-        "raw_scores": {"type": "boolean", "default": False, "description": "The logits; as function_to_apply none."},
+        "raw_scores": raw,
     }
     question = closed({"inputs": {"anyOf": [ref("Text"), flat, nested]}, **beside}, *beside)
     line = closed({"inputs": ref("Text"), "id": {"anyOf": [TEXT, WHOLE, {"type": "null"}]}, **beside}, "id", *beside)
@@ -232,7 +248,7 @@ _CONFLICTS = [
 ]
 
 
-def _invocations(limits: Limits) -> dict[str, Schema]:
+def _invocations(signature: Signature, limits: Limits) -> dict[str, Schema]:
     flat, nested = _texts(limits)
     rows = array(one_key(ref("Text")), 1, limits.max_texts)
     params = _nullable(ref("Choice"))
@@ -242,6 +258,8 @@ def _invocations(limits: Limits) -> dict[str, Schema]:
         "columns",
         "index",
     )
+    entities = TASKS[signature.task].per_token
+    record: Schema = ref("Answer") if entities else {"anyOf": [ref("Score"), ref("Answer")]}
     forms: dict[str, Schema] = {
         "inputs": {"anyOf": [flat, nested, one_key({"anyOf": [flat, nested]})]},
         "instances": {"anyOf": [flat, nested, rows]},
@@ -256,8 +274,8 @@ def _invocations(limits: Limits) -> dict[str, Schema]:
                 closed({"inputs": {"anyOf": [flat, nested]}, "parameters": parameters}),
             ]
         },
-        "Predictions": closed({"predictions": array({"anyOf": [ref("Score"), ref("Answer")]}, 1)}),
-        "Records": array(ref("Score"), 1) | {"description": "One a line."},
+        "Predictions": closed({"predictions": array(record, 1)}),
+        "Records": array(ref("Answer") if entities else ref("Score"), 1) | {"description": "One a line."},
         "Rows": array(closed({"text": ref("Text")}), 1, limits.max_texts) | {"description": "CSV with a header."},
         "Lines": {
             "anyOf": [flat, rows],
@@ -283,12 +301,13 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
         ]
     binary: Schema = {"type": ["boolean", "null"], "description": "As bytes behind the JSON."}
     own = closed({"binary_data": binary, "content_type": kind}, "binary_data", "content_type")
-    output = closed({"name": {"enum": list(OUTPUTS)}, "parameters": _nullable(own)}, "parameters")
+    outputs = outputs_of(signature)
+    output = closed({"name": {"enum": list(outputs)}, "parameters": _nullable(own)}, "parameters")
     once = [
-        {"contains": {"properties": {"name": {"const": name}}}, "minContains": 0, "maxContains": 1} for name in OUTPUTS
+        {"contains": {"properties": {"name": {"const": name}}}, "minContains": 0, "maxContains": 1} for name in outputs
     ]
     given = {
-        "name": {"enum": list(OUTPUTS)},
+        "name": {"enum": list(outputs)},
         "datatype": {"enum": ["BYTES", "FP32"]},
         "shape": array({"type": "integer", "minimum": 1}, 1, 2),
     }
@@ -298,7 +317,7 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
     return {
         "InferQuestion": closed({
             "inputs": array(tensor, 1, 1),
-            "outputs": _nullable(array(output, 0, len(OUTPUTS)) | {"allOf": once}),
+            "outputs": _nullable(array(output, 0, len(outputs)) | {"allOf": once}),
             "id": {"type": ["string", "null"]},
             "parameters": _nullable(closed({"binary_data_output": binary, "content_type": kind},
                                            "binary_data_output", "content_type")),
@@ -315,7 +334,7 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
             "versions": array(TEXT, 1, 1),
             "platform": TEXT,
             "inputs": array(described, 1, 1),
-            "outputs": array(described, len(OUTPUTS), len(OUTPUTS)),
+            "outputs": array(described, len(outputs), len(outputs)),
             "parameters": closed({
                 "digest": TEXT,
                 "task": {"const": signature.task},

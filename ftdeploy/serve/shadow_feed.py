@@ -98,8 +98,8 @@ class Feed:
         message = {
             "champion": self._champion,
             "texts": texts,
-            "labels": [one.answer[0]["label"] for one in scored],
-            "scores": [one.answer[0]["score"] for one in scored],
+            "labels": [one.summary[0] for one in scored],
+            "scores": [one.summary[1] for one in scored],
         }
         try:
             self._end.sendto(orjson.dumps(message), self._address)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ftdeploy.metrics import Floats, Ids, Metric, OwnMetric
+from ftdeploy.metrics.entities import Entities
 from ftdeploy.metrics.metric import wanted
 from ftdeploy.metrics.ranks import Ranking
 from ftdeploy.metrics.scored import CalibrationError
@@ -83,7 +84,8 @@ def sample(metric: Metric | OwnMetric, references: Ids, answers: Sequence[Answer
         resamples: how many.
         seed: of the generator.
     """
-    options = _rows_to_come(references, answers, classes=classes)
+    heaviest = metric.heaviest() if isinstance(metric, Entities) else None
+    options = _rows_to_come(references, answers, classes=classes, heaviest=heaviest)
     if isinstance(metric, OwnMetric):
         return _sample_rows(metric, references, answers, options, resamples=min(resamples, OWN_RESAMPLES), seed=seed)
     if isinstance(metric, Ranking):
@@ -100,12 +102,14 @@ class _Rows(NamedTuple):
         return _Rows(self.references[only], [one.of(only) for one in self.answers])
 
 
-def _rows_to_come(references: Ids, answers: Sequence[Answered], *, classes: int) -> _Rows:
+def _rows_to_come(references: Ids, answers: Sequence[Answered], *, classes: int,
+                  heaviest: Ids | None = None) -> _Rows:  # fmt: skip
     """Every row that could have come next: the first half harms the last model and spares the others.
 
-    A class is answered as surely as any model ever was of any.
+    A class is answered as surely as any model ever was of any. Where rows hold spans there is no end of rows that could
+    come; the heaviest that any model answered, or that are true, stand for them (``heaviest``).
     """
-    pairs = _pairs(references, *(one.predictions for one in answers), classes=classes)
+    pairs = _pairs(references, *(one.predictions for one in answers), classes=classes, heaviest=heaviest)
     known = [one.scores for one in answers if one.scores is not None]
     surest = max(float(scores.max()) for scores in known) if known else 1.0
 
@@ -124,13 +128,14 @@ def _rows_to_come(references: Ids, answers: Sequence[Answered], *, classes: int)
     )
 
 
-def _pairs(*answers: Ids, classes: int) -> Ids:
+def _pairs(*answers: Ids, classes: int, heaviest: Ids | None = None) -> Ids:
     """(true class, another class) of every row that could have come next: int64, shape (pairs, 2).
 
     Only classes that occur, rarest first: a class that the rows never show would enter a macro average with nothing.
     """
     seen = np.bincount(np.concatenate(answers), minlength=classes)
-    order = [int(index) for index in np.argsort(seen, kind="stable") if seen[index]]
+    first = np.argsort(seen, kind="stable") if heaviest is None else heaviest
+    order = [int(index) for index in first if seen[index]]
     if len(order) < 2:  # noqa: PLR2004 - a wrong answer takes two classes
         order = [*order, *(index for index in range(classes) if index not in order)]
     return np.array(list(permutations(order[:_RAREST], 2)) or [(0, 0)], dtype=np.int64)

@@ -8,61 +8,152 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ftdeploy.tasks.text_classification import Function, TextClassification
+from ftdeploy.errors import ConfigError, did_you_mean
+from ftdeploy.tasks.said import Function, Said
+from ftdeploy.tasks.text_classification import TextClassification
+from ftdeploy.tasks.token_classification import TokenClassification
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
+    from ftdeploy.encoded import Encoded, Outputs
     from ftdeploy.signature import Signature
+
+__all__ = ["TASKS", "Function", "Said", "Task", "known_task", "require_one_label"]
 
 
 class Task(Protocol):
     """One task through the whole of FLOW and of the bundle.
 
-    The methods of the first group run where the model is made, those of the second also in a bundle, which has
-    numpy and no torch.
+    A row's *label* is one string, whatever the task: the name of its class, or its spans (`ftdeploy.spans`). The
+    *names* are what labels are made of, as in the recipe's ``data.labels``: classes, or kinds of spans. The network has
+    a *head* of outputs made of the names. A *summary* of a label is one of few words, for what counts rows: splits,
+    slices, traffic and drift.
     """
 
     name: str
     """As transformers calls it: a key of `TASKS`, of the recipe, of the ONNX export."""
     auto_class: str
     """The transformers class that loads a checkpoint for this task."""
+    problem_type: str | None
+    """``problem_type`` of the checkpoint's config."""
     metrics: tuple[str, ...]
-    """Names of ``ftdeploy.metrics.METRICS``, the deciding one first."""
+    """Names of metrics (``ftdeploy.metrics``), the deciding one first; higher is better."""
     encoder_decoder: bool
     """Whether a checkpoint with encoder and decoder can do it."""
+    per_token: bool
+    """Whether each token is labelled: logits are (rows, tokens, labels), a text may be several rows."""
     view: str
-    """How the page shows an answer: ``labels``."""
+    """How the page shows an answer: ``labels`` or ``entities``."""
+
+    def read(self, row: Mapping[str, Any], text: str, label: str) -> tuple[Any, Any]:
+        """Text and label of a row as it was read, not yet cleaned; None for what is missing.
+
+        Args:
+            row: by column.
+            text, label: the columns that the recipe names.
+
+        Raises:
+            ValueError: the label is none of this task; with the reason.
+        """
+
+    def names(self, label: str) -> tuple[str, ...]:
+        """The names in a label, each once."""
+
+    def summary(self, label: str) -> str:
+        """One of `summaries`."""
+
+    def moved(self, label: str, before: str, after: str) -> str | None:
+        """The label of a text that cleaning has changed; None where it no longer holds."""
+
+    def show(self, label: str, text: str) -> str:
+        """A label as people read it beside its text."""
 
     def check_labels(self, counts: Mapping[str, int]) -> None:
-        """Refuse label counts that nothing can be learned from.
+        """Refuse data that nothing can be learned from.
+
+        Args:
+            counts: rows by summary.
 
         Raises:
             DataError: with what is wrong.
         """
 
-    def targets(self, labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
-        """Training targets of the rows: int64, shape (rows,).
+    def head(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The network's outputs, by class id: ``labels`` of the signature."""
+
+    def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """All summaries there are, of a model with these outputs."""
+
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int) -> None:
+        """Set truncation and padding as `encode` wants them."""
+
+    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
+        """Texts as rows of the model: one each, or pieces that say of which text they are.
+
+        Args:
+            tokenizer: prepared by `prepare_tokenizer`.
+            texts: any number.
+            unknown: id of the unknown token, where there is one.
+        """
+
+    def targets(self, labels: Sequence[str], known: Sequence[str], rows: Sequence[Encoded] = ()) -> Any:
+        """What the network is to answer: class ids, int64, shape (rows,); or for each row a list with one id a token.
+
+        Args:
+            labels: of the texts.
+            known: the network's outputs.
+            rows: of the texts, where each token has a target.
 
         Raises:
             DataError: a label that is not among the known ones.
         """
 
-    def predictions(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
-        """What the metrics compare: predicted ids, int64, from logits of shape (rows, labels)."""
+    def said(self, outputs: Outputs, signature: Signature) -> Said:
+        """Answers as the data writes them, one a text."""
 
-    def decode(self, logits: NDArray[np.float32], signature: Signature, *, top_k: int | None,
+    def decode(self, outputs: Outputs, signature: Signature, texts: Sequence[str] = (), *, top_k: int | None = None,
                function: Function = "softmax") -> list[Any]:  # fmt: skip
-        """Answers in the shape that the HTTP face shows, one per row of the logits.
+        """Answers in the shape that the HTTP face shows, one a text.
 
         Args:
-            logits: float32, shape (rows, labels).
+            outputs: of the model.
             signature: of the model.
+            texts: where answers quote them.
             top_k: how many labels an answer holds; None is the task's default.
             function: what makes scores of the logits. The temperature belongs to the softmax alone; the others are
                 those of the logits as the model gives them.
         """
 
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (TextClassification(),)}
+_EVERY: tuple[Task, ...] = (TextClassification(), TokenClassification())
+TASKS: Mapping[str, Task] = {task.name: task for task in _EVERY}
+
+
+def require_one_label(task: Task, what: str) -> None:
+    """Refuse what compares classes of rows where words have labels.
+
+    Args:
+        task: of the recipe or the model.
+        what: is asked for, as people call it.
+
+    Raises:
+        ConfigError: each token is labelled.
+    """
+    if task.per_token:
+        raise ConfigError(
+            f"{what} does not go with {task.name} yet",
+            cause="it compares one label a row, and these rows have spans",
+            fix="use `ftdeploy run` and `ftdeploy eval`, which know metrics of spans",
+        )
+
+
+def known_task(name: str) -> str:
+    """The name itself, of a task.
+
+    Raises:
+        ValueError: there is no such task; with what was probably meant.
+    """
+    if name not in TASKS:
+        raise ValueError(f"{name!r} is not a task; {did_you_mean(name, TASKS)}")
+    return name

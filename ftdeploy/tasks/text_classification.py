@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from ftdeploy.encoded import Encoded
 from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.tasks.said import Function, Said, sigmoid, softmax
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
+    from ftdeploy.encoded import Outputs
     from ftdeploy.signature import Signature
 
 
@@ -18,18 +22,32 @@ if TYPE_CHECKING:
 _FEWEST_LABELS = 2
 _FEWEST_ROWS = 3
 
-#: What makes scores of the logits, as transformers' pipelines name it; ``none`` leaves them alone.
-Function = Literal["softmax", "sigmoid", "none"]
-
 
 class TextClassification:
     """Single-label classification with a softmax over the labels."""
 
     name = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
+    problem_type: str | None = "single_label_classification"
     metrics: tuple[str, ...] = ("accuracy", "macro_f1")
     encoder_decoder = False
+    per_token = False
     view = "labels"
+
+    def read(self, row: Mapping[str, Any], text: str, label: str) -> tuple[Any, Any]:
+        return row.get(text), row.get(label)
+
+    def names(self, label: str) -> tuple[str, ...]:
+        return (label,)
+
+    def summary(self, label: str) -> str:
+        return label
+
+    def moved(self, label: str, before: str, after: str) -> str | None:  # noqa: ARG002 - the protocol's
+        return label
+
+    def show(self, label: str, text: str) -> str:  # noqa: ARG002 - the protocol's
+        return label
 
     def check_labels(self, counts: Mapping[str, int]) -> None:
         if len(counts) < _FEWEST_LABELS:
@@ -47,7 +65,26 @@ class TextClassification:
                 fix="correct or merge these labels, or remove their rows",
             )
 
-    def targets(self, labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
+    def head(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(names)
+
+    def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return tuple(labels)
+
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int) -> None:  # noqa: ARG002 - `export` wrote it in
+        tokenizer.no_padding()
+
+    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
+        found = []
+        for encoding in tokenizer.encode_batch_fast(list(texts)):
+            special = encoding.special_tokens_mask.count(1)
+            length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
+            ids = encoding.ids
+            found.append(Encoded(ids=ids, length=length, unknown=ids.count(unknown) if unknown is not None else 0))
+        return found
+
+    def targets(self, labels: Sequence[str], known: Sequence[str],
+                rows: Sequence[Encoded] = ()) -> NDArray[np.int64]:  # noqa: ARG002 - the protocol's  # fmt: skip
         import numpy as np
 
         ids = {label: index for index, label in enumerate(known)}
@@ -60,13 +97,18 @@ class TextClassification:
             )
         return np.array([ids[label] for label in labels], dtype=np.int64)
 
-    def predictions(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
-        import numpy as np
+    def said(self, outputs: Outputs, signature: Signature) -> Said:
+        scores = softmax(outputs.logits / signature.temperature)
+        likeliest = outputs.logits.argmax(axis=-1)
+        return Said(
+            labels=[signature.labels[index] for index in likeliest.tolist()],
+            scores=scores.max(axis=-1, initial=0.0),
+            probabilities=scores,
+        )
 
-        return np.asarray(logits.argmax(axis=-1), dtype=np.int64)
-
-    def decode(self, logits: NDArray[np.float32], signature: Signature, *, top_k: int | None,
-               function: Function = "softmax") -> list[Any]:  # fmt: skip
+    def decode(self, outputs: Outputs, signature: Signature, texts: Sequence[str] = (), *,  # noqa: ARG002 - the protocol's
+               top_k: int | None = None, function: Function = "softmax") -> list[Any]:  # fmt: skip
+        logits = outputs.logits
         keep = len(signature.labels) if top_k is None else min(top_k, len(signature.labels))
         orders = (-logits).argsort(axis=-1, kind="stable")[:, :keep]  # each function keeps their order
         scores = logits
@@ -78,18 +120,3 @@ class TextClassification:
             [{"label": signature.labels[index], "score": row[index]} for index in order]
             for row, order in zip(scores.tolist(), orders.tolist(), strict=True)
         ]
-
-
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The logistic function of each element, without overflow."""
-    import numpy as np
-
-    return np.asarray(0.5 * (1 + np.tanh(logits / 2)), dtype=np.float32)
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Softmax over the last axis, without overflow."""
-    import numpy as np
-
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float32)

@@ -190,7 +190,7 @@ def _load_network(folder: Path, task: Task, labels: tuple[str, ...], *, seed: in
             num_labels=len(labels),
             id2label=ids,
             label2id={label: index for index, label in ids.items()},
-            problem_type="single_label_classification",  # whatever the checkpoint was tuned for before
+            problem_type=task.problem_type,  # whatever the checkpoint was tuned for before
             ignore_mismatched_sizes=True,  # a head for other labels is replaced
             use_safetensors=True,
             trust_remote_code=False,

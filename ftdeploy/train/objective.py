@@ -144,10 +144,18 @@ def weigh_labels(table: pa.Table, labels: Sequence[str], task: Task, settings: T
     """The training rows with their `class_weights` multiplied into the column ``weight``, float32.
 
     Raises:
-        ConfigError: a weight is given for a label that is not there.
+        ConfigError: a weight is given for a label that is not there, or the labels are not of rows.
     """
     import pyarrow as pa
 
+    if settings.class_weights == "none":
+        return table
+    if task.per_token:
+        raise ConfigError(
+            f"train.class_weights does not go with {task.name}",
+            cause="it weighs rows by their label, and these rows have a label for each word",
+            fix="leave it out; `train.focal_gamma` weighs words by how hard they are",
+        )
     targets = task.targets(table["label"].to_pylist(), labels)
     weights = class_weights(targets, labels, settings)
     if weights is None:

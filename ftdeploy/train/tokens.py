@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ftdeploy.batching import pad
+from ftdeploy.tasks.token_classification import IGNORED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,11 +28,14 @@ _EXTRAS = ("weight", "teacher")
 def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
                 max_length: int) -> list[Row]:  # fmt: skip
     """Rows as the network sees them: ``{"input_ids": list[int], "labels": int}``, cut at ``max_length`` tokens, and
-    ``"weight": float`` and ``"teacher": list[float]`` where the table has such columns.
+    ``"weight": float`` and ``"teacher": list[float]`` where the table has such columns. Where each token has a label,
+    ``labels`` is a list, and a text is as many rows as the task makes of it.
 
     Raises:
         DataError: a label that is not known.
     """
+    if task.per_token:
+        return _encode_pieces(table, tokenizer, task, labels, max_length=max_length)
     targets = task.targets(table["label"].to_pylist(), labels).tolist()
     encoded = tokenizer(
         table["text"].to_pylist(), truncation=True, max_length=max_length, return_attention_mask=False,
@@ -44,16 +48,35 @@ def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task,
     return rows
 
 
+def _encode_pieces(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
+                   max_length: int) -> list[Row]:  # fmt: skip
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: the other one is saved with the model
+    task.prepare_tokenizer(backend, max_length)
+    pieces = task.encode(backend, table["text"].to_pylist(), unknown=None)
+    targets = task.targets(table["label"].to_pylist(), labels, pieces)
+    weights = table["weight"].to_pylist() if "weight" in table.column_names else None
+    return [
+        {"input_ids": piece.ids, "labels": target} | ({"weight": weights[piece.text]} if weights else {})
+        for piece, target in zip(pieces, targets, strict=True)
+    ]
+
+
 def collate(rows: Sequence[Row], *, pad_id: int) -> dict[str, torch.Tensor]:
-    """A batch: ``input_ids`` and ``attention_mask`` int64 (rows, longest), ``labels`` int64 (rows,), and where the rows
-    have them, ``weight`` float32 (rows,) and ``teacher`` float32 (rows, labels), and ``row``, their index."""
+    """A batch: ``input_ids`` and ``attention_mask`` int64 (rows, longest); ``labels`` int64 (rows,), or (rows, longest)
+    where each token has one (-100 has none); and where the rows have them, ``weight`` float32 (rows,), ``teacher``
+    float32 (rows, labels), and ``row``, their index."""
     import torch
 
     ids, mask = pad([row["input_ids"] for row in rows], pad_id)
+    targets: Any = [row["labels"] for row in rows]
+    if isinstance(targets[0], list):
+        targets, _ = pad(targets, IGNORED)
     batch = {
         "input_ids": torch.from_numpy(ids),
         "attention_mask": torch.from_numpy(mask),
-        "labels": torch.tensor([row["labels"] for row in rows]),
+        "labels": torch.as_tensor(targets),
     }
     if "row" in rows[0]:
         batch["row"] = torch.tensor([row["row"] for row in rows])
@@ -126,11 +149,17 @@ def encode_to_file(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Ta
         schema: pa.Schema | None = None
         with pa.OSFile(str(unfinished), "wb") as sink:
             writer = None
+            waiting: list[Row] = []
             for start in range(0, max(1, table.num_rows), CHUNK):
-                rows = encode_rows(table.slice(start, CHUNK), tokenizer, task, labels, max_length=max_length)
-                schema = schema or _schema(rows, pa)
+                waiting += encode_rows(table.slice(start, CHUNK), tokenizer, task, labels, max_length=max_length)
+                schema = schema or _schema(waiting, pa)
                 writer = writer or pa.ipc.new_file(sink, schema)
-                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+                last = start + CHUNK >= table.num_rows
+                while len(waiting) >= CHUNK or last:  # `ArrowRows` counts on whole chunks
+                    writer.write_batch(pa.RecordBatch.from_pylist(waiting[:CHUNK], schema=schema))
+                    waiting = waiting[CHUNK:]
+                    if not waiting:
+                        break
             assert writer is not None  # noqa: S101  # the loop runs at least once; for the type checker
             writer.close()
         unfinished.rename(file)
@@ -150,7 +179,8 @@ def mean_weight(rows: Sequence[Row]) -> float:
 
 
 def _schema(rows: Sequence[Row], pa: Any) -> pa.Schema:
-    types = {"input_ids": pa.list_(pa.int32()), "labels": pa.int64()}
+    several = bool(rows) and isinstance(rows[0]["labels"], list)
+    types = {"input_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.int32()) if several else pa.int64()}
     extras = {name: value for name, value in (rows[0] if rows else {}).items() if name not in types}
     for name, value in extras.items():
         types[name] = pa.list_(pa.float32()) if isinstance(value, list) else pa.float32()

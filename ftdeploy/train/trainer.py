@@ -14,6 +14,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from ftdeploy.batching import by_length
 from ftdeploy.metrics import METRICS, score
+from ftdeploy.metrics.entities import tag_scores
+from ftdeploy.tasks.token_classification import IGNORED
 from ftdeploy.train.averaging import AverageWeights, choose_average
 from ftdeploy.train.cache import ActivationCache, choose_boundaries
 from ftdeploy.train.callbacks import Stop, Watch, stalled
@@ -123,7 +125,12 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
         with self._stages.running(row, inputs["input_ids"]) if self._stages and model.training else nullcontext():
             outputs = self._answer(model, inputs)
             again = self._answer(model, inputs)["logits"] if self._settings.r_drop and model.training else None
-        loss = batch_loss(outputs["logits"], targets, weights, settings=self._settings, again=again, teacher=teacher)
+        logits = outputs["logits"]
+        if targets.dim() > 1:  # a label for each token: the words of the batch are its rows
+            words = targets != IGNORED
+            weights = None if weights is None else weights[:, None].expand_as(targets)[words]
+            logits, again, targets = logits[words], None if again is None else again[words], targets[words]
+        loss = batch_loss(logits, targets, weights, settings=self._settings, again=again, teacher=teacher)
         if num_items_in_batch is not None:
             loss = loss * (len(targets) / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
@@ -269,7 +276,7 @@ def build_trainer(network: PreTrainedModel, rows: Mapping[str, Sequence[Row]], t
         rows=rows,
         model=network,
         args=_arguments(settings, plan, followed, seed=seed, device=device, precision=precision, work=work),
-        compute_metrics=validation_metrics(task, followed, classes=len(network.config.id2label)),
+        compute_metrics=validation_metrics(task, followed, labels=list(network.config.id2label.values())),
         callbacks=list(callbacks),
     )
     trainer.remove_callback(PrinterCallback)
@@ -282,22 +289,25 @@ def watched_metric(task: Task, settings: TrainSettings) -> str:
     return f"eval_{stopping.metric if stopping and stopping.metric else task.metrics[0]}"
 
 
-def validation_metrics(task: Task, followed: str, *, classes: int) -> Callable[[Any], dict[str, float]]:
+def validation_metrics(task: Task, followed: str, *, labels: Sequence[str]) -> Callable[[Any], dict[str, float]]:
     """From all logits and targets of an evaluation: the task's metrics, the one that is followed, and ``loss``, the
-    mean cross-entropy over the rows.
+    mean cross-entropy over the rows (or words).
 
     Args:
         task: whose metrics they are.
         followed: as `watched_metric` gives it.
-        classes: labels there are.
+        labels: by class id.
     """
     names = dict.fromkeys((*task.metrics, followed.removeprefix("eval_")))
 
     def compute(found: Any) -> dict[str, float]:
-        guesses = task.predictions(found.predictions)
+        guesses = found.predictions.argmax(axis=-1)
         logits, targets = torch.from_numpy(found.predictions), torch.from_numpy(found.label_ids)
-        scores = {n: score(METRICS[n], found.label_ids, guesses, classes) for n in names if n != "loss"}
-        return scores | {"loss": float(torch.nn.functional.cross_entropy(logits, targets))}
+        loss = float(torch.nn.functional.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED))
+        if task.per_token:
+            return tag_scores(found.label_ids, guesses, labels) | {"loss": loss}
+        scores = {n: score(METRICS[n], found.label_ids, guesses, len(labels)) for n in names if n != "loss"}
+        return scores | {"loss": loss}
 
     return compute
 

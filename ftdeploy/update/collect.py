@@ -22,6 +22,7 @@ from ftdeploy.prepare.privacy.guard import censored, make_guard
 from ftdeploy.prepare.split import CONFLICT, mark_duplicates
 from ftdeploy.prepare.spool import fill_guarded
 from ftdeploy.recipe import RESERVED_COLUMNS, Columns, DataSettings, Recipe, SourceEntry, Split
+from ftdeploy.tasks import TASKS
 from ftdeploy.traffic import read_traffic
 
 if TYPE_CHECKING:
@@ -140,11 +141,12 @@ def _read(data: DataSettings, recipe: Recipe, dataset: Artifact, *, folder: Path
     import pyarrow.parquet as pq
 
     labels = label_names(dataset)
-    guard = make_guard(data.privacy, labels=labels)
+    guard = make_guard(data.privacy, labels=TASKS[recipe.task].summaries(labels))
     with censored(guard):
-        spool = fill_guarded(data, guard, seed=recipe.seed, folder=folder)
+        spool = fill_guarded(data, guard, seed=recipe.seed, folder=folder, task=TASKS[recipe.task])
     spool.rejected.close()
-    _check_labels(spool.index.counts(np.ones(len(spool.index.label), dtype=bool)), labels)
+    counted = spool.index.counts(np.ones(len(spool.index.label), dtype=bool))
+    _check_labels(counted, TASKS[recipe.task].summaries(labels))
     marks = mark_duplicates(spool.index)
     table = pq.read_table(spool.file, memory_map=False)
     keys = keys_of(table["text"].to_pylist())

@@ -7,7 +7,7 @@ rows take little more than the table that they came in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from ftdeploy.errors import ModelError, did_you_mean
 from ftdeploy.metrics import Floats, Ids, Named
-from ftdeploy.tasks import Task
+from ftdeploy.tasks import TASKS, Said, Task
+from ftdeploy.tasks.said import numbered
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,27 +106,37 @@ def _string(value: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One model's answers to all rows.
+    """One model's answers to all rows: as probabilities of labels, or as the labels themselves.
 
     Attributes:
-        probabilities: of each label, float32, shape (rows, labels).
+        probabilities: of each label, float32, shape (rows, labels); none where a row's label is not one of few.
+        given: in that case the class ids, int64, shape (rows,), and how sure the model is, float32, shape (rows,).
     """
 
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    given: tuple[Ids, NDArray[np.float32]] | None = None
 
     @cached_property
     def predictions(self) -> Ids:
         """Class ids of the likeliest labels, int64, shape (rows,); of equal ones the first."""
+        if self.given is not None:
+            return self.given[0]
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
     @cached_property
     def scores(self) -> NDArray[np.float32]:
         """Probability of the predicted label, float32, shape (rows,)."""
-        return np.asarray(self.probabilities.max(axis=1, initial=0.0))
+        return self.given[1] if self.given is not None else np.asarray(self.probabilities.max(axis=1, initial=0.0))
 
     def wanted(self, metric: Named) -> Floats | None:
         """The probabilities as float64 where a metric is computed from them."""
         return self.probabilities.astype(np.float64) if metric.needs_scores else None
+
+    def take(self, rows: Ids) -> Answer:
+        """The answers to some of the rows."""
+        if self.given is not None:
+            return Answer(given=(self.given[0][rows], self.given[1][rows]))
+        return Answer(probabilities=self.probabilities[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +149,7 @@ class Answers:
         labels: class id -> label, in the candidate's order.
         references: true class ids, int64, shape (rows,).
         baseline, candidate: the answers, both in the order of ``labels``.
+        task: says what a label is.
     """
 
     ids: Sequence[str]
@@ -147,23 +159,35 @@ class Answers:
     references: Ids
     baseline: Answer
     candidate: Answer
+    task: Task = TASKS["text-classification"]
 
     def __len__(self) -> int:
         return len(self.references)
 
     def take(self, rows: Ids) -> Answers:
         """Some of the rows, in the order given; one model stays one."""
-        now = Answer(probabilities=self.candidate.probabilities[rows])
-        same = self.baseline is self.candidate
+        now, same = self.candidate.take(rows), self.baseline is self.candidate
         return Answers(
             ids=Some(self.ids, rows),
             texts=Some(self.texts, rows),
             columns={name: Some(values, rows) for name, values in self.columns.items()},
             labels=self.labels,
             references=self.references[rows],
-            baseline=now if same else Answer(probabilities=self.baseline.probabilities[rows]),
+            baseline=now if same else self.baseline.take(rows),
             candidate=now,
+            task=self.task,
         )
+
+    def shown(self, label: int, text: str) -> str:
+        """A class id as people read it beside the text of a row."""
+        return self.task.show(self.labels[label], text)
+
+    def said(self, answer: Answer, rows: Ids) -> Said:
+        """What a model says of some rows."""
+        some = answer.take(rows)
+        labels = [self.labels[label] for label in some.predictions.tolist()]
+        shares = some.probabilities if some.given is None else None
+        return Said(labels=labels, scores=some.scores, probabilities=shares)
 
 
 def encoded(values: Sequence[str]) -> tuple[list[str], Ids]:
@@ -194,10 +218,11 @@ class Subject:
     Args:
         model: answers.
         labels: class id -> label, of the evaluation.
+        task: what it does.
     """
 
-    def __init__(self, model: Model, labels: Sequence[str]) -> None:
-        self.model = model
+    def __init__(self, model: Model, labels: Sequence[str], task: Task = TASKS["text-classification"]) -> None:
+        self.model, self.labels, self.task = model, tuple(labels), task
         same = tuple(model.labels) == tuple(labels)
         self._order = None if same else [model.labels.index(label) for label in labels]
 
@@ -205,16 +230,32 @@ class Subject:
         """Probabilities of the model, float32, shape (rows, labels), in the evaluation's order."""
         return scores if self._order is None else scores[:, self._order]
 
-    def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Probabilities, batched as the model is served: float32, shape (texts, labels)."""
-        return self.aligned(self.model.scores(texts))
+    def said(self, texts: Sequence[str]) -> Said:
+        """The answers, batched as the model is served."""
+        return self.model.said(texts) if self.task.per_token else self._said(self.model.scores(texts))
 
-    def alone(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Probabilities of each text without batch-mates: float32, shape (texts, labels)."""
-        return self.aligned(self.model.alone(texts))
+    def alone(self, texts: Sequence[str]) -> Said:
+        """The answers to each text without batch-mates."""
+        return self.model.said_alone(texts) if self.task.per_token else self._said(self.model.alone(texts))
+
+    def _said(self, scores: NDArray[np.float32]) -> Said:
+        found = self.aligned(scores)
+        labels = [self.labels[label] for label in found.argmax(axis=1).tolist()]
+        return Said(labels=labels, scores=found.max(axis=1, initial=0.0), probabilities=found)
 
 
-def subjects(baseline: Model, candidate: Model) -> tuple[Subject, Subject]:
+def chances(said: Said) -> NDArray[np.float32]:
+    """The probabilities of all labels, float32, shape (rows, labels).
+
+    Raises:
+        ValueError: there are none; suites are checked for that beforehand.
+    """
+    if said.probabilities is None:
+        raise ValueError("these answers have no probabilities of labels")
+    return said.probabilities
+
+
+def subjects(baseline: Model, candidate: Model, task: Task = TASKS["text-classification"]) -> tuple[Subject, Subject]:
     """Both models in the order of the candidate's labels: brought together by name, never by place.
 
     Raises:
@@ -228,8 +269,8 @@ def subjects(baseline: Model, candidate: Model) -> tuple[Subject, Subject]:
             cause="they were trained on other labels, or name them otherwise; a label's place in the list says nothing",
             fix=did_you_mean(odd[0], lacks.labels) or "compare models that answer the same question",
         )
-    after = Subject(candidate, candidate.labels)
-    return (after if baseline is candidate else Subject(baseline, candidate.labels)), after
+    after = Subject(candidate, candidate.labels, task)
+    return (after if baseline is candidate else Subject(baseline, candidate.labels, task)), after
 
 
 def answer(table: pa.Table, baseline: Subject, candidate: Subject, *, task: Task,
@@ -245,6 +286,8 @@ def answer(table: pa.Table, baseline: Subject, candidate: Subject, *, task: Task
     Raises:
         DataError: a row with a label that the models do not have.
     """
+    if task.per_token:
+        return _spans(table, baseline, candidate, task)
     labels = candidate.model.labels
     known, codes = Column(table["label"]).encoded()
     references = task.targets(known, labels)[codes]
@@ -253,12 +296,35 @@ def answer(table: pa.Table, baseline: Subject, candidate: Subject, *, task: Task
     return Answers(
         ids=Column(table["id"]),
         texts=Column(table["text"]),
-        columns={name: Column(table[name]) for name in table.column_names if name not in _KNOWN_COLUMNS},
+        columns=_columns(table),
         labels=labels,
         references=references,
         baseline=was,
         candidate=now,
     )
+
+
+def _spans(table: pa.Table, baseline: Subject, candidate: Subject, task: Task) -> Answers:
+    """The answers where a row's label is all its spans: the class ids are those of the labels that occur."""
+    texts = Column(table["text"])
+    now = candidate.said(texts)
+    was = now if baseline is candidate else baseline.said(texts)
+    labels, (references, before, after) = numbered(Column(table["label"]), was.labels, now.labels)
+    answered = Answer(given=(after, now.scores))
+    return Answers(
+        ids=Column(table["id"]),
+        texts=texts,
+        columns=_columns(table),
+        labels=labels,
+        references=references,
+        baseline=answered if baseline is candidate else Answer(given=(before, was.scores)),
+        candidate=answered,
+        task=task,
+    )
+
+
+def _columns(table: pa.Table) -> dict[str, Column]:
+    return {name: Column(table[name]) for name in table.column_names if name not in _KNOWN_COLUMNS}
 
 
 def confusion(references: Ids, predictions: Ids, classes: int) -> tuple[tuple[int, ...], ...]:

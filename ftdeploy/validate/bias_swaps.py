@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from ftdeploy.metrics import Floats
 from ftdeploy.suite import Suite, Swap
-from ftdeploy.validate.answers import Answers, Subject
+from ftdeploy.validate.answers import Answers, Subject, chances
 from ftdeploy.validate.bias import Share, wilson
 from ftdeploy.verdict import Scored, SwapChange, SwapResult
 
@@ -65,7 +65,7 @@ def _change(model: Subject, pairs: Sequence[tuple[str, str]], confidence: float)
         nothing = Scored(value=0.0, lower=0.0, upper=1.0)
         return SwapChange(changed=nothing, score=nothing)
     z = float(ndtri(confidence))
-    was, now = (model.scores([pair[side] for pair in pairs]).astype(np.float64) for side in (0, 1))
+    was, now = (chances(model.said([pair[side] for pair in pairs])).astype(np.float64) for side in (0, 1))
     label = was.argmax(axis=1)
     flipped = Share(hits=int((now.argmax(axis=1) != label).sum()), of=len(pairs))
     rows = np.arange(len(pairs))

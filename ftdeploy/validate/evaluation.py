@@ -12,10 +12,12 @@ from ftdeploy.artifact import sha256_file
 from ftdeploy.batching import SERVED, Batching
 from ftdeploy.errors import ConfigError, Problem, did_you_mean
 from ftdeploy.measure import MODEL_FILES, CostRatio, Measurement, cost_ratio, measure, measured_costs
+from ftdeploy.metrics import SPAN_METRICS, Ids
 from ftdeploy.models.model import Model
 from ftdeploy.models.predictions import predict, text_digest
 from ftdeploy.signature import read_signature
-from ftdeploy.suite import Directional, Ratio, RatioName, Suite, wants_baseline
+from ftdeploy.spans import OUTSIDE, load
+from ftdeploy.suite import Calibration, Directional, Ratio, RatioName, Suite, wants_baseline
 from ftdeploy.tasks import TASKS
 from ftdeploy.validate.answers import Answers, Subject, answer, confusion, flips, mended, subjects
 from ftdeploy.validate.bias import gaps
@@ -82,13 +84,18 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
     suite = _asked(suite) if absolute else suite
     same = baseline is None or identical(baseline, candidate)
     # A model that must answer alike is asked once, measured once, and compared with itself: a ratio of one, no noise.
-    before, after = subjects(candidate if same or baseline is None else baseline, candidate)
-    _check_labels(suite, candidate.labels)
+    before, after = subjects(candidate if same or baseline is None else baseline, candidate, TASKS[task])
+    if TASKS[task].per_token:
+        _check_spans(suite)
+    else:
+        _check_labels(suite, candidate.labels)
     answers = _answers(table, before, after, task=task, cache=cache, refresh=refresh)
     golden = _golden(suite, before, after)
-    names = tuple(dict.fromkeys((*suite.metrics, *TASKS[task].metrics)))
+    named = suite.metrics if "metrics" in suite.model_fields_set else ()
+    names = tuple(dict.fromkeys((*named, *TASKS[task].metrics)))
     metrics = [scored(metric, suite, answers) for metric in names]
-    crosschecked(metrics, answers)
+    if not answers.task.per_token:  # the modules of `evaluate` read tags, which nobody has here
+        crosschecked(metrics, answers)
     asked = ask_again(suite, answers, before, after)
     swapped = counterfactuals(suite, answers, before, after)
     measured = _measure(suite, answers.texts, before.model, candidate, batching=batching, device=device)
@@ -186,6 +193,41 @@ def _check_labels(suite: Suite, labels: Sequence[str]) -> None:
         )
 
 
+def _check_spans(suite: Suite) -> None:
+    """Whether a suite asks of spans what can be asked of them.
+
+    Raises:
+        ConfigError: with every gate or metric that wants one label a row.
+    """
+    problems = [
+        Problem(path=f"gates[{index}]", message=f"a {gate.kind} gate wants probabilities of labels")
+        for index, gate in enumerate(suite.gates)
+        if isinstance(gate, Directional | Calibration)
+    ]
+    problems += [
+        Problem(path=f"swaps[{index}]", message="a swap compares probabilities of labels")
+        for index in range(len(suite.swaps))
+    ]
+    named = {f"gates[{index}].metric": getattr(gate, "metric", "") for index, gate in enumerate(suite.gates)
+             if not isinstance(gate, Ratio | Calibration)}  # fmt: skip
+    if "metrics" in suite.model_fields_set:
+        named |= {f"metrics[{index}]": name for index, name in enumerate(suite.metrics)}
+    problems += [
+        Problem(
+            path=path, message=f"{name!r} is no metric of spans", hint=did_you_mean(name, ("accuracy", *SPAN_METRICS))
+        )
+        for path, name in named.items()
+        if isinstance(name, str) and name and name != "accuracy" and name.partition(":")[0] not in SPAN_METRICS
+    ]
+    if problems:
+        raise ConfigError(
+            f"suite {suite.name}: {len(problems)} metric(s) or gate(s) are made for one label a row",
+            cause="the suite was written for another task",
+            fix=f"use {', '.join(SPAN_METRICS)}, or accuracy (rows whose spans are all right)",
+            problems=problems,
+        )
+
+
 def _answers(table: pa.Table, before: Subject, after: Subject, *, task: str, cache: Path | None,
              refresh: bool) -> Answers:  # fmt: skip
     digest = text_digest(table["text"]) if cache else ""
@@ -202,9 +244,13 @@ def _golden(suite: Suite, baseline: Subject, candidate: Subject) -> list[GoldenR
     """Each golden text alone, as a person would send it: batch-mates cannot excuse a wrong answer."""
     if not suite.golden:
         return []
-    labels, texts = candidate.model.labels, [row.text for row in suite.golden]
-    now = [labels[index] for index in candidate.alone(texts).argmax(axis=1)]
-    was = now if baseline is candidate else [labels[index] for index in baseline.alone(texts).argmax(axis=1)]
+    texts = [row.text for row in suite.golden]
+
+    def shown(model: Subject) -> list[str]:
+        return [model.task.show(label, text) for label, text in zip(model.alone(texts).labels, texts, strict=True)]
+
+    now = shown(candidate)
+    was = now if baseline is candidate else shown(baseline)
     return [
         GoldenResult(text=row.text, label=row.label, baseline=before, candidate=after)
         for row, before, after in zip(suite.golden, was, now, strict=True)
@@ -241,9 +287,28 @@ def _cost(ratio: CostRatio, baseline: Measurement, candidate: Measurement) -> Co
 
 
 def _confusion(answers: Answers) -> Confusion:
+    if answers.task.per_token:
+        return _span_confusion(answers)
     classes = len(answers.labels)
     return Confusion(
         labels=tuple(answers.labels),
         baseline=confusion(answers.references, answers.baseline.predictions, classes),
         candidate=confusion(answers.references, answers.candidate.predictions, classes),
     )
+
+
+def _span_confusion(answers: Answers) -> Confusion:
+    """Spans by true and answered kind, of those whose boundaries are exactly right; what only one side has is `O`."""
+    spans = [{span[:2]: span.kind for span in load(label)} for label in answers.labels]
+    kinds = (*sorted({kind for one in spans for kind in one.values()}), OUTSIDE)
+    place = {kind: index for index, kind in enumerate(kinds)}
+
+    def counted(predictions: Ids) -> tuple[tuple[int, ...], ...]:
+        found = [[0] * len(kinds) for _ in kinds]
+        for true, said in zip(answers.references.tolist(), predictions.tolist(), strict=True):
+            for where in spans[true].keys() | spans[said].keys():
+                found[place[spans[true].get(where, OUTSIDE)]][place[spans[said].get(where, OUTSIDE)]] += 1
+        return tuple(map(tuple, found))
+
+    return Confusion(labels=kinds, baseline=counted(answers.baseline.predictions),
+                     candidate=counted(answers.candidate.predictions))  # fmt: skip

@@ -37,14 +37,15 @@ def flipped(answers: Answers) -> Iterator[Flip]:
     """The surest mistakes first; each is read when it is asked for."""
     before, after = answers.baseline, answers.candidate
     for row in flips(answers):
+        text = answers.texts[row]
         yield Flip(
             row=row,
             id=answers.ids[row],
-            text=answers.texts[row],
-            label=answers.labels[answers.references[row]],
-            baseline=answers.labels[before.predictions[row]],
+            text=text,
+            label=answers.shown(answers.references[row], text),
+            baseline=answers.shown(before.predictions[row], text),
             baseline_score=float(before.scores[row]),
-            candidate=answers.labels[after.predictions[row]],
+            candidate=answers.shown(after.predictions[row], text),
             candidate_score=float(after.scores[row]),
             columns={name: values[row] for name, values in answers.columns.items()},
         )
@@ -53,7 +54,8 @@ def flipped(answers: Answers) -> Iterator[Flip]:
 def turned(answers: Answers) -> list[tuple[str, str, int]]:
     """(true label, label that the candidate answers, rows) over all flips, the commonest first."""
     labels, references, now = answers.labels, answers.references, answers.candidate.predictions
-    counts = Counter((labels[references[row]], labels[now[row]]) for row in flips(answers))
+    name = answers.task.summary
+    counts = Counter((name(labels[references[row]]), name(labels[now[row]])) for row in flips(answers))
     return sorted(((*pair, rows) for pair, rows in counts.items()), key=lambda found: (-found[2], found[:2]))
 
 

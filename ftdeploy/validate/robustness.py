@@ -17,16 +17,16 @@ from ftdeploy import progress
 from ftdeploy.metrics import Ids
 from ftdeploy.statistics import share
 from ftdeploy.suite import Consistency, Directional, Gate, Robustness, Suite
-from ftdeploy.validate.answers import Answer, Answers, Subject
+from ftdeploy.tasks import Said
+from ftdeploy.validate.answers import Answer, Answers, Subject, chances
 from ftdeploy.validate.perturb import perturb
 from ftdeploy.validate.slices import case_rows
 from ftdeploy.verdict import Example, RobustnessResult, Scored
 
 Kind: TypeAlias = Literal["robustness", "directional", "consistency"]
 Flags: TypeAlias = NDArray[np.bool_]
-Scores: TypeAlias = NDArray[np.float32]
-#: Probabilities before and after, float32, shape (rows, labels) -> whether an answer changed, shape (rows,).
-Judge: TypeAlias = Callable[[Scores, Scores], Flags]
+#: Texts and answers before and after -> whether an answer changed, shape (rows,).
+Judge: TypeAlias = Callable[[Sequence[str], Said, Sequence[str], Said], Flags]
 
 #: Changed answers that a report shows of a test, and characters that it shows of a text.
 _EXAMPLES, _CHARACTERS = 5, 2000
@@ -102,15 +102,29 @@ class _Asker:
     def robustness(self, gate: Robustness, within: Ids) -> Asked:
         """The same label is wanted; only rows count whose text the change does change."""
         rows, texts = self._changed(within, gate.rows, lambda text: perturb(text, gate.perturbation, seed=self.seed))
-        return self._asked(gate.perturbation, "robustness", rows, texts, _another_label)
+        return self._asked(gate.perturbation, "robustness", rows, texts, self._other)
+
+    def _other(self, texts: Sequence[str], before: Said, changed: Sequence[str], after: Said) -> Flags:
+        """Whether a text is labelled otherwise, read as people read it: case and white space aside, which a change may
+        be about."""
+        if not self.answers.task.per_token:
+            return np.asarray(np.array(before.labels) != np.array(after.labels))
+        show = self.answers.task.show
+
+        def read(label: str, text: str) -> str:
+            return " ".join(show(label, text).casefold().split())
+
+        pairs = zip(texts, before.labels, changed, after.labels, strict=True)
+        return np.array([read(was, one) != read(now, other) for one, was, other, now in pairs], dtype=bool)
 
     def directional(self, gate: Directional, within: Ids) -> Asked:
         """The probability of a label may not fall by more than the tolerance."""
         label = list(self.answers.labels).index(gate.label)
         rows, texts = self._changed(within, gate.rows, lambda text: f"{text.rstrip()} {gate.add}".lstrip())
 
-        def fell(before: Scores, after: Scores) -> Flags:
-            return np.asarray(after[:, label] < before[:, label] - np.float32(gate.tolerance))
+        def fell(_texts: Sequence[str], before: Said, _changed: Sequence[str], after: Said) -> Flags:
+            was, now = (chances(one)[:, label] for one in (before, after))
+            return np.asarray(now < was - np.float32(gate.tolerance))
 
         return self._asked(gate.add, "directional", rows, texts, fell)
 
@@ -119,12 +133,13 @@ class _Asker:
         rows = np.sort(self._drawn(within)[: gate.rows])
         texts = [self.answers.texts[row] for row in rows.tolist()]
 
-        def reordered(model: Subject) -> Scores:
-            return model.scores(texts[::-1])[::-1]
+        def reordered(model: Subject) -> Said:
+            found = model.said(texts[::-1])
+            return Said(labels=found.labels[::-1], scores=found.scores[::-1])
 
         return (
-            self._asked("alone", "consistency", rows, texts, _another_label, ask=lambda model: model.alone(texts)),
-            self._asked("reordered", "consistency", rows, texts, _another_label, ask=reordered),
+            self._asked("alone", "consistency", rows, texts, self._other, ask=lambda model: model.alone(texts)),
+            self._asked("reordered", "consistency", rows, texts, self._other, ask=reordered),
         )
 
     def _drawn(self, within: Ids) -> Ids:
@@ -144,28 +159,27 @@ class _Asker:
         return rows, [found[row] for row in rows.tolist()]
 
     def _asked(self, name: str, kind: Kind, rows: Ids, texts: Sequence[str], judge: Judge, *,
-               ask: Callable[[Subject], Scores] | None = None) -> Asked:  # fmt: skip
-        def of(model: Subject, answer: Answer) -> tuple[Flags, Scores]:
-            after = (ask(model) if ask else model.scores(texts)) if len(rows) else answer.probabilities[rows]
-            return judge(answer.probabilities[rows], after), after
+               ask: Callable[[Subject], Said] | None = None) -> Asked:  # fmt: skip
+        asked = [self.answers.texts[row] for row in rows.tolist()]
+
+        def of(model: Subject, answer: Answer) -> tuple[Flags, Said]:
+            before = self.answers.said(answer, rows)
+            after = (ask(model) if ask else model.said(texts)) if len(rows) else before
+            return judge(asked, before, texts, after), after
 
         now, after = of(self.candidate, self.answers.candidate)
         was = now if self.baseline is self.candidate else of(self.baseline, self.answers.baseline)[0]
-        labels, before = self.answers.labels, self.answers.candidate.predictions
+        shown, show = self.answers.shown, self.answers.task.show
         examples = tuple(
             Example(
-                before=self.answers.texts[int(rows[place])][:_CHARACTERS],
+                before=asked[place][:_CHARACTERS],
                 after=texts[place][:_CHARACTERS],
-                answer_before=labels[before[rows[place]]],
-                answer_after=labels[int(after[place].argmax())],
+                answer_before=shown(self.answers.candidate.predictions[rows[place]], asked[place]),
+                answer_after=show(after.labels[place], texts[place]),
             )
             for place in np.flatnonzero(now)[:_EXAMPLES].tolist()
         )
         return Asked(name=name, kind=kind, baseline=was, candidate=now, examples=examples)
-
-
-def _another_label(before: Scores, after: Scores) -> Flags:
-    return np.asarray(before.argmax(axis=1) != after.argmax(axis=1))
 
 
 def results(asked: Mapping[Gate, Sequence[Asked]], confidence: float) -> tuple[RobustnessResult, ...]:

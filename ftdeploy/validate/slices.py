@@ -72,12 +72,10 @@ def slices(answers: Answers, *, least: int, by: Collection[str] = ()) -> Iterato
 
 def cuts(answers: Answers) -> dict[str, Cut]:
     """What the rows can be cut by, and the part that each is in; an empty value is ``(none)``."""
-    order = np.argsort(np.array(answers.labels, dtype=object), kind="stable")
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
+    names, place = encoded([answers.task.summary(label) for label in answers.labels])
     found = {
         "text length": _thirds(lengths(answers.texts)),
-        "label": Cut(values=tuple(sorted(answers.labels)), codes=place[answers.references]),
+        "label": Cut(values=tuple(names), codes=place[answers.references]),
     }
     for name, column in answers.columns.items():
         values, codes = encoded(column)

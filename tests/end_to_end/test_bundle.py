@@ -63,7 +63,7 @@ def test_a_bundle_serves_where_ftdeploy_and_torch_are_not(
 
     texts = read_split(artifact(tiny.run, "dataset"), "test")["text"].to_pylist()[:5]
     predictor = Predictor(tiny.run / "compressed")
-    expected = TASKS["text-classification"].decode(predictor.predict(texts).logits, predictor.signature, top_k=None)
+    expected = TASKS["text-classification"].decode(predictor.predict(texts), predictor.signature)
     with serving([sys.executable, "-m", "bentoml", "serve", str(bundle)], cwd=tmp_path) as url:
         found = httpx.post(f"{url}/predict", json={"inputs": texts, "parameters": {"top_k": 2}}).json()
         for answers, wanted in zip(found, expected, strict=True):

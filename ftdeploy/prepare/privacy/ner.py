@@ -1,8 +1,9 @@
-"""Names by a model: a token-classification checkpoint in the hub's layout, run by transformers on the CPU."""
+"""Names by a model: a bundle of ours, or a token-classification checkpoint in the hub's layout, on the CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ftdeploy.checkpoints import check_checkpoint
@@ -10,6 +11,8 @@ from ftdeploy.errors import DependencyError, ModelError
 from ftdeploy.prepare.privacy.span import Span
 from ftdeploy.recipe.privacy import IdentifierType, NameModel
 
+#: Where a folder may hold a model of ours: a bundle, a model folder.
+_INSIDE = ("src/model", ".")
 _OVERLAP = 16  # tokens that two windows of a long text share, so that a name on the border is whole in one
 _WINDOWS = 16  # in one call
 
@@ -21,9 +24,13 @@ def load_names(settings: NameModel) -> Callable[[str], Iterable[Span]]:
         settings: the recipe's section.
 
     Raises:
+        ArtifactError: the bundle is incomplete or damaged.
         ModelError: the checkpoint is refused, is none for tokens, or none of its labels is asked for.
-        DependencyError: torch or transformers is not installed.
+        DependencyError: torch or transformers is not installed, which a checkpoint wants and a bundle does not.
     """
+    folder = next((one for one in _INSIDE if (settings.path / one / "signature.json").is_file()), None)
+    if folder is not None:
+        return _by_bundle(settings.path / folder, settings)
     check_checkpoint(settings.path)
     try:
         import torch
@@ -71,6 +78,31 @@ def load_names(settings: NameModel) -> Callable[[str], Iterable[Span]]:
                 )  # fmt: skip
                 spans += _joined(text, tokens, types, labels)
         return spans
+
+    return find
+
+
+def _by_bundle(folder: Path, settings: NameModel) -> Callable[[str], Iterable[Span]]:
+    """What a bundle finds, or the model folder of an artifact; as it is served, sentence by sentence."""
+    from ftdeploy.predictor import Predictor
+
+    predictor = Predictor(folder, device="cpu")
+    kinds = predictor.task.summaries(predictor.signature.labels)
+    types = {kind: settings.labels[kind] for kind in kinds if kind in settings.labels}
+    if not predictor.task.per_token or not types:
+        raise ModelError(
+            f"{settings.path} is no model that finds {', '.join(settings.labels)}",
+            cause=f"its task is {predictor.signature.task}, and its labels are {', '.join(kinds[:10])}",
+            fix="name a bundle of token-classification, and its labels under `data.privacy.ner.labels`",
+        )
+
+    def find(text: str) -> list[Span]:
+        (entities,) = predictor.task.decode(predictor.predict([text]), predictor.signature, [text])
+        return [
+            Span(one["start"], one["end"], types[one["entity_group"]], one["score"])
+            for one in entities
+            if one["entity_group"] in types
+        ]
 
     return find
 

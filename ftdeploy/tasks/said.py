@@ -1,0 +1,62 @@
+"""What a model says of rows, whatever its task: for each row one answer, written as the data writes its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: What makes scores of the logits, as transformers' pipelines name it; ``none`` leaves them alone.
+Function = Literal["softmax", "sigmoid", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """The answers to some rows, in their order.
+
+    Attributes:
+        labels: one a row.
+        scores: how sure the model is of each, float32, shape (rows,).
+        probabilities: of each of the model's labels, float32, shape (rows, labels); None where a row has no single one.
+    """
+
+    labels: list[str]
+    scores: NDArray[np.float32]
+    probabilities: NDArray[np.float32] | None = None
+
+
+def numbered(*columns: Sequence[str], known: Sequence[str] = ()) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:
+    """Labels as class ids.
+
+    Args:
+        columns: of labels.
+        known: those that have the first ids, in this order.
+
+    Returns:
+        class id -> label (what is not known is sorted behind), and the ids of each column, int64, shape (rows,).
+    """
+    import numpy as np
+
+    others = sorted({label for column in columns for label in column} - set(known))
+    table = (*known, *others)
+    ids = {label: index for index, label in enumerate(table)}
+    return table, [np.array([ids[label] for label in column], dtype=np.int64) for column in columns]
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logistic function of each element, without overflow."""
+    import numpy as np
+
+    return np.asarray(0.5 * (1 + np.tanh(logits / 2)), dtype=np.float32)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Softmax over the last axis, without overflow."""
+    import numpy as np
+
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float32)

@@ -1,0 +1,215 @@
+"""token-classification: which spans of a text are what (named entities)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.spans import (
+    OUTSIDE,
+    Span,
+    dump,
+    fitted,
+    from_tags,
+    grouped,
+    kinds_of,
+    load,
+    moved,
+    read_spans,
+    summary,
+    tagged,
+    tags_of,
+)
+from ftdeploy.tasks.pieces import encode_pieces, windowed
+from ftdeploy.tasks.said import Function, Said, softmax
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    from ftdeploy.encoded import Encoded, Outputs, Word
+    from ftdeploy.signature import Signature
+
+#: Each of the three splits wants a row with a span of a kind.
+_FEWEST_ROWS = 3
+#: What the loss and the metrics leave out, as torch's cross-entropy has it: all tokens of a word but the first.
+IGNORED = -100
+
+
+class TokenClassification:
+    """Spans by a tag for each word (IOB2), of which the model labels the first token."""
+
+    name = "token-classification"
+    auto_class = "AutoModelForTokenClassification"
+    problem_type: str | None = None
+    metrics: tuple[str, ...] = ("entity_f1", "entity_precision", "entity_recall")
+    encoder_decoder = False
+    per_token = True
+    view = "entities"
+
+    # ---- rows
+
+    def read(self, row: Mapping[str, Any], text: str, label: str) -> tuple[Any, Any]:
+        """Text and spans of a row: tags of its ``tokens`` (as CoNLL files and the hub have them), or spans."""
+        cell, tokens = row.get(label), row.get("tokens")
+        if cell is None:
+            return row.get(text), None
+        if isinstance(tokens, list) and isinstance(cell, list) and all(isinstance(tag, str) for tag in cell):
+            return _joined(tokens, cell, row.get(text))
+        given = row.get(text)
+        if not isinstance(given, str):
+            return given, None
+        return given, dump(read_spans(cell, given))
+
+    def names(self, label: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(span.kind for span in load(label)))
+
+    def summary(self, label: str) -> str:
+        return summary(load(label))
+
+    def moved(self, label: str, before: str, after: str) -> str | None:
+        there = moved(load(label), before, after)
+        return None if there is None else dump(there)
+
+    def show(self, label: str, text: str) -> str:
+        spans = load(label)
+        return ", ".join(f"{text[span.start : span.end]} [{span.kind}]" for span in spans) or "(none)"
+
+    def check_labels(self, counts: Mapping[str, int]) -> None:
+        kinds = {kind: count for kind, count in counts.items() if kind != OUTSIDE}
+        if not kinds:
+            raise DataError(
+                "no row of the data has a span",
+                cause="the label column holds other tags, or only rows without entities are left",
+                fix="check `data.columns.label`, and the source's tags",
+            )
+        rare = {kind: count for kind, count in kinds.items() if count < _FEWEST_ROWS}
+        if rare:
+            listed = ", ".join(f"{kind!r} ({count})" for kind, count in sorted(rare.items())[:10])
+            raise DataError(
+                f"kinds of spans that prevail in fewer than {_FEWEST_ROWS} rows: {listed}",
+                cause="each of train, validation and test wants at least one row of a kind; often a typing error",
+                fix="correct or merge these kinds, or remove their spans",
+            )
+
+    # ---- the network's labels
+
+    def head(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tags_of(names)
+
+    def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return (OUTSIDE, *kinds_of(labels))
+
+    # ---- tokens
+
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int) -> None:
+        windowed(tokenizer, max_length)
+
+    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
+        return encode_pieces(tokenizer, texts, unknown=unknown)
+
+    def targets(self, labels: Sequence[str], known: Sequence[str], rows: Sequence[Encoded] = ()) -> list[list[int]]:
+        """The tag of each token: int, `IGNORED` for all but the first of a word."""
+        ids = {tag: index for index, tag in enumerate(known)}
+        spans = [load(label) for label in labels]
+        found = []
+        for row in rows:
+            targets = [IGNORED] * len(row.ids)
+            tags = tagged([(word.start, word.end) for word in row.words], _within(spans[row.text], row.words))
+            for word, tag in zip(row.words, tags, strict=True):
+                if tag not in ids:
+                    raise DataError(
+                        f"a span of the kind {tag[2:]!r} is not among the known ones",
+                        cause="it does not occur in the training rows, or it is misspelt",
+                        fix=did_you_mean(tag[2:], kinds_of(known)) or "correct it, or add rows with it",
+                    )
+                targets[word.token] = ids[tag]
+            found.append(targets)
+        return found
+
+    # ---- answers
+
+    def said(self, outputs: Outputs, signature: Signature) -> Said:
+        import numpy as np
+
+        labels, scores = [], []
+        for words, tags, sure in _by_text(outputs, signature):
+            labels.append(dump(span for span, _ in _spans(words, tags, sure)))
+            scores.append(float(sure.mean()) if len(sure) else 1.0)
+        return Said(labels=labels, scores=np.array(scores, dtype=np.float32))
+
+    def decode(self, outputs: Outputs, signature: Signature, texts: Sequence[str] = (), *,
+               top_k: int | None = None,  # noqa: ARG002 - the protocol's
+               function: Function = "softmax") -> list[Any]:  # noqa: ARG002  # fmt: skip
+        return [
+            list(_entities(text, _spans(words, tags, sure)))
+            for text, (words, tags, sure) in zip(texts, _by_text(outputs, signature), strict=True)
+        ]
+
+
+def _entities(text: str, spans: Sequence[tuple[Span, float]]) -> Iterator[dict[str, Any]]:
+    """Spans as transformers' pipeline shows them; marks belong to the letter before them, whatever a tokenizer says."""
+    reached = 0
+    for span, score in spans:
+        start, end = fitted(text, max(span.start, reached), span.end)
+        if start < end:
+            yield {"entity_group": span.kind, "score": score, "word": text[start:end], "start": start, "end": end}
+            reached = end
+
+
+def _joined(tokens: Sequence[Any], tags: Sequence[str], text: Any) -> tuple[str, str]:
+    if len(tokens) != len(tags):
+        raise ValueError(f"{len(tokens)} tokens have {len(tags)} tags")
+    bad = next((tag for tag in tags if tag != OUTSIDE and not (tag[:2] in ("B-", "I-") and tag[2:])), None)
+    if bad is not None:
+        raise ValueError(f"{bad[:60]!r} is no tag of IOB2: O, or B- or I- and the kind of the entity")
+    words = [str(token) for token in tokens]
+    joined = " ".join(words)
+    whole = text if isinstance(text, str) else joined
+    starts, at = [], 0
+    for word in words:
+        at = whole.find(word, at)
+        if at < 0:
+            raise ValueError(f"the token {word[:60]!r} is not in the text behind those before it")
+        starts.append(at)
+        at += len(word)
+    return whole, dump(from_tags(words, tags, starts))
+
+
+def _within(spans: Sequence[Span], words: Sequence[Word]) -> list[Span]:
+    """The spans that a piece has to do with."""
+    if not words:
+        return []
+    first, last = words[0].start, words[-1].end
+    return [span for span in spans if span.end > first and span.start < last]
+
+
+def _by_text(outputs: Outputs, signature: Signature) -> Iterator[tuple[list[Word], list[str], NDArray[np.float32]]]:
+    """For each text its words, their likeliest tags, and how likely these are, float32, shape (words,)."""
+    import numpy as np
+
+    if not len(outputs.rows):
+        return
+    chances = softmax(outputs.logits / signature.temperature)
+    likeliest = chances.argmax(axis=-1)
+    found: list[tuple[list[Word], list[str], list[float]]] = [([], [], []) for _ in range(outputs.rows[-1].text + 1)]
+    for row, ids, sure in zip(outputs.rows, likeliest, chances.max(axis=-1), strict=True):
+        words, tags, scores = found[row.text]
+        for word in row.words:
+            words.append(word)
+            tags.append(signature.labels[ids[word.token]])
+            scores.append(float(sure[word.token]))
+    for words, tags, scores in found:
+        # Windows of one sentence may share out their words in another order than that of the text.
+        order = sorted(range(len(words)), key=lambda at: words[at].start)
+        yield [words[at] for at in order], [tags[at] for at in order], np.array(scores, dtype=np.float32)[order]
+
+
+def _spans(words: Sequence[Word], tags: Sequence[str], sure: NDArray[np.float32]) -> list[tuple[Span, float]]:
+    """Spans, and how sure the model is of each: the mean over its words, as transformers' pipeline has it."""
+    return [
+        (Span(words[first].start, words[last - 1].end, kind), float(sure[first:last].mean()))
+        for first, last, kind in grouped(tags)
+    ]
