@@ -14,7 +14,7 @@ from ftdeploy.tasks import Task
 _OF_ROWS = {
     "data": ("quality", "bias", "unlabelled"),
     "train": ("class_weights", "teacher"),
-    "tune": (),
+    "package": ("thresholds",),
 }
 #: What a model may lose by default, and what a suite tolerates by default, of the task's first metric.
 _MAX_DROP, _MARGIN = 0.01, 0.02

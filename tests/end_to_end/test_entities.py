@@ -186,6 +186,7 @@ def test_commands_that_compare_classes_say_so(run: TinyRun, command: list[str], 
         ({"train": {"class_weights": "balanced"}}, "`class_weights` is made for one label a row"),
         ({"train": {"early_stopping": {"metric": "macro_f1"}}}, "macro_f1 is no metric of spans"),
         ({"compress": {"max_drop": {"macro_f1": 0.1}}}, "macro_f1 is no metric of spans"),
+        ({"package": {"thresholds": {"score": 0.5, "fallback": "other"}}}, "`thresholds` is made for one label a row"),
         ({"data": {"quality": {}}}, "`quality` is made for one label a row"),
     ],
 )
