@@ -13,7 +13,7 @@ from ftdeploy.batching import Batching
 from ftdeploy.encoded import Encoded, Outputs, stacked
 from ftdeploy.hardware import served_lanes
 from ftdeploy.measure import MODEL_FILES
-from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, single_logits, with_tokens
+from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, single_logits
 from ftdeploy.predictor import Predictor
 from ftdeploy.signature import read_signature
 from ftdeploy.tasks.said import Said, softmax
@@ -33,7 +33,7 @@ class _OnnxRunner:
         return self.predictor.encode(texts)
 
     def run(self, rows: Sequence[Sequence[int]]) -> Outputs:
-        return self.predictor.run(with_tokens(rows, self.predictor.signature.pad_id))
+        return self.predictor.run(rows)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         return self.run(rows).logits

@@ -134,11 +134,12 @@ class Tokenised(Runner, Protocol):
 
 
 def with_tokens(rows: Sequence[Sequence[int]], pad_id: int) -> Sequence[Sequence[int]]:
-    """The rows of a batch; where none has a token, each with one of padding.
+    """The rows of a batch; one without a token has one of padding.
 
-    A tokenizer without special tokens leaves nothing of an empty text, and no network runs over no tokens.
+    A tokenizer without special tokens leaves nothing of an empty text, and no network runs over no tokens. Whatever
+    stands beside it: its answer is the same alone and in a batch.
     """
-    return rows if any(rows) else [[pad_id]] * len(rows)
+    return [row or [pad_id] for row in rows]
 
 
 def batched_logits(runner: Tokenised, texts: Sequence[str], *, classes: int, batching: Batching, lanes: int,
