@@ -69,17 +69,17 @@ def test_a_search_that_is_killed_goes_on_with_what_it_had_made(tiny: TinyRun, tm
     """Killed when a quantizer's model stands: that one is not made again, nothing half-made is left, and its
     seconds are counted."""
     run = tiny.copy(tmp_path, until="export")
-    names = ["ort-dynamic", "inc-dynamic"]
+    names = ["optimum-dynamic", "inc-dynamic"]
     recipe = changed_recipe(tiny.recipe, tmp_path / "recipe.yaml", compress={"candidates": names})
     command = ("run", recipe, "--out", run, "--until", "compress")
-    first = run / "compressed.work" / "made" / "ort-dynamic.json"
+    first = run / "compressed.work" / "made" / "optimum-dynamic.json"
     assert killed_when(first.exists, *command)
     noted = json.loads(first.read_text(encoding="utf-8"))
     found = ftdeploy(*command)
     assert found.returncode == 0, found.stderr
     assert remains(run) == []
     by_name = {one.name: one for one in _search(run).candidates}
-    assert by_name["ort-dynamic"].seconds == noted["seconds"]
+    assert by_name["optimum-dynamic"].seconds == noted["seconds"]
     assert by_name["inc-dynamic"].status != "failed"
 
 

@@ -24,7 +24,7 @@ def _reached(run: Path, pattern: str) -> bool:
         ("prepare", "none", "dataset.partial"),
         ("train", "prepare", "checkpoint.partial"),
         ("export", "train", "onnx.partial"),
-        ("compress", "export", "compressed.work/made/optimum-dynamic.partial"),
+        ("compress", "export", "compressed.work/made/ort-dynamic.partial"),
         ("validate", "compress", "report.partial"),
         ("package", "validate", "bundle.partial/home"),
     ],
