@@ -198,3 +198,25 @@ def test_what_is_made_for_labels_of_rows_is_refused_in_a_recipe(
     with pytest.raises(ConfigError) as caught:
         load_recipe(recipe)
     assert words in str(caught.value.problems)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("mirror")
+def test_the_clinical_recipe_runs_on_real_rows(tmp_path: Path) -> None:
+    """All rows of the three files are accounted for, with licence and citation; of a sample the real checkpoint learns
+    entities in two epochs, and the export answers as it does."""
+    recipe = Path(__file__).resolve().parents[2] / "recipes" / "clinical-extraction.yaml"
+    found = ftdeploy("run", recipe, "--until", "prepare", "--out", tmp_path / "all")
+    assert found.returncode == 0, found.stderr
+    profile = json.loads((tmp_path / "all" / "dataset" / "profile.json").read_text(encoding="utf-8"))
+    facts = artifact(tmp_path / "all", "dataset").facts
+    assert profile["read"] == 13938
+    assert profile["labels"] == ["O", "B-Chemical", "I-Chemical", "B-Disease", "I-Disease"]
+    assert sum(int(facts[name]) for name in ("rows", "rejected", "duplicates")) == 13938
+    assert "CC BY 4.0" in json.dumps(profile)
+    assert "BioCreative V CDR" in json.dumps(profile)
+    sample = ("--set", "data.limit=800", "--set", "train.epochs=2")
+    found = ftdeploy("run", recipe, "--until", "export", "--out", tmp_path / "some", *sample)
+    assert found.returncode == 0, found.stderr
+    learned = float(artifact(tmp_path / "some", "checkpoint").facts["validation_entity_f1"])
+    assert learned > 0.3, "it learned less than a few hundred names would teach"
