@@ -3,7 +3,8 @@
 A model has to beat it; it knows no context and nothing that it was not shown. By hand:
 
     ftdeploy run recipes/clinical-extraction.yaml --until prepare
-    python tests/benchmarks/entity_baseline.py runs/clinical-extraction/dataset
+    R=runs/clinical-extraction
+    python tests/benchmarks/entity_baseline.py $R/dataset --model $R/compressed
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from ftdeploy.artifact import Artifact, open_artifact
 from ftdeploy.dataset import read_split
 from ftdeploy.metrics import SPAN_METRICS, resolve, score
+from ftdeploy.predictor import Predictor
 from ftdeploy.spans import Span, dump, load
 from ftdeploy.tasks.said import numbered
 
@@ -70,12 +72,35 @@ def measure(dataset: Artifact) -> dict[str, float]:
     return {name: score(resolve(name, table), references, predictions, len(table)) for name in names}
 
 
+def recall_by_novelty(dataset: Artifact, model: Path) -> dict[str, tuple[int, int]]:
+    """Of the spans of the test rows whose words the training rows hold as a span, and of the others: found, all."""
+    train, test = read_split(dataset, "train"), read_split(dataset, "test")
+    rows = zip(train["text"].to_pylist(), train["label"].to_pylist(), strict=True)
+    known = {text[span.start : span.end].casefold() for text, label in rows for span in load(label)}
+    texts, predictor = test["text"].to_pylist(), Predictor(model)
+    said = predictor.task.said(predictor.predict(texts), predictor.signature).labels
+    counts = {"seen in training": [0, 0], "new": [0, 0]}
+    for text, label, answer in zip(texts, test["label"].to_pylist(), said, strict=True):
+        answered = set(load(answer))
+        for span in load(label):
+            seen = text[span.start : span.end].casefold() in known
+            part = counts["seen in training" if seen else "new"]
+            part[0] += span in answered
+            part[1] += 1
+    return {name: (found_, all_) for name, (found_, all_) in counts.items()}
+
+
 def main(say: Callable[[str], None]) -> None:
     """Say the scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
-    for name, value in measure(open_artifact(parser.parse_args().dataset, kind="dataset")).items():
+    parser.add_argument("--model", type=Path, help="an artifact: also what it finds of new names")
+    asked = parser.parse_args()
+    dataset = open_artifact(asked.dataset, kind="dataset")
+    for name, value in measure(dataset).items():
         say(f"{name:28} {value:.4f}")
+    for name, (hits, of) in (recall_by_novelty(dataset, asked.model) if asked.model else {}).items():
+        say(f"recall, names {name:14} {hits / of:.4f}  ({hits:,} of {of:,})")
 
 
 if __name__ == "__main__":
