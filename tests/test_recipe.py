@@ -292,7 +292,7 @@ def test_a_recipe_cut_off_is_refused_in_words(tmp_path_factory: pytest.TempPathF
     assert refused is None or refused.what
 
 
-@pytest.mark.parametrize("name", ["sentiment", "finance-sentiment", "retail-categorization"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml")))
 def test_a_recipe_as_text_says_the_same_anywhere(tmp_path: Path, name: str) -> None:
     """With its overrides and its suite in it, and names of people as they were given."""
     given = ["train.epochs=3", "data.privacy.names=[Ada]", "data.unlabelled=[{path: texts.csv}]"]

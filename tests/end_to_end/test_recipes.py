@@ -19,6 +19,7 @@ from ftdeploy.dataset import SPLITS
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("mirror")]
 #: name -> rows in the source, words of the licence and of the citation
 CASES = {
+    "clinical-sections": (1501, "CC BY 4.0", "Ben Abacha"),
     "finance-sentiment": (3453, "CC BY-NC-SA 3.0", "Malo"),
     "retail-categorization": (35311, "CC BY 4.0", "Akritidis"),
 }
