@@ -1,9 +1,12 @@
-"""What a recipe on public data makes of its real rows: what is merged, and which splits stand."""
+"""What the recipes on public data make of their real rows: who is merged, left out, and kept together."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,6 +50,12 @@ def clinical(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepared("clinical-sections", tmp_path_factory)
 
 
+@pytest.fixture(scope="module")
+def contracts(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """All of CUAD's master clauses."""
+    return prepared("contract-clauses", tmp_path_factory)
+
+
 def test_the_official_splits_of_the_conversations_stand(clinical: Prepared) -> None:
     """Validation and test are their files to the last row; train lacks what stands in them, and two of its own."""
     assert [len(clinical.column("text", split)) for split in SPLITS] == [1194, 100, 200]
@@ -67,3 +76,71 @@ def test_rare_sections_are_one_label_and_the_others_stay(clinical: Prepared) -> 
     maps = {json.dumps(dict(entry.label_map)) for entry in clinical.recipe.data.entries}
     assert len(maps) == 1
     assert len(clinical.recipe.data.entries[0].label_map) == 10
+
+
+def test_clauses_of_rare_categories_are_set_aside(contracts: Prepared) -> None:
+    """7,331 of one category, of which 19 have 100 rows or more; 18 are none of the model's."""
+    assert contracts.profile["read"] == 7331
+    counts = Counter(label for part in contracts.profile["splits"].values() for label in part["labels"])
+    assert set(counts.values()) == {3}, "each category in each split"
+    assert len(counts) == 19
+    assert set(contracts.profile["labels"]).isdisjoint(contracts.recipe.data.entries[0].label_map)
+    assert len(contracts.recipe.data.entries[0].label_map) == 18
+
+
+def test_a_contract_stands_in_one_split(contracts: Prepared) -> None:
+    """Names of its file; no text stands in two splits either."""
+    for column in ("group", "text"):
+        seen = [set(contracts.column(column, split)) for split in SPLITS]
+        assert len(seen[0] | seen[1] | seen[2]) == sum(map(len, seen))
+    assert len(set(contracts.column("group", "test"))) > 80
+
+
+@pytest.fixture(scope="module")
+def cuad() -> ModuleType:
+    """The loader is named by path, so it is imported by path."""
+    spec = importlib.util.spec_from_file_location("cuad_loader", ROOT / "recipes" / "sources" / "cuad.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def master(folder: Path, *rows: str) -> Path:
+    path = folder / "master_clauses.csv"
+    header = "Filename,Parties,Parties-Answer,Insurance,Insurance-Answer,Exclusivity,Exclusivity-Answer"
+    path.write_text("\r\n".join((header, *rows)) + "\r\n", encoding="utf-8")
+    return path
+
+
+def test_a_clause_of_two_categories_is_left_out(cuad: ModuleType, tmp_path: Path) -> None:
+    """Also where case and white space differ; twice under one category it is once. Parties are no clauses, and
+    answers are not read."""
+    path = master(
+        tmp_path,
+        "A_20190403_EX-10.pdf,['Ann'],Ann,\"['Insure.', 'insure.', 'Both  of them.']\",Yes,['both of THEM.'],No",
+        "B_06_15_1999.PDF,[],,[],,['Only you.'],['no']",
+        "C - undated.pdf,[],,['Insure.'],,[],",
+    )
+    assert list(cuad.load(path)) == [
+        {"text": "Insure.", "label": "Insurance", "contract": "A_20190403_EX-10.pdf", "filed": "2010s", "id": "1-1"},
+        {"text": "Only you.", "label": "Exclusivity", "contract": "B_06_15_1999.PDF", "filed": "1990s", "id": "2-1"},
+        {"text": "Insure.", "label": "Insurance", "contract": "C - undated.pdf", "filed": "unknown", "id": "3-1"},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", ["Insure.", "['Insure.'", "[1]", "{'Insure.': 1}"])
+def test_a_cell_that_is_no_list_of_texts_is_named(cuad: ModuleType, tmp_path: Path, cell: str) -> None:
+    """With contract and category."""
+    path = master(tmp_path, f'A.pdf,[],,"{cell}",,[],')
+    with pytest.raises(ValueError, match="contract 1, Insurance: no list of texts"):
+        list(cuad.load(path))
+
+
+def test_the_loader_counts_what_it_says(cuad: ModuleType, mirror: Path) -> None:
+    """The recipe tells 8,148 clauses, 817 of them of several categories."""
+    every = [categories for _, categories in cuad._clauses(mirror / "cuad-master-clauses.csv")]
+    assert len(every) == 8148
+    assert sum(len(categories) > 1 for categories in every) == 817
+    assert len({name for categories in every for name in categories}) == 37

@@ -42,7 +42,7 @@ def tokenizer() -> Tokenizer:
         ("Dr. Smith saw J. Doe. He left.", ["Dr. Smith saw J. Doe.", "He left."]),
         ("given 5 mg p.o. daily, i.e. once. Then none.", ["given 5 mg p.o. daily, i.e. once.", "Then none."]),
         ("one line\n\nanother  ", ["one line", "another"]),
-        ("a line that goes\non. Heading\nText", ["a line that goes\non.", "Heading", "Text"]),
+        ("a line that goes\non. Heading\nText", ["a line that goes\non.", "Heading\nText"]),
         ('He said "no." Then left.', ['He said "no."', "Then left."]),
         ("version 2.5 of it", ["version 2.5 of it"]),
         ("\u4f60\u597d\u3002\u518d\u89c1\u3002", ["\u4f60\u597d\u3002", "\u518d\u89c1\u3002"]),
@@ -51,7 +51,7 @@ def tokenizer() -> Tokenizer:
     ],
 )
 def test_sentences_end_where_readers_have_them_end(text: str, expected: list[str]) -> None:
-    """Titles, initials and abbreviations end none; line breaks always do."""
+    """Titles, initials, abbreviations and single line breaks end none; empty lines always do."""
     assert [text[start:end] for start, end in sentences(text)] == expected
 
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 #: Windows share a quarter of their tokens: a word at the edge of one has its surroundings in the next.
 OVERLAP = 4
-#: Where a sentence may end: at line breaks (always at two), after full stops of scripts without spaces, and after a
-#: stop that white space and the beginning of something new follow.
+#: Where a sentence may end: at an empty line, after full stops of scripts without spaces, and after a stop that white
+#: space and the beginning of something new follow. A single line break is white space: lines are often cut at a width.
 _STOP = re.compile(
-    "\\n\\s*|[\u3002\uff01\uff1f][\"'\u201d\u2019\u300d\u300f)]*\\s*"
-    "|[.!?\u2026][\"'\u201d\u2019)\\]]*[^\\S\\n]+(?=[\"'\u201c\u2018\u00ab(\\[]*\\w)"
+    "\\n[^\\S\\n]*\\n\\s*|[\u3002\uff01\uff1f][\"'\u201d\u2019\u300d\u300f)]*\\s*"
+    "|[.!?\u2026][\"'\u201d\u2019)\\]]*\\s+(?=[\"'\u201c\u2018\u00ab(\\[]*\\w)"
 )
 #: What ends in a full stop and no sentence does: titles, references, companies; initials are looked for apart.
 _ABBREVIATIONS = frozenset(
@@ -50,7 +50,7 @@ def _ends(text: str, stop: re.Match[str]) -> bool:
     if breaks > 1 or sign in "\u3002\uff01\uff1f":
         return True
     following = text[stop.end() : stop.end() + 4].lstrip("\"'\u201c\u2018\u00ab([")[:1]
-    if following.islower():  # also behind a line break: lines of letters and notes are often cut at some width
+    if following.islower():
         return False
     if sign != ".":
         return True
