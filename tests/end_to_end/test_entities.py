@@ -81,11 +81,11 @@ def test_entities_have_their_place_in_the_text(url: str) -> None:
 
 
 def test_a_sentence_is_answered_alike_alone_and_in_fifty_pages(run: TinyRun) -> None:
-    """Each sentence of a document is a piece of its own; scores differ by rounding at most."""
+    """Each sentence of a document is a piece of its own; scores of the float model differ by rounding at most."""
     rows = read_split(artifact(run.run, "dataset"), "test")["text"].to_pylist()[:60]
     document = "\n\n".join(rows * 25)
     assert len(document) > 150_000
-    predictor = Predictor(run.run / "compressed", device="cpu")
+    predictor = Predictor(run.run / "onnx", device="cpu")
     answers = predictor.task.decode(predictor.predict([document]), predictor.signature, [document])[0]
     alone = predictor.task.decode(predictor.predict(rows), predictor.signature, rows)
     at, expected = 0, []
