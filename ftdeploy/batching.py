@@ -96,6 +96,15 @@ def with_oldest(lengths: Sequence[int], *, tokens: int, rows: int = 64, call: in
     return batch
 
 
+def with_tokens(rows: Sequence[Sequence[int]], pad_id: int) -> Sequence[Sequence[int]]:
+    """The rows of a batch; one without a token has one of padding.
+
+    A tokenizer without special tokens leaves nothing of an empty text, and no network runs over no tokens. Whatever
+    stands beside it: its answer is the same alone and in a batch.
+    """
+    return [row or [pad_id] for row in rows]
+
+
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Token ids and attention mask of a batch: int64, both of shape (rows, longest)."""
     import numpy as np

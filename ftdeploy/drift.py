@@ -92,7 +92,7 @@ def features_of(predictor: Predictor, task: Task, texts: Sequence[str], *,
     encoded = predictor.encode(texts)
     outputs = predictor.predict_rows(encoded)
     said = task.said(outputs, predictor.signature)
-    pieces = by_text(encoded, len(texts)) if task.per_token else [[row] for row in encoded]
+    pieces = by_text(encoded, len(texts))
     embedding = mean_embedding(outputs, len(texts)) if task.per_token else outputs.embedding
     return Features(
         labels=summary_ids(task, said.labels, predictor.signature.labels),

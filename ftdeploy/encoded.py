@@ -20,8 +20,8 @@ class Encoded:
         ids: token ids, special tokens included, at most ``max_length``.
         length: tokens before cutting.
         unknown: how many of ``ids`` are the unknown token.
-        text: of which of the texts that were encoded together it is a piece, where a task reads texts in pieces.
-        words: its words, in that case (`ftdeploy.tasks.pieces`).
+        text: which of the texts that were encoded together it is, or is a piece of.
+        words: its words, where a task reads texts in pieces (`ftdeploy.tasks.pieces`).
     """
 
     ids: list[int]
@@ -84,7 +84,7 @@ def stacked(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def by_text(rows: Sequence[Encoded], texts: int) -> list[list[Encoded]]:
-    """The pieces of each text; of rows that are no pieces each is one text's."""
+    """The rows of each text: one, or its pieces."""
     found: list[list[Encoded]] = [[] for _ in range(texts)]
     for row in rows:
         found[row.text].append(row)

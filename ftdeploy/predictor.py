@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Tokenizer
 
-from ftdeploy.batching import SERVED, Batching, by_length, pad
+from ftdeploy.batching import SERVED, Batching, by_length, pad, with_tokens
 from ftdeploy.encoded import Encoded, Outputs
 from ftdeploy.errors import ArtifactError
 from ftdeploy.session import open_session
@@ -60,8 +60,7 @@ class Predictor:
 
     def run(self, rows: Sequence[Sequence[int]]) -> Outputs:
         """One forward pass over token ids, padded to the longest row."""
-        # A tokenizer without special tokens leaves nothing of an empty text, and a mean over no token is no number.
-        ids, mask = pad([row or [self.signature.pad_id] for row in rows], self.signature.pad_id)
+        ids, mask = pad(with_tokens(rows, self.signature.pad_id), self.signature.pad_id)
         feeds = {"input_ids": ids, "attention_mask": mask}
         if "token_type_ids" in self.signature.inputs:
             feeds["token_type_ids"] = np.zeros_like(ids)

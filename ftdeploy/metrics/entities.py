@@ -12,27 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ftdeploy.metrics.metric import Floats, Ids, divide
+from ftdeploy.metrics import counts
+from ftdeploy.metrics.metric import Floats, Ids
 from ftdeploy.spans import grouped, load
 
-
-def _f1(both: Floats, predicted: Floats, true: Floats) -> Floats:
-    return divide(2 * both, predicted + true)
-
-
-def _precision(both: Floats, predicted: Floats, true: Floats) -> Floats:  # noqa: ARG001 - the three counts
-    return divide(both, predicted)
-
-
-def _recall(both: Floats, predicted: Floats, true: Floats) -> Floats:  # noqa: ARG001 - the three counts
-    return divide(both, true)
-
-
-#: Name -> the function of three counts: spans found and true, found, true.
+#: Name -> the function of three counts, each of shape (..., 1): spans found and true, found, true.
 FUNCTIONS: Mapping[str, Callable[[Floats, Floats, Floats], Floats]] = {
-    "entity_f1": _f1,
-    "entity_precision": _precision,
-    "entity_recall": _recall,
+    "entity_f1": counts.f1,
+    "entity_precision": counts.precision,
+    "entity_recall": counts.recall,
 }
 
 
@@ -57,17 +45,17 @@ class Entities:
         """Spans that are in both, in the prediction, in the truth: float64, shape (rows, 3)."""
         pairs, rows = np.unique(np.stack([references, predictions], axis=1), axis=0, return_inverse=True)
         spans = {label: self._spans(label) for label in np.unique(pairs).tolist()}
-        counts = [(len(spans[true] & spans[said]), len(spans[said]), len(spans[true])) for true, said in pairs.tolist()]
-        return np.asarray(np.array(counts, dtype=np.float64).reshape(-1, 3)[rows.reshape(-1)])
+        found = [(len(spans[true] & spans[said]), len(spans[said]), len(spans[true])) for true, said in pairs.tolist()]
+        return np.asarray(np.array(found, dtype=np.float64).reshape(-1, 3)[rows.reshape(-1)])
 
     def value(self, sums: Floats) -> Floats:
         """The function of the counts; 0 where there is nothing to count."""
-        return np.asarray(FUNCTIONS[self.name.partition(":")[0]](sums[..., 0], sums[..., 1], sums[..., 2]))
+        return np.asarray(FUNCTIONS[self.name.partition(":")[0]](*np.split(sums, 3, axis=-1)))
 
     def heaviest(self) -> Ids:
         """Class ids of the rows that weigh most, those with most spans first: int64, shape (labels,)."""
-        counts = np.array([len(self._spans(label)) for label in range(len(self.labels))])
-        return np.argsort(-counts, kind="stable").astype(np.int64)
+        spans = np.array([len(self._spans(label)) for label in range(len(self.labels))])
+        return np.argsort(-spans, kind="stable").astype(np.int64)
 
     def _spans(self, label: int) -> frozenset[tuple[int, int, str]]:
         return frozenset(span for span in load(self.labels[label]) if self.kind in (None, span.kind))
@@ -85,4 +73,4 @@ def tag_scores(references: Ids, predictions: Ids, tags: Sequence[str]) -> dict[s
         words = true >= 0
         one, other = (set(grouped(tags[tag] for tag in row[words].tolist())) for row in (true, said))
         sums += len(one & other), len(other), len(one)
-    return {name: float(function(*sums)) for name, function in FUNCTIONS.items()}
+    return {name: float(function(*np.split(sums, 3))) for name, function in FUNCTIONS.items()}

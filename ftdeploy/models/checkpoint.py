@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy import progress
 from ftdeploy.artifact import digest_of, sha256_file
-from ftdeploy.batching import SERVED, Batching, pad
+from ftdeploy.batching import SERVED, Batching, pad, with_tokens
 from ftdeploy.checkpoints import check_checkpoint, positions_of
 from ftdeploy.encoded import Encoded
 from ftdeploy.errors import DependencyError, ModelError
@@ -24,7 +24,6 @@ from ftdeploy.models.model import (
     label_order,
     no_advance,
     single_logits,
-    with_tokens,
 )
 from ftdeploy.sources import hub
 from ftdeploy.tasks.said import softmax

@@ -133,15 +133,6 @@ class Tokenised(Runner, Protocol):
         threads at once."""
 
 
-def with_tokens(rows: Sequence[Sequence[int]], pad_id: int) -> Sequence[Sequence[int]]:
-    """The rows of a batch; one without a token has one of padding.
-
-    A tokenizer without special tokens leaves nothing of an empty text, and no network runs over no tokens. Whatever
-    stands beside it: its answer is the same alone and in a batch.
-    """
-    return [row or [pad_id] for row in rows]
-
-
 def batched_logits(runner: Tokenised, texts: Sequence[str], *, classes: int, batching: Batching, lanes: int,
                    advance: Callable[[float], None]) -> NDArray[np.float32]:  # fmt: skip
     """Logits of many texts, in batches of alike length (`by_length`), several passes at a time.

@@ -76,11 +76,12 @@ class TextClassification:
 
     def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
         found = []
-        for encoding in tokenizer.encode_batch_fast(list(texts)):
+        for number, encoding in enumerate(tokenizer.encode_batch_fast(list(texts))):
             special = encoding.special_tokens_mask.count(1)
             length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
             ids = encoding.ids
-            found.append(Encoded(ids=ids, length=length, unknown=ids.count(unknown) if unknown is not None else 0))
+            unknowns = ids.count(unknown) if unknown is not None else 0
+            found.append(Encoded(ids=ids, length=length, unknown=unknowns, text=number))
         return found
 
     def targets(self, labels: Sequence[str], known: Sequence[str],
