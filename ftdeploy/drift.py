@@ -18,6 +18,7 @@ from ftdeploy.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ftdeploy.encoded import Outputs
     from ftdeploy.predictor import Predictor
     from ftdeploy.tasks import Task
 
@@ -91,17 +92,25 @@ def features_of(predictor: Predictor, task: Task, texts: Sequence[str], *,
     """
     encoded = predictor.encode(texts)
     outputs = predictor.predict_rows(encoded)
-    said = task.said(outputs, predictor.signature)
+    labels, confidence = _told(outputs, task, predictor)
     pieces = by_text(encoded, len(texts))
     embedding = mean_embedding(outputs, len(texts)) if task.per_token else outputs.embedding
     return Features(
-        labels=summary_ids(task, said.labels, predictor.signature.labels),
-        confidence=said.scores.astype(np.float64),
+        labels=labels,
+        confidence=confidence,
         tokens=np.array([sum(row.length for row in of) for of in pieces], dtype=np.float64),
         unknown=np.array([sum(row.unknown for row in of) / max(1, sum(len(row.ids) for row in of)) for of in pieces]),
         truncated=np.array([any(row.truncated() for row in of) for of in pieces]),
         embedding=embedding @ projection,
     )
+
+
+def _told(outputs: Outputs, task: Task, predictor: Predictor) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """What was answered, as `Features` has it; vectors are all called alike, and nothing is surer than another."""
+    if task.vectors:
+        return np.zeros(len(outputs.logits), dtype=np.int64), np.ones(len(outputs.logits))
+    said = task.said(outputs, predictor.signature)
+    return summary_ids(task, said.labels, predictor.signature.labels), said.scores.astype(np.float64)
 
 
 def summary_ids(task: Task, labels: Sequence[str], outputs: Sequence[str]) -> NDArray[np.int64]:

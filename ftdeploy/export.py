@@ -21,7 +21,14 @@ from ftdeploy.dataset import label_names, read_split
 from ftdeploy.encoded import Outputs, stacked
 from ftdeploy.errors import ModelError, ParityError
 from ftdeploy.metrics import resolve, score
-from ftdeploy.onnx_export import export_onnx, forward_with_embedding, input_names, load_model, write_tokenizer
+from ftdeploy.onnx_export import (
+    answer_of,
+    export_onnx,
+    forward_with_embedding,
+    input_names,
+    load_model,
+    write_tokenizer,
+)
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import ExportSettings, ModelSettings
 from ftdeploy.signature import Signature, write_signature
@@ -33,9 +40,12 @@ from ftdeploy.temperature import Calibration, calibrate_folder
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pyarrow as pa
     from transformers import PreTrainedModel
 
 PARITY_ROWS = 512
+#: Of a vector with torch's: rounding leaves more.
+LEAST_COSINE = 0.9999
 
 
 @stage(
@@ -55,6 +65,7 @@ def export(checkpoint: Artifact, dataset: Artifact, *, export: ExportSettings, m
     with progress.task("export to ONNX"):
         export_onnx(torch_model, chosen, opset=export.opset, embedding_layer=export.embedding_layer, out=out)
     tokenizer = write_tokenizer(checkpoint.path, out, max_length=model.max_length)
+    dimensions = int(torch_model.config.hidden_size) if chosen.vectors else 0
     write_signature(
         out,
         Signature(
@@ -64,14 +75,16 @@ def export(checkpoint: Artifact, dataset: Artifact, *, export: ExportSettings, m
             max_length=model.max_length,
             pad_id=tokenizer.pad_token_id or 0,
             inputs=input_names(out / "model.onnx"),
+            dimensions=dimensions,
             embedding_layer=export.embedding_layer,
         ),
     )
     predictor = Predictor(out, device="cpu")
     found = _parity(torch_model, predictor, dataset, export, chosen)
     (out / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    calibration = _calibrated(predictor, dataset, export, chosen)
-    return {"opset": export.opset, "bytes": (out / "model.onnx").stat().st_size, **found, **calibration.facts()}
+    facts: Facts = {"opset": export.opset, "bytes": (out / "model.onnx").stat().st_size, **found}
+    # Vectors have no probabilities.
+    return facts if chosen.vectors else {**facts, **_calibrated(predictor, dataset, export, chosen).facts()}
 
 
 def _calibrated(predictor: Predictor, dataset: Artifact, settings: ExportSettings, task: Task) -> Calibration:
@@ -100,14 +113,9 @@ def _parity(model: PreTrainedModel, predictor: Predictor, dataset: Artifact, set
     # At even distances: sources are often sorted by label.
     table = table.take(np.unique(np.linspace(0, table.num_rows - 1, PARITY_ROWS).astype(np.int64)))
     texts = table["text"].to_pylist()
-    labels = label_names(dataset)
-    expected = _torch_outputs(model, predictor, texts, settings.embedding_layer)
+    expected = _torch_outputs(model, predictor, texts, settings.embedding_layer, task)
     found = predictor.predict(texts)
     difference = float(np.abs(expected.logits - found.logits).max())
-    said, again = (task.said(one, predictor.signature).labels for one in (expected, found))
-    table_of, (references, before_ids, after_ids) = numbered(
-        table["label"].to_pylist(), said, again, known=() if task.per_token else labels
-    )
     embedding = float(np.abs(expected.embedding - found.embedding).max())
     facts: dict[str, float | int] = {
         "parity_rows": len(texts),
@@ -119,28 +127,52 @@ def _parity(model: PreTrainedModel, predictor: Predictor, dataset: Artifact, set
         wrong.append(f"logits differ by up to {difference:.2g}")
     if not embedding <= settings.max_logit_difference:
         wrong.append(f"embeddings differ by up to {embedding:.2g}")
-    for metric in task.metrics:
-        one = resolve(metric, table_of)
-        before, after = (score(one, references, ids, len(table_of)) for ids in (before_ids, after_ids))
-        facts[f"parity_{metric}"] = after
-        if before != after:
-            wrong.append(f"{metric} is {after:.4f} in ONNX Runtime and {before:.4f} in torch")
+    wrong += _cosines(expected, found, facts) if task.vectors else _metrics(expected, found, table, predictor, facts)
     if wrong:
         raise ParityError(
             f"the export does not answer as the torch model does on {len(texts)} validation rows: {'; '.join(wrong)}",
             cause="an operator that traces wrongly, or an opset that this architecture does not support",
             fix="try another export.opset; if the differences are harmless, raise export.max_logit_difference",
         )
-    progress.say(f"parity: {len(texts)} rows, logits within {difference:.1e} of torch, metrics equal")
+    same = f"cosine at least {facts['min_cosine']:.6f}" if task.vectors else "metrics equal"
+    progress.say(f"parity: {len(texts)} rows, logits within {difference:.1e} of torch, {same}")
     return facts
 
 
-def _torch_outputs(model: PreTrainedModel, predictor: Predictor, texts: Sequence[str], layer: int) -> Outputs:
+def _cosines(expected: Outputs, found: Outputs, facts: dict[str, float | int]) -> list[str]:
+    """Which way the vectors point; which rows are nearest is no proof, where two are equally near."""
+    products = (expected.logits * found.logits).sum(axis=1)
+    lengths = np.linalg.norm(expected.logits, axis=1) * np.linalg.norm(found.logits, axis=1)
+    facts["min_cosine"] = float((products / np.maximum(lengths, 1e-12)).min())
+    return (
+        [] if facts["min_cosine"] >= LEAST_COSINE else [f"a vector's cosine with torch's is {facts['min_cosine']:.6f}"]
+    )
+
+
+def _metrics(expected: Outputs, found: Outputs, table: pa.Table, predictor: Predictor,
+             facts: dict[str, float | int]) -> list[str]:  # fmt: skip
+    """The task's metrics, which have to be equal."""
+    task, wrong = predictor.task, []
+    said, again = (task.said(one, predictor.signature).labels for one in (expected, found))
+    table_of, (references, before_ids, after_ids) = numbered(
+        table["label"].to_pylist(), said, again, known=() if task.per_token else predictor.signature.labels
+    )
+    for metric in task.metrics:
+        one = resolve(metric, table_of)
+        before, after = (score(one, references, ids, len(table_of)) for ids in (before_ids, after_ids))
+        facts[f"parity_{metric}"] = after
+        if before != after:
+            wrong.append(f"{metric} is {after:.4f} in ONNX Runtime and {before:.4f} in torch")
+    return wrong
+
+
+def _torch_outputs(model: PreTrainedModel, predictor: Predictor, texts: Sequence[str], layer: int,
+                   task: Task) -> Outputs:  # fmt: skip
     """What torch answers, one row at a time in no batch at all: nothing of the batching can hide a difference."""
     import torch
 
     logits, embeddings = [], []
-    forward = forward_with_embedding(model.forward, layer)
+    forward = forward_with_embedding(model.forward, layer, answer=answer_of(model, task))
     rows = predictor.encode(texts)
     with torch.inference_mode(), progress.task("parity", len(rows)) as advance:
         for row in rows:

@@ -15,9 +15,13 @@ from ftdeploy.errors import ModelError
 from ftdeploy.tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from transformers import PreTrainedModel
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    #: (what the model gave, attention mask) -> the first output.
+    Answer = Callable[[Any, torch.Tensor], torch.Tensor]
 
 
 def load_model(folder: Path, task: Task) -> PreTrainedModel:
@@ -69,7 +73,7 @@ def export_onnx(model: PreTrainedModel, task: Task, *, opset: int, embedding_lay
     constructor = TasksManager.get_exporter_config_constructor(
         exporter="onnx", model_type=model_type, task=task.name, library_name="transformers"
     )
-    config = _with_embedding(constructor, embedding_layer)(model.config, task=task.name)
+    config = _with_embedding(constructor, embedding_layer, answer_of(model, task))(model.config, task=task.name)
     with warnings.catch_warnings():
         # The tracer warns of every Python branch it froze; parity below is the proof that none mattered.
         warnings.simplefilter("ignore")
@@ -95,33 +99,69 @@ def export_onnx(model: PreTrainedModel, task: Task, *, opset: int, embedding_lay
     shutil.rmtree(out / "exported")
 
 
-def _with_embedding(constructor: Any, layer: int) -> Any:
-    """The architecture's own export configuration, with the second output declared and computed."""
+def answer_of(model: PreTrainedModel, task: Task) -> Answer:
+    """What makes the first output of a forward pass: the head's logits; or of a model without, one vector a text."""
+    if not task.vectors:
+        return lambda found, _mask: found.logits
+    pool = POOLING[pooling_of(model.config)]
+    return lambda found, mask: _of_length_one(pool(found.last_hidden_state, mask))
+
+
+def pooling_of(config: PretrainedConfig) -> str:
+    """How a checkpoint that `train` wrote makes one vector of its tokens': a key of `POOLING`."""
+    return str(getattr(config, POOLING_KEY, "mean"))
+
+
+def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def _first(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # noqa: ARG001  # poolings share one signature
+    return hidden[:, 0]
+
+
+def _of_length_one(vectors: torch.Tensor) -> torch.Tensor:
+    lengths: torch.Tensor = vectors.norm(dim=1, keepdim=True)
+    return vectors / lengths.clamp_min(1e-12)
+
+
+#: One vector of the tokens': (hidden states, attention mask) -> shape (rows, width). The terms are those of
+#: sentence-transformers.
+POOLING: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {"mean": _mean, "cls": _first}
+#: Where `train` writes it down in config.json.
+POOLING_KEY = "ftdeploy_pooling"
+
+
+def _with_embedding(constructor: Any, layer: int, answer: Answer) -> Any:
+    """The architecture's own export configuration, with both outputs declared and computed."""
     base = constructor.func  # TasksManager hands out functools.partial(class, task=...)
 
     class WithEmbedding(base):  # type: ignore[misc, valid-type]  # optimum ships no types
         @property
         def outputs(self) -> dict[str, dict[int, str]]:
-            return {**super().outputs, "embedding": {0: "batch_size"}}
+            of_the_task = super().outputs
+            logits = of_the_task.get("logits", {0: "batch_size"})  # a model without a head declares its hidden states
+            return {"logits": logits, "embedding": {0: "batch_size"}}
 
         def patch_model_for_export(self, *args: Any, **kwargs: Any) -> Any:
             patcher = super().patch_model_for_export(*args, **kwargs)
-            patcher.orig_forward = forward_with_embedding(patcher.orig_forward, layer)
+            patcher.orig_forward = forward_with_embedding(patcher.orig_forward, layer, answer=answer)
             return patcher
 
     return WithEmbedding
 
 
-def forward_with_embedding(original: Callable[..., Any], layer: int) -> Callable[..., Any]:
-    """A forward that also returns ``embedding``: the masked mean of one layer's hidden states."""
+def forward_with_embedding(original: Callable[..., Any], layer: int, *, answer: Answer) -> Callable[..., Any]:
+    """A forward that returns ``logits``, the answer, and ``embedding``: the masked mean of one layer's hidden
+    states."""
 
     def forward(*args: Any, **kwargs: Any) -> dict[str, Any]:
         given = inspect.signature(original).bind(*args, **kwargs)
         given.arguments |= {"output_hidden_states": True, "return_dict": True}
         found = original(*given.args, **given.kwargs)
-        hidden = found.hidden_states[layer]
-        weights = given.arguments["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-        return {"logits": found.logits, "embedding": (hidden * weights).sum(dim=1) / weights.sum(dim=1)}
+        mask = given.arguments["attention_mask"]
+        return {"logits": answer(found, mask), "embedding": _mean(found.hidden_states[layer], mask)}
 
     # Optimum reads the names of the inputs off the signature.
     forward.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]  # functions take attributes

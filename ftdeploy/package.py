@@ -168,9 +168,15 @@ def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings:
     kept = [rows[index] for index in sorted({n * len(rows) // settings.drift_rows for n in range(settings.drift_rows)})]
     texts = [row["text"] for row in kept]
     predictor, kind = Predictor(folder, device=device), TASKS[task]
+    projection = bundle_projection(predictor, seed=seed)
+    if kind.vectors:  # labels and confidence have nothing to tell, and no accuracy can be estimated
+        plain = features_of(predictor, kind, texts, projection=projection)
+        reference = reference_of(plain, projection, classes=1, seed=seed)
+        told = {name: values for name, values in reference.items() if not name.startswith(("label", "confidence"))}
+        write_reference(folder / "drift_reference.npz", told)
+        return
     labels = kind.summaries(predictor.signature.labels)
     truths = summary_ids(kind, [row["label"] for row in kept], predictor.signature.labels)
-    projection = bundle_projection(predictor, seed=seed)
     with progress.task("learn from made shifts when an estimate of the accuracy can be trusted"):
         plain = features_of(predictor, kind, texts, projection=projection)
         reference = reference_of(plain, projection, classes=len(labels), seed=seed, truths=truths)
@@ -257,6 +263,8 @@ def _model_card(report: Report, settings: PackageSettings, origins: list[str],
         licence=settings.licence,
         labels=kind.summaries(outputs)[1:] if kind.per_token else outputs,  # without that for no span
         per_token=kind.per_token,
+        vectors=kind.vectors,
+        dimensions=signature.dimensions,
         max_length=signature.max_length,
         temperature=signature.temperature,
         decided=decided,

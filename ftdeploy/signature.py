@@ -68,7 +68,10 @@ class Signature(Section):
     inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     """ONNX inputs, all int64 of shape (batch, sequence)."""
     outputs: tuple[str, ...] = ("logits", "embedding")
-    """ONNX outputs: logits float32 (batch, labels); embedding float32 (batch, width)."""
+    """ONNX outputs: logits float32 (batch, labels), or where an answer is a vector that (batch, dimensions); embedding
+    float32 (batch, width)."""
+    dimensions: int = Field(default=0, ge=0)
+    """How many numbers an answer has, where it is a vector; else 0."""
     embedding_layer: int = 2
     """The encoder layer whose mean-pooled output ``embedding`` is."""
     temperature: float = Field(default=1.0, gt=0)

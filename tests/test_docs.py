@@ -23,7 +23,13 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "ftdeploy").rglob("*.py"))
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 #: Classes whose methods are documented in the Protocol that they follow.
-FOLLOW = {"TextClassification": "Task", "TokenClassification": "Task", "Accuracy": "Metric", "MacroF1": "Metric"}
+FOLLOW = {
+    "TextClassification": "Task",
+    "TokenClassification": "Task",
+    "FeatureExtraction": "Task",
+    "Accuracy": "Metric",
+    "MacroF1": "Metric",
+}
 
 Named = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 

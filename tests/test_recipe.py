@@ -219,7 +219,7 @@ def test_the_schema_describes_the_recipe(tmp_path: Path) -> None:
     schema = recipe_schema()
     assert set(schema["required"]) == {"version", "name", "task", "data", "model"}
     assert schema["additionalProperties"] is False
-    assert schema["properties"]["task"]["enum"] == ["text-classification", "token-classification"]
+    assert schema["properties"]["task"]["enum"] == ["feature-extraction", "text-classification", "token-classification"]
     document = yaml.safe_load(SENTIMENT.read_text(encoding="utf-8"))
     assert set(document) <= set(schema["properties"])
     assert problems(write(tmp_path, SMALL), "task=other")

@@ -125,6 +125,17 @@ function entityTable(text, answer) {
   return make("details", "", make("summary", "", counted(answer.length, "entity", "entities")), table);
 }
 
+// The texts that are most similar to one, the most similar first.
+function similarities(others) {
+  const rows = others.slice(0, MANY).map((one) => make(
+    "tr", "",
+    make("td", "number", (one.index + 1).toLocaleString("en")),
+    make("td", "", one.label.length > LONG ? `${one.label.slice(0, LONG)}\u2026` : one.label),
+    make("td", "number", one.score.toFixed(3)),
+  ));
+  return make("table", "", tableHead(["#Text", "", "#Similarity"]), make("tbody", "", ...rows));
+}
+
 const written = (answer) => [answer].flat().map((one) => one.generated_text ?? one.summary_text ?? one.translation_text ?? one.text ?? JSON.stringify(one)).join("\n\n");
 const words = (text) => text.split(/\s+/).filter((word) => word).length;
 
@@ -158,6 +169,23 @@ const views = {
     labels: entityGroups,
     columns: () => ["entities"],
     cells: (answer) => [JSON.stringify(answer)],
+  },
+  vectors: {
+    empty: "How similar each text is to the others appears here.",
+    show(text, answer) {
+      const others = run.texts.map((other, index) => ({ label: other, index, vector: run.outcomes[index]?.answer }))
+        .filter((one) => one.vector && one.vector !== answer)
+        .map((one) => ({ ...one, score: one.vector.reduce((sum, value, place) => sum + value * answer[place], 0) }))
+        .sort((a, b) => b.score - a.score || a.index - b.index);
+      const said = make("p", "hint", others.length ? "Cosine similarity with the other texts:" : "Answer several texts, one a line, to see how similar they are.");
+      return [...passage("text", text.length, text), said, ...(others.length ? [similarities(others)] : [])];
+    },
+    groups: () => [],
+    sure: () => null,
+    hue: () => "",
+    labels: () => [],
+    columns: () => run.outcomes.find((one) => one?.answer)?.answer.map((_, place) => String(place)) ?? [],
+    cells: (answer) => answer,
   },
   text: {
     empty: "What the model writes for each text appears here.",

@@ -93,7 +93,9 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     chosen = next(one for one in search.found if one.chain.name == winner.name)
     outputs = chosen.judged.outputs
     calibration = None
-    if outputs is not None and winner.steps:  # fp32 keeps the export's: fitted in other batches, it would not be itself
+    if (
+        outputs is not None and winner.steps and not jury.task.vectors
+    ):  # which have no probabilities; fp32 keeps the export's: fitted in other batches, it would not be itself
         targets = TASKS[task].targets(jury.references, jury.labels, outputs.rows)
         calibration = calibrate_folder(out, outputs.logits, targets, export.temperature)
     result = SearchResult(
@@ -202,7 +204,8 @@ def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Tas
     calibration = work / "calibration.npz"
     school, cuts = None, []
     # Students learn, and `inc-tuned` counts, one label a row.
-    targets = None if task.per_token else task.targets(train["label"].to_pylist(), label_names(dataset))
+    of_rows = not (task.per_token or task.vectors)
+    targets = None if not of_rows else task.targets(train["label"].to_pylist(), label_names(dataset))
     write_rows(calibration, rows, None if targets is None else targets.tolist())
     wanted = FAMILIES if settings.candidates == "auto" else settings.candidates
     if targets is not None and ("students" in wanted or FIRST_TOKEN in wanted):

@@ -123,7 +123,7 @@ class Jury:
         if same_embedding and cosine is not None and cosine < SAME_EMBEDDING:
             drops.append(f"its embedding no longer follows fp32's (mean cosine {cosine:.2f})")
         status, reason = self._status(metrics, drops)
-        right_before, right_after = before == references, after == references
+        right_before, right_after = (self.task.right(table, references, one) for one in (before, after))
         return Judged(
             status=status,
             reason=reason,
@@ -138,8 +138,8 @@ class Jury:
     def flips(self, outputs: Outputs, base: Outputs) -> tuple[Flip, ...]:
         """The rows that one has right and the other wrong; those that got worse first."""
         table, (references, before, after) = self._numbered(base, outputs)
-        right = before == references
-        changed = np.flatnonzero(right != (after == references))
+        right, now = (self.task.right(table, references, one) for one in (before, after))
+        changed = np.flatnonzero(right != now)
 
         def shown(label: int, at: int) -> str:
             return self.task.show(table[label], self.texts[at])
@@ -155,9 +155,10 @@ class Jury:
         return Signature(name="jury", task=self.task.name, labels=tuple(self.labels), max_length=1)
 
     def _numbered(self, base: Outputs, outputs: Outputs) -> tuple[Sequence[str], Sequence[Ids]]:
-        """Class id -> label; and what is true, what fp32 says and what the other one says."""
-        said = (self.task.said(one, self._signature()).labels for one in (base, outputs))
-        return numbered(self.references, *said, known=() if self.task.per_token else self.labels)
+        """Class id -> label; and what is right, what fp32 says and what the other one says."""
+        said = [self.task.said(one, self._signature()).labels for one in (base, outputs)]
+        fixed = not (self.task.per_token or self.task.vectors)
+        return numbered(*self.task.compared(self.references, said), known=self.labels if fixed else ())
 
     def _metrics(self, table: Sequence[str], references: Ids, before: Ids, after: Ids) -> dict[str, Scored]:
         found = {}

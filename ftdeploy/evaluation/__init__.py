@@ -184,7 +184,7 @@ def _open(place: str, rows: Rows, other: Model, device: str, batching: Batching)
 
 def _counts_only(labels: Sequence[str], rows: Rows) -> bool:
     """Whether a model has no names for its labels, and the rows have."""
-    return all(_UNNAMED.fullmatch(label) for label in labels) and not set(rows.names) <= set(labels)
+    return bool(labels) and all(_UNNAMED.fullmatch(label) for label in labels) and not set(rows.names) <= set(labels)
 
 
 def _dataset(rows: Rows) -> Compared:

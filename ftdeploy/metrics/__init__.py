@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from ftdeploy.metrics import counts, entities, ranks, scored
+from ftdeploy.metrics import counts, entities, neighbourhoods, ranks, scored
 from ftdeploy.metrics.counts import Accuracy, FromCounts, MacroF1
 from ftdeploy.metrics.entities import Entities
 from ftdeploy.metrics.metric import Floats, Ids, Metric, Named, OwnMetric
+from ftdeploy.metrics.neighbourhoods import Neighbours
 from ftdeploy.metrics.ranks import Ranking
 from ftdeploy.metrics.scored import CalibrationError, MeanLoss
 
 __all__ = [
-    "CLASS_METRICS", "METRICS", "SCORE_METRICS", "Accuracy", "Floats", "Ids", "MacroF1", "Metric", "Named", "OwnMetric",
-    "is_metric_name", "resolve", "score",
+    "CLASS_METRICS", "METRICS", "NEIGHBOUR_METRICS", "SCORE_METRICS", "SPAN_METRICS", "Accuracy", "Floats", "Ids",
+    "MacroF1", "Metric", "Named", "OwnMetric", "is_metric_name", "resolve", "score",
 ]  # fmt: skip
 
 #: Computed from predicted classes alone; higher is better in all of them.
@@ -50,18 +51,20 @@ CLASS_METRICS = {"f1": counts.f1, "precision": counts.precision, "recall": count
 _EVERY: Mapping[str, Metric] = {**METRICS, **SCORE_METRICS}
 #: Of the spans of a row; ``entity_f1:KIND`` counts those of one kind.
 SPAN_METRICS = tuple(entities.FUNCTIONS)
+#: Of what lies near a row, where an answer is a vector.
+NEIGHBOUR_METRICS = tuple(neighbourhoods.FUNCTIONS)
 
 
 def is_metric_name(name: str) -> bool:
     """Whether some model has a metric of that name: for where the labels are not known yet."""
     kind, colon, label = name.partition(":")
     named = kind in CLASS_METRICS or kind in SPAN_METRICS
-    return name in _EVERY or name in SPAN_METRICS or bool(colon and label and named)
+    return name in (*_EVERY, *SPAN_METRICS, *NEIGHBOUR_METRICS) or bool(colon and label and named)
 
 
 def metric_names() -> list[str]:
     """All names, those of one class with ``LABEL`` in the place of the label: for hints."""
-    return [*_EVERY, *SPAN_METRICS, *(f"{kind}:LABEL" for kind in (*CLASS_METRICS, *SPAN_METRICS))]
+    return [*_EVERY, *SPAN_METRICS, *NEIGHBOUR_METRICS, *(f"{kind}:LABEL" for kind in (*CLASS_METRICS, *SPAN_METRICS))]
 
 
 def resolve(name: str, labels: Sequence[str]) -> Metric:
@@ -77,6 +80,8 @@ def resolve(name: str, labels: Sequence[str]) -> Metric:
     kind, colon, label = name.partition(":")
     if kind in SPAN_METRICS:
         return Entities(name, labels, kind=label or None)
+    if name in NEIGHBOUR_METRICS:
+        return Neighbours(name, labels)
     if name in _EVERY:
         return _EVERY[name]
     if not colon or kind not in CLASS_METRICS:

@@ -90,7 +90,7 @@ def monitor_bundle(bundle: Path, *, traffic: Path | None = None, since: float | 
     options = read_options(signature.monitor)
     try:
         reference = read_reference(source / "model" / "drift_reference.npz")
-        reference["sample"], reference["label_counts"]
+        reference["sample"], reference["length_counts"]
     except (OSError, ValueError, KeyError) as error:
         raise ArtifactError(
             f"the drift reference of {bundle} cannot be read: {error}",

@@ -92,13 +92,17 @@ def judge_window(reference: Mapping[str, NDArray[Any]], window: Features, option
 
 def _histograms(reference: Mapping[str, NDArray[Any]], window: Features) -> dict[str, tuple[Ids, Ids]]:
     """Name -> rows in each bin, in the reference and in the window."""
-    labels = reference["label_counts"]
-    found = {"predicted labels": (labels, np.bincount(window.labels, minlength=len(labels)).astype(np.int64))}
+    found: dict[str, tuple[Ids, Ids]] = {}
+    if "label_counts" in reference:  # vectors have neither labels nor confidence
+        labels = reference["label_counts"]
+        found["predicted labels"] = (labels, np.bincount(window.labels, minlength=len(labels)).astype(np.int64))
     for name, key, values in (
         ("confidence", "confidence", window.confidence),
         ("length", "length", window.tokens),
         ("unknown tokens", "unknown", window.unknown),
     ):
+        if f"{key}_counts" not in reference:
+            continue
         found[name] = (reference[f"{key}_counts"], binned(values, reference[f"{key}_edges"]))
     if "truncated_counts" in reference:  # since format 2
         cut = int(window.truncated.sum())

@@ -125,6 +125,8 @@ def _feedback(window: Window) -> FeedbackResult | None:
 
 def _labels(reference: Mapping[str, NDArray[Any]], window: Window, names: Sequence[str], *,
             seed: int) -> tuple[tuple[LabelShare, ...], bool | None]:  # fmt: skip
+    if "label_counts" not in reference:  # of a model that answers with vectors
+        return (), None
     before = reference["label_counts"] / reference["label_counts"].sum()
     counts = np.bincount(window.features.labels, minlength=len(names)).astype(np.int64)
     now = counts / counts.sum()

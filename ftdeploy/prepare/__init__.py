@@ -85,10 +85,11 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "splits": {name: splits[name].as_dict() for name in SPLITS},
     }
     profile |= found
-    balanced = balance({name: splits[name].labels for name in SPLITS})
-    if balanced["rare"]:
-        profile["balance"] = balanced
-    say_balance(balanced)
+    if not TASKS[task].vectors:  # of which no label is learned, so that none is too rare
+        balanced = balance({name: splits[name].labels for name in SPLITS})
+        if balanced["rare"]:
+            profile["balance"] = balanced
+        say_balance(balanced)
     profile |= spool.survey.as_dict(data.clean, spool.counts.mask)
     if spool.counts.reported:
         profile["reported"] = tallies(spool.counts.reported)

@@ -97,7 +97,8 @@ class Builder:
         if number == _SETTLED:
             # Early, so that nobody waits for a million rows to learn of a wrong name; not at the first row, because
             # JSON leaves out what is null.
-            self.check_columns(number, only=(self.data.columns.text, self.data.columns.label))
+            named = (self.data.columns.text, self.data.columns.label)
+            self.check_columns(number, only=tuple(name for name in named if name is not None))
 
     def _check_size(self, row: Row) -> None:
         """Setting such a row aside could hide that it swallowed thousands of others."""
@@ -238,7 +239,8 @@ class Builder:
 
     def index(self) -> Index:
         """The numbers of the cleaned rows, in order."""
-        ordered = self.task.summaries(self.head())
+        every = self.task.counted(self.data.labels or tuple(sorted(self.classes)))
+        ordered = tuple(dict.fromkeys([*every, *self.names]))  # rows without a name have one, too
         ids = np.zeros(len(self.names), dtype=np.int32)
         for label, first_seen in self.names.items():
             ids[first_seen] = ordered.index(label)

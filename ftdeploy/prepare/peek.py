@@ -148,7 +148,7 @@ def _read_sample(
 
     def texts() -> Iterator[Any]:
         first = chain.from_iterable(islice(rows, each) for rows in beginnings())
-        return ((row.values.get(data.columns.text), row.values.get(data.columns.label)) for row in first)
+        return ((row.values.get(data.columns.text), row.values.get(data.columns.label or "")) for row in first)
 
     builder = Builder(data=data, seed=seed, survey=look_at_all(data.clean, texts), guard=guard,
                       task=TASKS[task])  # fmt: skip

@@ -185,7 +185,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
 
     def texts() -> Iterator[Any]:
         again = [replace(source, read=0, columns={}) for source in sources]  # they count what was read
-        return ((row.values.get(data.columns.text), row.values.get(data.columns.label)) for row in rows(again))
+        return ((row.values.get(data.columns.text), row.values.get(data.columns.label or "")) for row in rows(again))
 
     spool.survey = look_at_all(data.clean, texts) if survey is None else survey
     builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard, task=task)
@@ -288,7 +288,7 @@ def profile_sources(spool: Spool, where: NDArray[np.uint8]) -> list[dict[str, An
 
 
 def _set_aside(spool: Spool, row: Row, data: DataSettings, why: Rejected) -> None:
-    text, label = row.values.get(data.columns.text), row.values.get(data.columns.label)
+    text, label = row.values.get(data.columns.text), row.values.get(data.columns.label or "")
     if isinstance(label, Rejected):
         label = None
     if spool.guard is not None:

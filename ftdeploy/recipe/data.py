@@ -27,8 +27,8 @@ class Columns(Section):
 
     text: str = "text"
     """The column with the text."""
-    label: str = "label"
-    """The column with the label."""
+    label: str | None = "label"
+    """The column with the label; null for texts without, where the task needs none."""
     group: str | None = None
     """Rows of one group (a patient, a document, a product) are never split across train, validation and test."""
     id: str | None = None

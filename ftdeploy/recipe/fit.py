@@ -1,23 +1,25 @@
-"""Whether the sections of a recipe fit its task: what is made for one label a row is refused where words have labels,
-and defaults that name a metric name the task's."""
+"""Whether the sections of a recipe fit its task: what is made for one label a row is refused where words have labels or
+answers are vectors, and defaults that name a metric name the task's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftdeploy.metrics import SPAN_METRICS
+from ftdeploy.metrics import NEIGHBOUR_METRICS, SPAN_METRICS
 from ftdeploy.suite import NonInferiority, Suite
 from ftdeploy.tasks import Task
 
 #: Section -> keys that only go with one label a row.
-_OF_ROWS = {
+_OF_ROWS: Mapping[str, tuple[str, ...]] = {
     "data": ("quality", "bias", "unlabelled"),
     "train": ("class_weights", "teacher"),
     "package": ("thresholds",),
 }
 #: What a model may lose by default, and what a suite tolerates by default, of the task's first metric.
 _MAX_DROP, _MARGIN = 0.01, 0.02
+#: The same of neighbours, of which any rounding changes some: int8 at its best keeps nine of ten.
+_MAX_NEIGHBOURS, _NEIGHBOURS_MARGIN = 0.1, 0.12
 
 
 def fitted(name: str, section: Any, task: Task) -> Any:
@@ -31,21 +33,38 @@ def fitted(name: str, section: Any, task: Task) -> Any:
     Raises:
         ValueError: it has what does not go with the task; all of it.
     """
-    if not task.per_token:
-        wrong = list(_spans_named(name, section))
-    else:
-        fields = type(section).model_fields
-        used = [key for key in _OF_ROWS.get(name, ()) if getattr(section, key) != fields[key].default]
-        wrong = [f"`{key}` is made for one label a row, and does not go with {task.name}" for key in used]
-        wrong += _rows_named(name, section, task)
+    wrong = [*_labels_wanted(name, section, task), *_keys_named(name, section, task)]
+    wrong += _metrics_named(name, section, task)
     if wrong:
         raise ValueError("; ".join(wrong))
     return _with_defaults(name, section, task)
 
 
+def _labels_wanted(name: str, section: Any, task: Task) -> Iterator[str]:
+    if name != "data" or task.vectors:
+        return
+    for columns in (section.columns, *(entry.columns for entry in section.sources)):
+        if columns is not None and columns.label is None:
+            yield f"`columns.label` is null, and {task.name} learns from labels"
+
+
+def _keys_named(name: str, section: Any, task: Task) -> Iterator[str]:
+    """Keys that are set, and are made for another task."""
+    fields = type(section).model_fields
+    changed = [key for key in fields if getattr(section, key) != fields[key].default]
+    if task.vectors and name == "train":
+        yield from (f"`{key}`: nothing is trained, {task.name} takes the checkpoint as it is" for key in changed)
+    elif task.vectors and name == "export":
+        yield from (f"`{key}`: vectors have no probabilities" for key in changed if key == "temperature")
+    elif task.per_token or task.vectors:
+        for key in _OF_ROWS.get(name, ()):
+            if key in changed:
+                yield f"`{key}` is made for one label a row, and does not go with {task.name}"
+
+
 def _metrics_in(name: str, section: Any) -> Iterator[tuple[str, str]]:
     """(key, metric) of a section that names metrics of predicted answers."""
-    if name == "compress":
+    if name == "compress" and "max_drop" in section.model_fields_set:
         yield from ((f"max_drop.{metric}", metric) for metric in section.max_drop)
     if name == "train" and section.early_stopping is not None and section.early_stopping.metric is not None:
         yield "early_stopping.metric", section.early_stopping.metric
@@ -53,25 +72,27 @@ def _metrics_in(name: str, section: Any) -> Iterator[tuple[str, str]]:
         yield "metric", section.metric
 
 
-def _spans_named(name: str, section: Any) -> Iterator[str]:
+def _metrics_named(name: str, section: Any, task: Task) -> Iterator[str]:
+    # While training nobody has the texts, so whole rows cannot be compared.
+    rows = () if name == "train" else ("accuracy",)
     for key, metric in _metrics_in(name, section):
-        if metric in SPAN_METRICS:
+        if task.vectors and metric not in NEIGHBOUR_METRICS:
+            yield f"`{key}`: {metric} is no metric of neighbours; {task.name} has {', '.join(NEIGHBOUR_METRICS)}"
+        elif task.per_token and metric not in (*SPAN_METRICS, *rows, "loss"):
+            yield f"`{key}`: {metric} is no metric of spans; {task.name} has {', '.join((*SPAN_METRICS, *rows))}"
+        elif not task.per_token and metric in SPAN_METRICS:
             yield f"`{key}`: {metric} is a metric of spans, and this task has one label a row"
-
-
-def _rows_named(name: str, section: Any, task: Task) -> Iterator[str]:
-    default = name == "compress" and "max_drop" not in section.model_fields_set
-    for key, metric in () if default else _metrics_in(name, section):
-        # While training nobody has the texts, so whole rows cannot be compared.
-        also = () if name == "train" else ("accuracy",)
-        if metric not in (*SPAN_METRICS, *also, "loss"):
-            yield f"`{key}`: {metric} is no metric of spans; {task.name} has {', '.join((*SPAN_METRICS, *also))}"
+        elif not task.vectors and metric in NEIGHBOUR_METRICS:
+            yield f"`{key}`: {metric} is a metric of neighbours, and this task has labels"
 
 
 def _with_defaults(name: str, section: Any, task: Task) -> Any:
-    if task.per_token and name == "compress" and "max_drop" not in section.model_fields_set:
-        return section.model_copy(update={"max_drop": {task.metrics[0]: _MAX_DROP}})
-    if task.per_token and name == "validate" and "suite" not in section.model_fields_set:
-        gate = NonInferiority(kind="non-inferiority", metric=task.metrics[0], margin=_MARGIN)
+    drop, margin = (_MAX_NEIGHBOURS, _NEIGHBOURS_MARGIN) if task.vectors else (_MAX_DROP, _MARGIN)
+    if not (task.per_token or task.vectors):
+        return section
+    if name == "compress" and "max_drop" not in section.model_fields_set:
+        return section.model_copy(update={"max_drop": {task.metrics[0]: drop}})
+    if name == "validate" and "suite" not in section.model_fields_set:
+        gate = NonInferiority(kind="non-inferiority", metric=task.metrics[0], margin=margin)
         return section.model_copy(update={"suite": Suite(metrics=task.metrics, gates=(gate,))})
     return section

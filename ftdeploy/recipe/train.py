@@ -19,11 +19,15 @@ Schedule = Literal[
 
 
 class ModelSettings(Origin):
-    """The checkpoint to fine-tune: a folder with config.json, tokenizer.json and model.safetensors."""
+    """The checkpoint to fine-tune, or to take as it is: a folder with config.json, tokenizer.json and
+    model.safetensors."""
 
     max_length: int = Field(default=128, ge=8, le=8192)
     """Longest input in tokens; the same in training, in the suite and in the bundle. Longer texts are cut, and the
     answer says so."""
+    pooling: Literal["auto", "mean", "cls"] = "auto"
+    """Of `feature-extraction`, what one vector is made of the tokens': their `mean`, or the first one's (`cls`). `auto`
+    is what the checkpoint says (`1_Pooling/config.json` of sentence-transformers), else `mean`."""
 
 
 class EarlyStopping(Section):

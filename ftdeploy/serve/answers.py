@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from ftdeploy.serve.wire import Header, Refusal, Reply, Scope
 from ftdeploy.signature import Signature
 from ftdeploy.tasks import TASKS
 from ftdeploy.tasks.said import Function
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Answers:
 
     def labels(self, *, top_k: int | None = None, function: Function = "softmax",
                thresholds: bool = True) -> list[Any]:  # fmt: skip
-        """For each text its labels with scores, best first.
+        """For each text its labels with scores, best first; or its entities, or its vector.
 
         Args:
             top_k: how many at most; None is all.
@@ -51,11 +54,13 @@ class Answers:
                 probabilities: scores of another function are held against none.
 
         Raises:
-            Refusal: 422 the model finds entities, and these are chosen by neither.
+            Refusal: 422 the model finds entities or gives vectors, and these are chosen by neither.
         """
         task = TASKS[self.signature.task]
-        if task.per_token and (top_k is not None or function != "softmax"):
+        if (task.per_token or task.vectors) and (top_k is not None or function != "softmax"):
             raise Refusal(422, "validation", f"top_k and function_to_apply do not go with {task.name}")
+        if task.vectors:
+            return list(self.vectors())
         if function == "softmax":
             if thresholds and self.signature.fallback:
                 return [decided(one.answer, self.signature)[:top_k] for one in self.scored]
@@ -63,6 +68,10 @@ class Answers:
         logits = np.stack([one.logits for one in self.scored])
         outputs = Outputs(logits=logits, embedding=logits[:, :0])
         return task.decode(outputs, self.signature, top_k=top_k, function=function)
+
+    def vectors(self) -> NDArray[np.float32]:
+        """The vectors of the texts, where these are the answers: float32, shape (texts, dimensions)."""
+        return np.stack([one.logits for one in self.scored])
 
     def truncated(self) -> list[bool]:
         """For each text whether it was cut."""

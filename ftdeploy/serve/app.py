@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from ftdeploy import __version__
-from ftdeploy.serve import bulk, kserve
+from ftdeploy.serve import bulk, embed, kserve
 from ftdeploy.serve.about import describe_bundle, report_summary
 from ftdeploy.serve.access import needed, open_access
 from ftdeploy.serve.admission import Admission, Place
@@ -49,6 +50,7 @@ from ftdeploy.serve.wire import (
     send_early,
     send_reply,
 )
+from ftdeploy.tasks import TASKS
 
 log = logging.getLogger(__name__)
 
@@ -271,6 +273,10 @@ class App:
             routes[f"{path}/ready"] = ("/v2/models/{name}/ready", get(self._ready))
             infer = f"{path}/infer"
             routes[infer] = ("/v2/models/{name}/infer", self._asked(infer, kserve.parse_infer))
+        if TASKS[engine.signature.task].vectors:
+            parse_openai = partial(embed.parse_openai, engine.signature)
+            routes["/embed"] = ("/embed", self._asked("/embed", embed.parse_embed))
+            routes["/v1/embeddings"] = ("/v1/embeddings", self._asked("/v1/embeddings", parse_openai))
         described = describe(engine.signature, engine.limits, digest=engine.digest, version=__version__)
         if self.door.closed:
             described = with_keys(described, {path: needed(name) for path, (name, _) in routes.items()})
@@ -299,6 +305,8 @@ class App:
 
     async def _feedback(self, scope: Scope, receive: Receive) -> Reply:
         engine = self.engine
+        if TASKS[engine.signature.task].vectors:
+            raise Refusal(409, "unlabelled", "this model answers with vectors: there is no label to tell", unread=True)
         if engine.recorder is None:
             raise Refusal(409, "unrecorded", "this service records no traffic, so no labels either", unread=True)
         with self._admission.request() as place:

@@ -127,7 +127,7 @@ def answer_line(line: Line, question: Question, answers: Answers) -> bytes:
     found["tokens"] = answers.rows[0].length
     if question.details:
         found |= {"model_digest": answers.digest, "request_id": answers.identity}
-    return orjson.dumps(found, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(found, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
 
 
 def error_line(line: Line, refusal: Refusal) -> bytes:

@@ -67,6 +67,7 @@ _CHARSETS = ("utf-8", "utf8", "us-ascii")
 _BEST = Choice(top_k=1)
 _HF_KEYS = frozenset({"inputs", "parameters"})
 _SPLIT_KEYS = ("columns", "data", "index")
+_LINE_OF = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +90,19 @@ class Invocation:
 
     def render(self, answers: Answers) -> Reply:
         """The answer in its media type."""
-        entities = TASKS[answers.signature.task].per_token
-        choice = replace(self.choice, top_k=None) if entities and not self.listed else self.choice
+        task = TASKS[answers.signature.task]
+        whole = task.per_token or task.vectors  # there is no best one
+        choice = replace(self.choice, top_k=None) if whole and not self.listed else self.choice
         labels = choice.of(answers)
-        records: list[Any] = labels if self.listed or entities else [one[0] for one in labels]
+        records: list[Any] = labels if self.listed or whole else [one[0] for one in labels]
         if self.kind == CSV:
-            rows = _entity_rows(labels) if entities else _label_rows(labels)
+            written = _vector_rows if task.vectors else _entity_rows if task.per_token else _label_rows
+            rows = written(labels)
             return Reply(_csv(rows), content_type=b"text/csv; charset=utf-8; header=present")
         if self.kind == LINES:
-            body = b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in records)
+            body = b"".join(orjson.dumps(one, option=_LINE_OF) for one in records)
             return Reply(body, content_type=LINES.encode())
-        return Reply(orjson.dumps({"predictions": records}))
+        return Reply(orjson.dumps({"predictions": records}, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def parse_invocations(body: bytes | bytearray, scope: Scope, limits: Limits) -> Asked:
@@ -294,6 +297,13 @@ def _entity_rows(labels: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for row, entities in enumerate(labels):
         for one in entities:
             yield row, *(one[part] for part in parts)
+
+
+def _vector_rows(vectors: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """A header, ``0`` and so on, and a row for each text."""
+    yield range(len(vectors[0]))
+    for vector in vectors:
+        yield [str(value) for value in vector]  # as short as float32 can be told
 
 
 def _csv(rows: Iterator[Sequence[Any]]) -> bytes:

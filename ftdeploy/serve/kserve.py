@@ -27,7 +27,9 @@ from ftdeploy.tasks import TASKS
 #: Of a model with one label a text; and of one that finds entities, a JSON list for each text.
 LABEL_OUTPUTS = ("label", "score", "scores")
 ENTITY_OUTPUTS = ("entities",)
-OUTPUTS = (*LABEL_OUTPUTS, *ENTITY_OUTPUTS)
+#: Of a model that gives vectors.
+VECTOR_OUTPUTS = ("embedding",)
+OUTPUTS = (*LABEL_OUTPUTS, *ENTITY_OUTPUTS, *VECTOR_OUTPUTS)
 #: What the server's metadata list.
 EXTENSIONS = ("binary_tensor_data",)
 #: The model's version is the beginning of the bundle's digest.
@@ -38,7 +40,7 @@ _KEYS = ("inputs", "outputs", "id", "parameters")
 _TENSOR_KEYS = ("name", "datatype", "shape", "data", "parameters")
 _OUTPUT_KEYS = ("name", "parameters")
 
-Tensor = tuple[str, list[int], list[Any]]
+Tensor = tuple[str, list[int], Any]
 """Datatype, shape, elements."""
 
 
@@ -79,13 +81,14 @@ class InferQuestion:
             else:
                 tensor["data"] = data
             listed.append(tensor)
-        said = orjson.dumps({
+        document = {
             "model_name": answers.signature.name,
             "model_version": answers.digest[:VERSION_CHARS],
             **({} if self.id is None else {"id": self.id}),
             "parameters": about(answers),
             "outputs": listed,
-        })  # fmt: skip
+        }
+        said = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
         if not behind:
             return Reply(said)
         length = (JSON_LENGTH, str(len(said)).encode())
@@ -101,9 +104,13 @@ def about(answers: Answers) -> dict[str, str]:
 def output_tensors(answers: Answers, wanted: Collection[str]) -> dict[str, Tensor]:
     """label BYTES [n], score FP32 [n], scores FP32 [n, labels] in the signature's order; those that are wanted. A
     fallback may be the label; the scores are those of the model's own labels. Of a model that finds entities: entities
-    BYTES [n], JSON."""
+    BYTES [n], JSON; of one that gives vectors: embedding FP32 [n, dimensions]."""
+    task = TASKS[answers.signature.task]
+    if task.vectors:
+        vectors = answers.vectors()
+        return {"embedding": ("FP32", list(vectors.shape), vectors.ravel())}
     labels = answers.labels()
-    if TASKS[answers.signature.task].per_token:
+    if task.per_token:
         return {"entities": ("BYTES", [len(labels)], [orjson.dumps(one).decode() for one in labels])}
     rows, known = len(labels), answers.signature.labels
     tensors: dict[str, Tensor] = {
@@ -142,7 +149,8 @@ def parse_infer(body: bytes | bytearray, scope: Scope, limits: Limits) -> InferQ
 
 def outputs_of(signature: Signature) -> tuple[str, ...]:
     """The names of the output tensors of a model."""
-    return ENTITY_OUTPUTS if TASKS[signature.task].per_token else LABEL_OUTPUTS
+    task = TASKS[signature.task]
+    return VECTOR_OUTPUTS if task.vectors else ENTITY_OUTPUTS if task.per_token else LABEL_OUTPUTS
 
 
 def _split(body: bytes | bytearray, stated: bytes | None) -> tuple[bytes | bytearray, memoryview]:
@@ -247,7 +255,7 @@ def metadata(signature: Signature, *, version: str, digest: str) -> dict[str, An
     """The protocol's model metadata, with the bundle's digest beside it."""
     fallback = {"fallback": signature.fallback, "thresholds": dict(signature.thresholds)} if signature.fallback else {}
     kinds = {"label": ("BYTES", [-1]), "score": ("FP32", [-1]), "scores": ("FP32", [-1, len(signature.labels)]),
-             "entities": ("BYTES", [-1])}  # fmt: skip
+             "entities": ("BYTES", [-1]), "embedding": ("FP32", [-1, signature.dimensions])}  # fmt: skip
     return {
         "name": signature.name,
         "versions": [version],

@@ -50,12 +50,13 @@ class Scored:
         answer: as the HTTP face shows it: all labels with scores, best first, or entities in the order of the text;
             empty of a piece, whose text is answered when all its pieces are.
         embedding: float32, shape (width,): mean-pooled output of an early layer; of a text in pieces their mean.
-        logits: float32, shape (labels,), or of a piece (tokens, labels), as the model gave them.
+        logits: float32, shape (labels,), or of a piece (tokens, labels), as the model gave them; or the answer itself,
+            where that is a vector.
         told: what is counted of it, where that is not the best label: the summary of its label
             (`ftdeploy.tasks.Task`), and how sure the model is.
     """
 
-    answer: list[dict[str, Any]]
+    answer: list[Any]
     embedding: NDArray[np.float32]
     logits: NDArray[np.float32]
     told: tuple[str, float] | None = None
@@ -128,6 +129,14 @@ def forward_of(predictor: Predictor) -> Callable[[Sequence[Encoded]], list[Score
         logits = (one[: len(row.ids)] for one, row in zip(outputs.logits, rows, strict=True))
         return [Scored([], *of) for of in zip(outputs.embedding, logits, strict=True)]
 
+    def vectors(rows: Sequence[Encoded]) -> list[Scored]:
+        outputs = predictor.run([row.ids for row in rows])
+        counted = (predictor.task.summaries(signature.labels)[0], 1.0)
+        answers = predictor.task.decode(outputs, signature)
+        return [Scored([], *of, counted) for of in zip(outputs.embedding, answers, strict=True)]
+
+    if predictor.task.vectors:
+        return vectors
     return piecewise if predictor.task.per_token else forward
 
 

@@ -16,6 +16,7 @@ from ftdeploy.tasks import TASKS
 
 _ERRORS = {
     400: "The body is not what its media type says.",
+    404: "There is no such model here.",
     406: "None of the media types of an answer is accepted.",
     408: "The body did not arrive in time.",
     409: "The service records nothing, so no labels either.",
@@ -59,7 +60,7 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
         "/predict": {"post": _predict(signature)},
         BULK: {"post": _bulk()},
         "/invocations": {"post": _invocations()},
-        "/feedback": {"post": _feedback()},
+        **(_embed() if TASKS[signature.task].vectors else {"/feedback": {"post": _feedback()}}),
         "/": {"get": _text("A page to try the model.", "text/html; charset=utf-8")},
         "/about": {"get": _read("The bundle, its report in short, and its drift.", "About")},
         "/v2": {"get": _read("The server (Open Inference Protocol).", "Server")},
@@ -91,7 +92,8 @@ def _predict(signature: Signature) -> dict[str, Any]:
         "one": {"inputs": "some text"},
         "several": {"inputs": ["some text", "another"], "parameters": {"details": True}},
     }
-    if not TASKS[signature.task].per_token:
+    task = TASKS[signature.task]
+    if not (task.per_token or task.vectors):
         examples["best"] = {"inputs": ["some text", "another"], "parameters": {"top_k": 1}}
         examples["raw"] = {"inputs": [["some text"]], "raw_scores": True, "truncate": True}
     answer = {"anyOf": [ref("Answer"), {"type": "array", "items": ref("Answer"), "minItems": 1}, ref("Details")]}
@@ -104,6 +106,30 @@ def _predict(signature: Signature) -> dict[str, Any]:
         ),
         "requestBody": _body({JSON: ref("Question")}, examples),
         "responses": _answers({JSON: answer}, _OF_A_QUESTION),
+    }
+
+
+def _embed() -> dict[str, Any]:
+    """The paths of models that answer with vectors; there are no labels that could come back."""
+    one, several = {"inputs": "some text"}, {"inputs": ["some text", "another"]}
+    openai = {"input": ["some text", "another"], "encoding_format": "float"}
+    return {
+        "/embed": {
+            "post": {
+                "operationId": "embed",
+                "summary": "A vector for each text, in the shape of TEI.",
+                "requestBody": _body({JSON: ref("EmbedQuestion")}, {"one": one, "several": several}),
+                "responses": _answers({JSON: ref("Embedded")}, _OF_A_QUESTION),
+            }
+        },
+        "/v1/embeddings": {
+            "post": {
+                "operationId": "embeddings",
+                "summary": "A vector for each text, in the shape of OpenAI.",
+                "requestBody": _body({JSON: ref("EmbeddingsQuestion")}, {"several": openai}),
+                "responses": _answers({JSON: ref("Embeddings")}, (*_OF_A_QUESTION, 404)),
+            }
+        },
     }
 
 
@@ -199,7 +225,7 @@ def _body(kinds: Mapping[str, Schema], examples: Mapping[str, Any]) -> dict[str,
 
 def _answers(kinds: Mapping[str, Schema], errors: Sequence[int], headers: Iterable[str] = _HEADERS) -> dict[str, Any]:
     good = {
-        "description": "Labels with scores, best first; or the entities of the text.",
+        "description": "Labels with scores, best first; or the entities of the text, or its vector.",
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
         "content": {kind: {"schema": schema} for kind, schema in kinds.items()},
     }

@@ -84,7 +84,7 @@ class Question:
                 "model_digest": answers.digest,
                 "request_id": answers.identity,
             }
-        return Reply(orjson.dumps(found))
+        return Reply(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def parse_json(body: bytes | bytearray) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from ftdeploy.serve.about import DETECTORS, DriftState, Records
+from ftdeploy.serve.embed import FORMATS
 from ftdeploy.serve.feedback import MOST
 from ftdeploy.serve.kserve import outputs_of
 from ftdeploy.serve.limits import Limits
@@ -38,6 +39,7 @@ def schemas(signature: Signature, limits: Limits) -> dict[str, Schema]:
         **_predict(signature, limits),
         **_invocations(signature, limits),
         **_infer(signature, limits),
+        **_embed(signature, limits),
         **_feedback(signature),
     }
 
@@ -133,7 +135,10 @@ def _about(signature: Signature) -> dict[str, Schema]:
 def _labels(signature: Signature) -> dict[str, Schema]:
     task = TASKS[signature.task]
     score: Schema = {"type": "number"}
-    if task.per_token:
+    one: Schema | None
+    if task.vectors:
+        one, answer = None, _vector(signature)
+    elif task.per_token:
         kinds = [name for name in task.summaries(signature.labels) if name != OUTSIDE]
         place: Schema = {"type": "integer", "minimum": 0, "description": "Characters; end is exclusive."}
         one = closed({"entity_group": {"enum": kinds}, "score": score, "word": TEXT, "start": place, "end": place})
@@ -144,7 +149,7 @@ def _labels(signature: Signature) -> dict[str, Schema]:
         answer = array(ref("Score"), 1, len(answers)) | {"description": _order(signature)}
     known: dict[str, Schema] = {"index": {"type": "integer", "minimum": 0}, "id": {"anyOf": [TEXT, WHOLE]}}
     return {
-        "Score": one,
+        **({} if one is None else {"Score": one}),
         "Answer": answer,
         "Details": closed({
             "predictions": array(ref("Answer"), 1),
@@ -160,6 +165,44 @@ def _labels(signature: Signature) -> dict[str, Schema]:
             }, "id", "model_digest", "request_id"),
             closed({**known, "error": TEXT, "error_type": TEXT}, "id"),
         ]},
+    }  # fmt: skip
+
+
+def _vector(signature: Signature) -> Schema:
+    size = signature.dimensions
+    return array({"type": "number"}, size, size) | {"description": "A vector of length 1."}
+
+
+def _embed(signature: Signature, limits: Limits) -> dict[str, Schema]:
+    """Of `ftdeploy.serve.embed`, where answers are vectors."""
+    if not TASKS[signature.task].vectors:
+        return {}
+    texts: Schema = {"anyOf": [ref("Text"), array(ref("Text"), 1, limits.max_texts)]}
+    size, count = signature.dimensions, {"type": "integer", "minimum": 0}
+    tei = {
+        "inputs": texts,
+        "normalize": {"enum": [True, None]},
+        "truncate": {"type": ["boolean", "null"], "description": "false refuses texts that would have to be cut."},
+        "truncation_direction": {"enum": ["right", "Right"]},
+    }
+    openai = {
+        "input": texts,
+        "model": {"const": signature.name},
+        "encoding_format": {"enum": [*FORMATS, None], "description": "base64: of little-endian float32."},
+        "dimensions": {"enum": [size, None]},
+        "user": TEXT,
+    }
+    one = closed({"object": {"const": "embedding"}, "index": count, "embedding": {"anyOf": [ref("Answer"), TEXT]}})
+    return {
+        "EmbedQuestion": closed(tei, "normalize", "truncate", "truncation_direction"),
+        "Embedded": array(ref("Answer"), 1),
+        "EmbeddingsQuestion": closed(openai, "model", "encoding_format", "dimensions", "user"),
+        "Embeddings": closed({
+            "object": {"const": "list"},
+            "data": array(one, 1),
+            "model": {"const": signature.name},
+            "usage": closed({"prompt_tokens": count, "total_tokens": count}),
+        }),
     }  # fmt: skip
 
 
@@ -202,7 +245,8 @@ def _predict(signature: Signature, limits: Limits) -> dict[str, Schema]:
         },
     }
     raw: Schema = {"type": "boolean", "default": False, "description": "The logits; as function_to_apply none."}
-    if TASKS[signature.task].per_token:  # entities are chosen by neither
+    task = TASKS[signature.task]
+    if task.per_token or task.vectors:  # which are chosen by neither
         choice |= {"top_k": {"type": "null"}, "function_to_apply": {"enum": ["softmax", None]}}
         raw = {"const": False}
     parameters: dict[str, Schema] = {
@@ -258,8 +302,9 @@ def _invocations(signature: Signature, limits: Limits) -> dict[str, Schema]:
         "columns",
         "index",
     )
-    entities = TASKS[signature.task].per_token
-    record: Schema = ref("Answer") if entities else {"anyOf": [ref("Score"), ref("Answer")]}
+    task = TASKS[signature.task]
+    whole = task.per_token or task.vectors
+    record: Schema = ref("Answer") if whole else {"anyOf": [ref("Score"), ref("Answer")]}
     forms: dict[str, Schema] = {
         "inputs": {"anyOf": [flat, nested, one_key({"anyOf": [flat, nested]})]},
         "instances": {"anyOf": [flat, nested, rows]},
@@ -275,7 +320,7 @@ def _invocations(signature: Signature, limits: Limits) -> dict[str, Schema]:
             ]
         },
         "Predictions": closed({"predictions": array(record, 1)}),
-        "Records": array(ref("Answer") if entities else ref("Score"), 1) | {"description": "One a line."},
+        "Records": array(ref("Answer") if whole else ref("Score"), 1) | {"description": "One a line."},
         "Rows": array(closed({"text": ref("Text")}), 1, limits.max_texts) | {"description": "CSV with a header."},
         "Lines": {
             "anyOf": [flat, rows],

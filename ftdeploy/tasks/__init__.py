@@ -9,17 +9,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ftdeploy.errors import ConfigError, did_you_mean
+from ftdeploy.tasks.feature_extraction import FeatureExtraction
 from ftdeploy.tasks.said import Function, Said
 from ftdeploy.tasks.text_classification import TextClassification
 from ftdeploy.tasks.token_classification import TokenClassification
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
     from ftdeploy.encoded import Encoded, Outputs
     from ftdeploy.signature import Signature
 
-__all__ = ["TASKS", "Function", "Said", "Task", "known_task", "require_one_label"]
+    Ids = NDArray[np.int64]
+
+__all__ = ["TASKS", "Function", "Said", "Task", "known_task", "require_one_label", "require_training"]
 
 
 class Task(Protocol):
@@ -43,15 +48,18 @@ class Task(Protocol):
     """Whether a checkpoint with encoder and decoder can do it."""
     per_token: bool
     """Whether each token is labelled: logits are (rows, tokens, labels), a text may be several rows."""
+    vectors: bool
+    """Whether an answer is a vector, and no label: logits are (rows, width), of length 1. The checkpoint is taken as it
+    is, rows need no labels, and answers are compared by what lies near them (`ftdeploy.neighbours`)."""
     view: str
-    """How the page shows an answer: ``labels`` or ``entities``."""
+    """How the page shows an answer: ``labels``, ``entities`` or ``vectors``."""
 
-    def read(self, row: Mapping[str, Any], text: str, label: str) -> tuple[Any, Any]:
+    def read(self, row: Mapping[str, Any], text: str, label: str | None) -> tuple[Any, Any]:
         """Text and label of a row as it was read, not yet cleaned; None for what is missing.
 
         Args:
             row: by column.
-            text, label: the columns that the recipe names.
+            text, label: the columns that the recipe names; it may name none with labels where rows need none.
 
         Raises:
             ValueError: the label is none of this task; with the reason.
@@ -61,7 +69,7 @@ class Task(Protocol):
         """The names in a label, each once."""
 
     def summary(self, label: str) -> str:
-        """One of `summaries`."""
+        """One of `summaries`; of a label of the data one of `counted`."""
 
     def moved(self, label: str, before: str, after: str) -> str | None:
         """The label of a text that cleaning has changed; None where it no longer holds."""
@@ -78,6 +86,9 @@ class Task(Protocol):
         Raises:
             DataError: with what is wrong.
         """
+
+    def counted(self, names: Sequence[str]) -> tuple[str, ...]:
+        """All summaries of rows whose labels have these names."""
 
     def head(self, names: Sequence[str]) -> tuple[str, ...]:
         """The network's outputs, by class id: ``labels`` of the signature."""
@@ -112,6 +123,22 @@ class Task(Protocol):
     def said(self, outputs: Outputs, signature: Signature) -> Said:
         """Answers as the data writes them, one a text."""
 
+    def compared(self, labels: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[str]]:
+        """What is right, and what each model says, as labels that metrics compare.
+
+        Args:
+            labels: of the rows, as the data writes them.
+            answers: of each model to all rows, as `said` writes them; the model that the others are held against first.
+        """
+
+    def right(self, labels: Sequence[str], references: Ids, answers: Ids) -> NDArray[np.bool_]:
+        """Whether a row is answered rightly, shape (rows,): for counting rows that went from right to wrong.
+
+        Args:
+            labels: class id -> label, as `compared` has it.
+            references, answers: class ids, int64, shape (rows,).
+        """
+
     def decode(self, outputs: Outputs, signature: Signature, texts: Sequence[str] = (), *, top_k: int | None = None,
                function: Function = "softmax") -> list[Any]:  # fmt: skip
         """Answers in the shape that the HTTP face shows, one a text.
@@ -126,7 +153,7 @@ class Task(Protocol):
         """
 
 
-_EVERY: tuple[Task, ...] = (TextClassification(), TokenClassification())
+_EVERY: tuple[Task, ...] = (TextClassification(), TokenClassification(), FeatureExtraction())
 TASKS: Mapping[str, Task] = {task.name: task for task in _EVERY}
 
 
@@ -138,13 +165,32 @@ def require_one_label(task: Task, what: str) -> None:
         what: is asked for, as people call it.
 
     Raises:
-        ConfigError: each token is labelled.
+        ConfigError: each token is labelled, or an answer is a vector.
     """
-    if task.per_token:
+    if task.per_token or task.vectors:
+        kind = "spans" if task.per_token else "neighbours"
         raise ConfigError(
             f"{what} does not go with {task.name} yet",
-            cause="it compares one label a row, and these rows have spans",
-            fix="use `ftdeploy run` and `ftdeploy eval`, which know metrics of spans",
+            cause=f"it compares one label a row, and these rows have {kind}",
+            fix=f"use `ftdeploy run` and `ftdeploy eval`, which know metrics of {kind}",
+        )
+
+
+def require_training(task: Task, what: str) -> None:
+    """Refuse what trains models where nothing is trained.
+
+    Args:
+        task: of the recipe.
+        what: is asked for, as people call it.
+
+    Raises:
+        ConfigError: the task takes the checkpoint as it is.
+    """
+    if task.vectors:
+        raise ConfigError(
+            f"{what} does not go with {task.name}",
+            cause="the checkpoint is taken as it is, so there is nothing to learn and nothing to search",
+            fix="change the recipe, and use `ftdeploy run`",
         )
 
 

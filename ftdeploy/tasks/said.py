@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ftdeploy.encoded import Encoded
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
 #: What makes scores of the logits, as transformers' pipelines name it; ``none`` leaves them alone.
 Function = Literal["softmax", "sigmoid", "none"]
@@ -27,6 +30,24 @@ class Said:
     labels: list[str]
     scores: NDArray[np.float32]
     probabilities: NDArray[np.float32] | None = None
+
+
+def encode_whole(tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
+    """Texts as one row each, cut at the right as the tokenizer says.
+
+    Args:
+        tokenizer: with its truncation, without padding.
+        texts: any number.
+        unknown: id of the unknown token, where there is one.
+    """
+    found = []
+    for number, encoding in enumerate(tokenizer.encode_batch_fast(list(texts))):
+        special = encoding.special_tokens_mask.count(1)
+        length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
+        ids = encoding.ids
+        unknowns = ids.count(unknown) if unknown is not None else 0
+        found.append(Encoded(ids=ids, length=length, unknown=unknowns, text=number))
+    return found
 
 
 def numbered(*columns: Sequence[str], known: Sequence[str] = ()) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:

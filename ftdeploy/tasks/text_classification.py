@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.encoded import Encoded
 from ftdeploy.errors import DataError, did_you_mean
-from ftdeploy.tasks.said import Function, Said, sigmoid, softmax
+from ftdeploy.tasks.said import Function, Said, encode_whole, sigmoid, softmax
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-    from ftdeploy.encoded import Outputs
+    from ftdeploy.encoded import Encoded, Outputs
     from ftdeploy.signature import Signature
 
 
@@ -32,10 +31,11 @@ class TextClassification:
     metrics: tuple[str, ...] = ("accuracy", "macro_f1")
     encoder_decoder = False
     per_token = False
+    vectors = False
     view = "labels"
 
-    def read(self, row: Mapping[str, Any], text: str, label: str) -> tuple[Any, Any]:
-        return row.get(text), row.get(label)
+    def read(self, row: Mapping[str, Any], text: str, label: str | None) -> tuple[Any, Any]:
+        return row.get(text), None if label is None else row.get(label)
 
     def names(self, label: str) -> tuple[str, ...]:
         return (label,)
@@ -65,6 +65,9 @@ class TextClassification:
                 fix="correct or merge these labels, or remove their rows",
             )
 
+    def counted(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(names)
+
     def head(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(names)
 
@@ -75,14 +78,7 @@ class TextClassification:
         tokenizer.no_padding()
 
     def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
-        found = []
-        for number, encoding in enumerate(tokenizer.encode_batch_fast(list(texts))):
-            special = encoding.special_tokens_mask.count(1)
-            length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
-            ids = encoding.ids
-            unknowns = ids.count(unknown) if unknown is not None else 0
-            found.append(Encoded(ids=ids, length=length, unknown=unknowns, text=number))
-        return found
+        return encode_whole(tokenizer, texts, unknown=unknown)
 
     def targets(self, labels: Sequence[str], known: Sequence[str],
                 rows: Sequence[Encoded] = ()) -> NDArray[np.int64]:  # noqa: ARG002 - the protocol's  # fmt: skip
@@ -106,6 +102,15 @@ class TextClassification:
             scores=scores.max(axis=-1, initial=0.0),
             probabilities=scores,
         )
+
+    def compared(self, labels: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[str]]:
+        return [list(labels), *map(list, answers)]
+
+    def right(self, labels: Sequence[str], references: NDArray[np.int64],  # noqa: ARG002 - the protocol's
+              answers: NDArray[np.int64]) -> NDArray[np.bool_]:  # fmt: skip
+        import numpy as np
+
+        return np.asarray(references == answers)
 
     def decode(self, outputs: Outputs, signature: Signature, texts: Sequence[str] = (), *,  # noqa: ARG002 - the protocol's
                top_k: int | None = None, function: Function = "softmax") -> list[Any]:  # fmt: skip

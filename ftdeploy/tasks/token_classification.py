@@ -47,13 +47,14 @@ class TokenClassification:
     metrics: tuple[str, ...] = ("entity_f1", "entity_precision", "entity_recall")
     encoder_decoder = False
     per_token = True
+    vectors = False
     view = "entities"
 
     # ---- rows
 
-    def read(self, row: Mapping[str, Any], text: str, label: str) -> tuple[Any, Any]:
+    def read(self, row: Mapping[str, Any], text: str, label: str | None) -> tuple[Any, Any]:
         """Text and spans of a row: tags of its ``tokens`` (as CoNLL files and the hub have them), or spans."""
-        cell, tokens = row.get(label), row.get("tokens")
+        cell, tokens = None if label is None else row.get(label), row.get("tokens")
         if cell is None:
             return row.get(text), None
         if isinstance(tokens, list) and isinstance(cell, list) and all(isinstance(tag, str) for tag in cell):
@@ -95,6 +96,9 @@ class TokenClassification:
             )
 
     # ---- the network's labels
+
+    def counted(self, names: Sequence[str]) -> tuple[str, ...]:
+        return (OUTSIDE, *names)
 
     def head(self, names: Sequence[str]) -> tuple[str, ...]:
         return tags_of(names)
@@ -139,6 +143,15 @@ class TokenClassification:
             labels.append(dump(span for span, _ in _spans(words, tags, sure)))
             scores.append(float(sure.mean()) if len(sure) else 1.0)
         return Said(labels=labels, scores=np.array(scores, dtype=np.float32))
+
+    def compared(self, labels: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[str]]:
+        return [list(labels), *map(list, answers)]
+
+    def right(self, labels: Sequence[str], references: NDArray[np.int64],  # noqa: ARG002 - the protocol's
+              answers: NDArray[np.int64]) -> NDArray[np.bool_]:  # fmt: skip
+        import numpy as np
+
+        return np.asarray(references == answers)
 
     def decode(self, outputs: Outputs, signature: Signature, texts: Sequence[str] = (), *,
                top_k: int | None = None,  # noqa: ARG002 - the protocol's

@@ -27,6 +27,7 @@ from ftdeploy.train.precision import choose_precision
 from ftdeploy.train.regularize import reinitialize_layers
 from ftdeploy.train.resume import last_complete_checkpoint
 from ftdeploy.train.tokens import ArrowRows, encode_to_file
+from ftdeploy.train.untrained import choose_pooling, note_pooling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -56,6 +57,8 @@ def _refuse(recipe: Recipe) -> None:
     check_checkpoint(folder)
     layer = recipe.export.embedding_layer
     check_trainable(folder, task=recipe.task, max_length=recipe.model.max_length, embedding_layer=layer)
+    if TASKS[recipe.task].vectors:
+        choose_pooling(folder, recipe.model.pooling)
 
 
 @stage(writes="checkpoint", version=2, outside=_outside, before=_refuse,
@@ -65,7 +68,8 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     """Fine-tune on the train split; the best evaluation on the validation split is kept, by the metric of early
     stopping or the task's first. ``history.json`` is a list of what was logged, by step: ``loss``, ``grad_norm``,
     ``learning_rate`` (of the head), ``learning_rates`` by layer group where they differ, ``frozen`` groups where there
-    are any, and the metrics as ``eval_*``; ``history.jsonl`` has the same entries, one a line.
+    are any, and the metrics as ``eval_*``; ``history.jsonl`` has the same entries, one a line. Where an answer is a
+    vector the checkpoint is taken as it is: there is no history.
 
     Raises:
         ConfigError: class weights, adapters or layers are named that this data or checkpoint does not have.
@@ -75,9 +79,11 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
         TrainingError: the loss or a gradient is not a number, the training diverges, its warm-up is longer than it, or
             more layers are to be frozen than there are.
     """
-    chosen, where = TASKS[task], choose_device(device)
+    chosen, folder = TASKS[task], resolve(model)
+    if chosen.vectors:
+        return _as_it_is(folder, model, chosen, seed=seed, out=out)
+    where = choose_device(device)
     progress.say(f"device: {where.name} ({where.reason})")
-    folder = resolve(model)
     # Imported here, because it takes seconds; a checkpoint is refused before.
     import torch
 
@@ -132,6 +138,19 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     }
 
 
+def _as_it_is(folder: Path, settings: ModelSettings, task: Task, *, seed: int, out: Path) -> Facts:
+    """The checkpoint without a change, as a task wants it that trains nothing."""
+    pooling, reason = choose_pooling(folder, settings.pooling)
+    progress.say(f"nothing is trained: the checkpoint is taken as it is; pooling: {pooling} ({reason})")
+    tokenizer = _load_tokenizer(folder)
+    network = _load_network(folder, task, (), seed=seed)
+    network.config.pad_token_id = tokenizer.pad_token_id
+    note_pooling(network.config, pooling)
+    _save(network, tokenizer, out)
+    (out / "history.json").write_text("[]\n", encoding="utf-8")
+    return {"trained": False, "pooling": pooling}
+
+
 def _rows_in_a_batch(settings: TrainSettings, rows: ArrowRows) -> int:
     """On average, with a budget of tokens."""
     if settings.batch_tokens is None:
@@ -184,14 +203,17 @@ def _load_network(folder: Path, task: Task, labels: tuple[str, ...], *, seed: in
     ids = dict(enumerate(labels))
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # it warns that the head is new; that is the point of fine-tuning
+    head: dict[str, Any] = {} if task.vectors else {
+        "num_labels": len(labels),
+        "id2label": ids,
+        "label2id": {label: index for index, label in ids.items()},
+        "problem_type": task.problem_type,  # whatever the checkpoint was tuned for before
+        "ignore_mismatched_sizes": True,  # a head for other labels is replaced
+    }  # fmt: skip
     try:
         network: PreTrainedModel = getattr(transformers, task.auto_class).from_pretrained(
             folder,
-            num_labels=len(labels),
-            id2label=ids,
-            label2id={label: index for index, label in ids.items()},
-            problem_type=task.problem_type,  # whatever the checkpoint was tuned for before
-            ignore_mismatched_sizes=True,  # a head for other labels is replaced
+            **head,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,

@@ -30,7 +30,7 @@ from ftdeploy.recipe import Recipe, TuneSettings, dump_section, load_recipe
 from ftdeploy.scale import run_all
 from ftdeploy.sources import fingerprint
 from ftdeploy.stage import run_stage
-from ftdeploy.tasks import TASKS
+from ftdeploy.tasks import TASKS, require_training
 from ftdeploy.train import train
 from ftdeploy.tune.rewrite import rewrite
 from ftdeploy.tune.space import check_space, current, grid, read_space, settings_of
@@ -63,12 +63,14 @@ def tune(path: Path, out: Path, *, overrides: Sequence[str] = ()) -> dict[str, A
         What ``tuning.json`` holds: ``trials``, ``best``, ``importance``, and ``recipe``, the path of the best recipe.
 
     Raises:
-        ConfigError: the space names what no recipe can have, or ``out`` holds the study of something else.
+        ConfigError: the task trains nothing, the space names what no recipe can have, or ``out`` holds the study of
+            something else.
         LockedError: another run is at work in ``out``.
         TrainingError: no trial finished.
         FtdeployError: whatever prepare and train raise that has nothing to do with a trial's values.
     """
     recipe = load_recipe(path, overrides=overrides)
+    require_training(TASKS[recipe.task], "`ftdeploy tune`")
     settings = check_space(path, overrides, recipe)
     with locked(out):
         dataset = run_stage(prepare, recipe, {}, out / prepare.writes).artifact

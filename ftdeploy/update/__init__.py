@@ -34,6 +34,7 @@ from ftdeploy.recipe import Recipe, as_text, load_recipe
 from ftdeploy.registry import RECIPE, Registry
 from ftdeploy.stage import Outcome as StageOutcome
 from ftdeploy.stage import Stage
+from ftdeploy.tasks import TASKS, require_training
 from ftdeploy.update.challenger import challenger_recipe, split_counts
 from ftdeploy.update.collect import NewRows, TooFewRows, collect
 from ftdeploy.update.gates import judge
@@ -124,6 +125,7 @@ def update(home: Path, *, files: Sequence[Path] = (), traffic: Path | None = Non
 
     Raises:
         ArtifactError: there is no champion, or one without the run that it was made by.
+        ConfigError: its task trains nothing.
         TooFewRows: there are too few new rows.
         DataError: there are rows that cannot be learned from (see `collect`).
         LockedError: another update is at work.
@@ -132,6 +134,7 @@ def update(home: Path, *, files: Sequence[Path] = (), traffic: Path | None = Non
     registry = Registry(home.absolute())
     champion = champion_of(registry)
     recipe = load_recipe(champion / RECIPE, overrides=overrides)
+    require_training(TASKS[recipe.task], "`ftdeploy update`")
     dataset = open_artifact(champion / "dataset", kind="dataset")
     updates = registry.root / UPDATES
     with locked(updates):

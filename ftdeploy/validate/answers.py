@@ -178,6 +178,10 @@ class Answers:
             task=self.task,
         )
 
+    def right(self, answer: Answer) -> NDArray[np.bool_]:
+        """Which rows a model answers rightly, shape (rows,)."""
+        return self.task.right(self.labels, self.references, answer.predictions)
+
     def shown(self, label: int, text: str) -> str:
         """A class id as people read it beside the text of a row."""
         return self.task.show(self.labels[label], text)
@@ -223,6 +227,7 @@ class Subject:
 
     def __init__(self, model: Model, labels: Sequence[str], task: Task = TASKS["text-classification"]) -> None:
         self.model, self.labels, self.task = model, tuple(labels), task
+        self._whole = task.per_token or task.vectors  # an answer is no label of few
         same = tuple(model.labels) == tuple(labels)
         self._order = None if same else [model.labels.index(label) for label in labels]
 
@@ -232,11 +237,11 @@ class Subject:
 
     def said(self, texts: Sequence[str]) -> Said:
         """The answers, batched as the model is served."""
-        return self.model.said(texts) if self.task.per_token else self._said(self.model.scores(texts))
+        return self.model.said(texts) if self._whole else self._said(self.model.scores(texts))
 
     def alone(self, texts: Sequence[str]) -> Said:
         """The answers to each text without batch-mates."""
-        return self.model.said_alone(texts) if self.task.per_token else self._said(self.model.alone(texts))
+        return self.model.said_alone(texts) if self._whole else self._said(self.model.alone(texts))
 
     def _said(self, scores: NDArray[np.float32]) -> Said:
         found = self.aligned(scores)
@@ -286,8 +291,8 @@ def answer(table: pa.Table, baseline: Subject, candidate: Subject, *, task: Task
     Raises:
         DataError: a row with a label that the models do not have.
     """
-    if task.per_token:
-        return _spans(table, baseline, candidate, task)
+    if task.per_token or task.vectors:
+        return _strings(table, baseline, candidate, task)
     labels = candidate.model.labels
     known, codes = Column(table["label"]).encoded()
     references = task.targets(known, labels)[codes]
@@ -304,12 +309,13 @@ def answer(table: pa.Table, baseline: Subject, candidate: Subject, *, task: Task
     )
 
 
-def _spans(table: pa.Table, baseline: Subject, candidate: Subject, task: Task) -> Answers:
-    """The answers where a row's label is all its spans: the class ids are those of the labels that occur."""
+def _strings(table: pa.Table, baseline: Subject, candidate: Subject, task: Task) -> Answers:
+    """The answers where a row's label is all its spans, or what lies near it: class ids are those of the labels that
+    occur."""
     texts = Column(table["text"])
     now = candidate.said(texts)
     was = now if baseline is candidate else baseline.said(texts)
-    labels, (references, before, after) = numbered(Column(table["label"]), was.labels, now.labels)
+    labels, (references, before, after) = numbered(*task.compared(Column(table["label"]), [was.labels, now.labels]))
     answered = Answer(given=(after, now.scores))
     return Answers(
         ids=Column(table["id"]),
@@ -335,13 +341,11 @@ def confusion(references: Ids, predictions: Ids, classes: int) -> tuple[tuple[in
 
 def flips(answers: Answers) -> list[int]:
     """Rows that the baseline has right and the candidate wrong, the surest mistakes first."""
-    was, now = answers.baseline.predictions, answers.candidate.predictions
-    lost = np.flatnonzero((was == answers.references) & (now != answers.references))
+    lost = np.flatnonzero(answers.right(answers.baseline) & ~answers.right(answers.candidate))
     order = np.lexsort((lost, -answers.candidate.scores[lost]))
     return [int(row) for row in lost[order]]
 
 
 def mended(answers: Answers) -> int:
     """How many rows the baseline has wrong and the candidate right."""
-    was, now = answers.baseline.predictions, answers.candidate.predictions
-    return int(((was != answers.references) & (now == answers.references)).sum())
+    return int((~answers.right(answers.baseline) & answers.right(answers.candidate)).sum())

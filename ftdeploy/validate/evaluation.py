@@ -7,17 +7,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ftdeploy import progress
 from ftdeploy.artifact import sha256_file
 from ftdeploy.batching import SERVED, Batching
 from ftdeploy.errors import ConfigError, Problem, did_you_mean
 from ftdeploy.measure import MODEL_FILES, CostRatio, Measurement, cost_ratio, measure, measured_costs
-from ftdeploy.metrics import SPAN_METRICS, Ids
+from ftdeploy.metrics import NEIGHBOUR_METRICS, SPAN_METRICS, Ids
 from ftdeploy.models.model import Model
 from ftdeploy.models.predictions import predict, text_digest
+from ftdeploy.neighbours import load as load_neighbours
 from ftdeploy.signature import read_signature
 from ftdeploy.spans import OUTSIDE, load
-from ftdeploy.suite import Calibration, Directional, Ratio, RatioName, Suite, wants_baseline
+from ftdeploy.suite import (
+    Calibration,
+    Consistency,
+    Directional,
+    Gap,
+    Ratio,
+    RatioName,
+    Robustness,
+    Suite,
+    wants_baseline,
+)
 from ftdeploy.tasks import TASKS
 from ftdeploy.validate.answers import Answers, Subject, answer, confusion, flips, mended, subjects
 from ftdeploy.validate.bias import gaps
@@ -38,12 +51,13 @@ from ftdeploy.verdict import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
 #: Processes a model that its peak memory is taken over, where a gate wants it; fewer reach no bound at 95%.
 _MEMORY_RUNS = 5
+#: More labels make no matrix that anybody reads.
+_MOST_CONFUSED = 200
 #: The keys of a signature that decide what a model answers.
 _ANSWERING = {"task", "labels", "max_length", "pad_id", "inputs", "outputs", "temperature", "session"}
 
@@ -85,7 +99,9 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
     same = baseline is None or identical(baseline, candidate)
     # A model that must answer alike is asked once, measured once, and compared with itself: a ratio of one, no noise.
     before, after = subjects(candidate if same or baseline is None else baseline, candidate, TASKS[task])
-    if TASKS[task].per_token:
+    if TASKS[task].vectors:
+        _check_vectors(suite)
+    elif TASKS[task].per_token:
         _check_spans(suite)
     else:
         _check_labels(suite, candidate.labels)
@@ -94,7 +110,9 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
     named = suite.metrics if "metrics" in suite.model_fields_set else ()
     names = tuple(dict.fromkeys((*named, *TASKS[task].metrics)))
     metrics = [scored(metric, suite, answers) for metric in names]
-    if not answers.task.per_token:  # the modules of `evaluate` read tags, which nobody has here
+    if not (
+        answers.task.per_token or answers.task.vectors
+    ):  # the modules of `evaluate` read tags, which nobody has here
         crosschecked(metrics, answers)
     asked = ask_again(suite, answers, before, after)
     swapped = counterfactuals(suite, answers, before, after)
@@ -228,6 +246,39 @@ def _check_spans(suite: Suite) -> None:
         )
 
 
+def _check_vectors(suite: Suite) -> None:
+    """Whether a suite asks of vectors what can be asked of them.
+
+    Raises:
+        ConfigError: with every gate or metric that wants labels, or asks rows apart from their neighbours.
+    """
+    problems = [
+        Problem(path=f"gates[{index}]", message=f"a {gate.kind} gate looks at labels, and an answer here is a vector")
+        for index, gate in enumerate(suite.gates)
+        if isinstance(gate, Directional | Calibration | Gap | Robustness | Consistency)
+    ]
+    problems += [Problem(path=f"swaps[{index}]", message="a swap compares labels") for index in range(len(suite.swaps))]
+    problems += [Problem(path=f"golden[{index}]", message="a golden row has a label")
+                 for index in range(len(suite.golden))]  # fmt: skip
+    named = {f"gates[{index}].metric": getattr(gate, "metric", "") for index, gate in enumerate(suite.gates)
+             if not isinstance(gate, Ratio | Calibration | Gap)}  # fmt: skip
+    if "metrics" in suite.model_fields_set:
+        named |= {f"metrics[{index}]": name for index, name in enumerate(suite.metrics)}
+    problems += [
+        Problem(path=path, message=f"{name!r} is no metric of neighbours", hint=did_you_mean(name, NEIGHBOUR_METRICS))
+        for path, name in named.items()
+        if isinstance(name, str) and name and name not in NEIGHBOUR_METRICS
+    ]
+    if problems:
+        raise ConfigError(
+            f"suite {suite.name}: {len(problems)} metric(s) or gate(s) are made for labels",
+            cause="the suite was written for another task",
+            fix=f"use {' and '.join(NEIGHBOUR_METRICS)}, in gates of the kinds non-inferiority, floor, slices, "
+            "flips or ratio",
+            problems=problems,
+        )
+
+
 def _answers(table: pa.Table, before: Subject, after: Subject, *, task: str, cache: Path | None,
              refresh: bool) -> Answers:  # fmt: skip
     digest = text_digest(table["text"]) if cache else ""
@@ -289,12 +340,28 @@ def _cost(ratio: CostRatio, baseline: Measurement, candidate: Measurement) -> Co
 def _confusion(answers: Answers) -> Confusion:
     if answers.task.per_token:
         return _span_confusion(answers)
+    if answers.task.vectors:
+        return _nearest_confusion(answers)
     classes = len(answers.labels)
     return Confusion(
         labels=tuple(answers.labels),
         baseline=confusion(answers.references, answers.baseline.predictions, classes),
         candidate=confusion(answers.references, answers.candidate.predictions, classes),
     )
+
+
+def _nearest_confusion(answers: Answers) -> Confusion:
+    """Rows by their own label and that of the nearest row; nothing where there are no labels, or very many."""
+    names = [load_neighbours(label).label for label in answers.labels]
+    known = tuple(sorted(set(names)))
+    if known == ("",) or len(known) > _MOST_CONFUSED:
+        return Confusion(labels=(), baseline=(), candidate=())
+    place = np.array([known.index(name) for name in names], dtype=np.int64)
+    before, after = (
+        confusion(place[answers.references], place[answer.predictions], len(known))
+        for answer in (answers.baseline, answers.candidate)
+    )
+    return Confusion(labels=known, baseline=before, candidate=after)
 
 
 def _span_confusion(answers: Answers) -> Confusion:

@@ -14,7 +14,9 @@ BINS = 15
 
 
 def reliability(answers: Answers) -> Reliability:
-    """The diagrams of both models."""
+    """The diagrams of both models; of vectors, which have no probability, none."""
+    if answers.task.vectors:
+        return Reliability(baseline=(), candidate=())
     return Reliability(
         baseline=_bins(answers.baseline, answers.references), candidate=_bins(answers.candidate, answers.references)
     )

@@ -1,0 +1,65 @@
+"""Metrics of what lies near a row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ftdeploy.metrics import resolve, score
+from ftdeploy.neighbours import dump, nearest
+from ftdeploy.statistics import compare
+from ftdeploy.tasks import TASKS
+from ftdeploy.tasks.said import numbered
+
+TASK = TASKS["feature-extraction"]
+
+
+def _said(vectors: np.ndarray) -> list[str]:
+    return [dump("", [*sorted(near), *near[:1]]) for near in nearest(vectors).tolist()]
+
+
+def _compared(labels: list[str], *models: np.ndarray) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    return numbered(*TASK.compared([dump(label) for label in labels], [_said(one) for one in models]))
+
+
+def test_agreement_is_the_mean_share_of_common_neighbours_and_accuracy_that_of_the_nearest_label() -> None:
+    """As computed without these strings."""
+    random = np.random.default_rng(5)
+    before = random.standard_normal((200, 6)).astype(np.float32)
+    after = before + 0.3 * random.standard_normal((200, 6)).astype(np.float32)
+    labels = random.choice(["a", "b", ""], 200).tolist()
+    table, (references, was, now) = _compared(labels, before, after)
+    shares = [len(set(one) & set(other)) / 10 for one, other in zip(nearest(before), nearest(after), strict=True)]
+    assert 0.3 < np.mean(shares) < 0.95
+    agreement, accuracy = resolve("neighbour_agreement", table), resolve("neighbour_accuracy", table)
+    assert score(agreement, references, was, len(table)) == 1.0
+    assert score(agreement, references, now, len(table)) == pytest.approx(np.mean(shares))
+    counted = [row for row, label in enumerate(labels) if label]
+    hits = [labels[nearest(after)[row, 0]] == labels[row] for row in counted]
+    assert score(accuracy, references, now, len(table)) == pytest.approx(np.mean(hits))
+
+
+def test_the_gate_knows_how_few_rows_say() -> None:
+    """Equal neighbours on 40 rows prove no loss of under a tenth, on 400 they do: a row that lost all of its neighbours
+    could have come next."""
+    for rows, verdict in ((40, "inconclusive"), (400, "pass")):
+        vectors = np.random.default_rng(1).standard_normal((rows, 6)).astype(np.float32)
+        table, (references, was, now) = _compared(["x", "y"] * (rows // 2), vectors, vectors)
+        for name in ("neighbour_agreement", "neighbour_accuracy"):
+            found = compare(resolve(name, table), references, was, now, classes=len(table), margin=0.05)
+            assert found.verdict == verdict, name
+            assert found.lower < 0
+
+
+def test_rows_without_a_label_count_in_no_accuracy() -> None:
+    """Nothing is divided by nothing."""
+    vectors = np.random.default_rng(1).standard_normal((20, 4)).astype(np.float32)
+    table, (references, was, _) = _compared([""] * 20, vectors, vectors)
+    assert score(resolve("neighbour_accuracy", table), references, was, len(table)) == 0.0
+    assert score(resolve("neighbour_agreement", table), references, was, len(table)) == 1.0
+
+
+def test_one_row_alone_agrees_with_itself() -> None:
+    """It has no neighbours."""
+    table, (references, was, _) = _compared(["a"], np.ones((1, 3)), np.ones((1, 3)))
+    assert score(resolve("neighbour_agreement", table), references, was, len(table)) == 1.0

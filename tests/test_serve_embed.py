@@ -1,0 +1,159 @@
+"""`/embed` in the shape of TEI, `/v1/embeddings` in that of OpenAI: what is understood, refused, and answered."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from asking import encoded, scope
+from jsonschema_rs import Draft202012Validator, ValidationError
+
+from ftdeploy.encoded import Encoded
+from ftdeploy.serve.answers import Answers
+from ftdeploy.serve.embed import parse_embed, parse_openai
+from ftdeploy.serve.invocations import parse_invocations
+from ftdeploy.serve.kserve import metadata, parse_infer
+from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.model import Scored
+from ftdeploy.serve.openapi import describe
+from ftdeploy.serve.question import parse_predict
+from ftdeploy.serve.wire import Refusal
+from ftdeploy.signature import Signature
+
+LIMITS = Limits(max_texts=3, max_chars=100)
+SIGNATURE = Signature(name="vectors", task="feature-extraction", labels=(), max_length=8, dimensions=2)
+VECTORS = np.array([[0.6, -0.8], [1.0, 0.0]], dtype=np.float32)
+
+
+def _answers(count: int = 2) -> Answers:
+    rows = [Encoded(ids=[1, 2, 3], length=3 + row, unknown=0) for row in range(count)]
+    scored = [Scored([], np.zeros(2, dtype=np.float32), vector, ("embedding", 1.0)) for vector in VECTORS[:count]]
+    return Answers(rows=rows, scored=scored, identity="r1", digest="d" * 64, signature=SIGNATURE)
+
+
+def _tei(asked: object) -> Any:
+    return orjson.loads(parse_embed(encoded(asked), scope(), LIMITS).render(_answers()).body)
+
+
+def _openai(asked: object, count: int = 2) -> Any:
+    return orjson.loads(parse_openai(SIGNATURE, encoded(asked), scope(), LIMITS).render(_answers(count)).body)
+
+
+def test_tei_gets_a_list_of_vectors() -> None:
+    """For one text as well; numbers are as short as float32 can be told."""
+    assert _tei({"inputs": ["a", "b"], "normalize": True, "truncate": True}) == [[0.6, -0.8], [1.0, 0.0]]
+    assert parse_embed(encoded({"inputs": "a"}), scope(), LIMITS).texts == ["a"]
+    assert parse_embed(encoded({"inputs": "a", "truncate": False}), scope(), LIMITS).whole
+
+
+def test_openai_gets_objects_and_usage() -> None:
+    """With the tokens that were read, not those that were cut; as numbers or as bytes."""
+    found = _openai({"input": ["a", "b"], "model": "vectors", "user": "me"})
+    assert found == {
+        "object": "list",
+        "data": [{"object": "embedding", "index": index, "embedding": vector}
+                 for index, vector in enumerate([[0.6, -0.8], [1.0, 0.0]])],
+        "model": "vectors",
+        "usage": {"prompt_tokens": 6, "total_tokens": 6},
+    }  # fmt: skip
+    (one,) = _openai({"input": "a", "encoding_format": "base64", "dimensions": 2}, 1)["data"]
+    assert (np.frombuffer(base64.b64decode(one["embedding"]), dtype="<f4") == VECTORS[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "words"),
+    [
+        ({"inputs": "a", "normalize": False}, 422, "length 1"),
+        ({"inputs": "a", "truncation_direction": "Left"}, 422, "at the right only"),
+        ({"inputs": "a", "prompt_name": "query"}, 422, "unknown"),
+        ({"inputs": ["a", 7]}, 422, "inputs[1] wants a text"),
+        ({"inputs": []}, 422, "at least one"),
+        ({"inputs": ["a"] * 4}, 413, "at most 3"),
+        ({"inputs": {"text": "a"}}, 422, "an object"),
+        ({"inputs": "a", "truncate": "yes"}, 422, "true or false"),
+        ({}, 422, "inputs wants"),
+        ([], 422, "an object"),
+    ],
+)
+def test_what_tei_may_not_ask_is_refused(asked: object, status: int, words: str) -> None:
+    """With the reason; nothing is ignored."""
+    with pytest.raises(Refusal) as caught:
+        _tei(asked)
+    assert (caught.value.status, words in caught.value.message) == (status, True), caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "words"),
+    [
+        ({"input": "a", "model": "text-embedding-3-small"}, 404, "there is no model"),
+        ({"input": "a", "model": 7}, 422, "model wants a text"),
+        ({"input": "a", "encoding_format": "hex"}, 422, "float, base64"),
+        ({"input": "a", "dimensions": 1}, 422, "cannot be cut"),
+        ({"input": "a", "user": 7}, 422, "user wants a text"),
+        ({"input": [[1, 2]]}, 422, "input[0] wants a text"),
+        ({"inputs": "a"}, 422, "did you mean"),
+        ({}, 422, "input wants"),
+    ],
+)
+def test_what_openai_may_not_ask_is_refused(asked: object, status: int, words: str) -> None:
+    """Tokens instead of texts, other sizes, other models."""
+    with pytest.raises(Refusal) as caught:
+        _openai(asked)
+    assert (caught.value.status, words in caught.value.message) == (status, True), caught.value.message
+
+
+def test_the_other_protocols_give_vectors_too() -> None:
+    """`/predict` a vector for a text; MLflow's forms and CSV; KServe a tensor, as JSON and as bytes."""
+    answers = _answers()
+
+    def asked(parse: Any, content: object, **headers: str) -> Any:
+        body = content if isinstance(content, bytes) else encoded(content)
+        return parse(body, scope(**headers), LIMITS).render(answers)
+
+    assert orjson.loads(asked(parse_predict, {"inputs": "a"}).body) == [0.6, -0.8]
+    assert orjson.loads(asked(parse_predict, {"inputs": ["a", "b"]}).body) == [[0.6, -0.8], [1.0, 0.0]]
+    told = orjson.loads(asked(parse_invocations, {"instances": ["a", "b"]}).body)
+    assert told == {"predictions": [[0.6, -0.8], [1.0, 0.0]]}
+    csv = asked(parse_invocations, b"text\na\nb\n", content_type="text/csv").body.decode()
+    assert csv.splitlines() == ["0,1", "0.6,-0.8", "1.0,0.0"]
+    lines = asked(parse_invocations, b'"a"\n"b"\n', content_type="application/jsonlines").body
+    assert lines == b"[0.6,-0.8]\n[1.0,0.0]\n"
+    tensor = {"name": "text", "shape": [2], "datatype": "BYTES", "data": ["a", "b"]}
+    (output,) = orjson.loads(asked(parse_infer, {"inputs": [tensor]}).body)["outputs"]
+    assert output == {"name": "embedding", "datatype": "FP32", "shape": [2, 2], "data": [0.6, -0.8, 1.0, 0.0]}
+    binary = {"inputs": [tensor], "outputs": [{"name": "embedding", "parameters": {"binary_data": True}}]}
+    assert asked(parse_infer, binary).body.endswith(VECTORS.astype("<f4").tobytes())
+    assert metadata(SIGNATURE, version="1", digest="d")["outputs"] == [
+        {"name": "embedding", "datatype": "FP32", "shape": [-1, 2]}
+    ]
+
+
+@pytest.mark.parametrize("parameters", [{"top_k": 1}, {"function_to_apply": "none"}])
+def test_what_chooses_labels_is_refused(parameters: dict[str, Any]) -> None:
+    """A vector has no labels."""
+    with pytest.raises(Refusal, match="do not go with feature-extraction"):
+        parse_predict(encoded({"inputs": "a", "parameters": parameters}), scope(), LIMITS).render(_answers())
+
+
+def test_the_description_has_both_and_no_feedback() -> None:
+    """Only of such a model; its schemas fit what is answered."""
+    document = describe(SIGNATURE, LIMITS, digest="d" * 64, version="1")
+    assert {"/embed", "/v1/embeddings"} <= document["paths"].keys()
+    assert "/feedback" not in document["paths"]
+    other = SIGNATURE.model_copy(update={"task": "text-classification", "labels": ("a", "b")})
+    assert "/embed" not in describe(other, LIMITS, digest="d" * 64, version="1")["paths"]
+
+    def fits(name: str, value: object) -> None:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        Draft202012Validator(schema).validate(value)
+
+    fits("EmbedQuestion", {"inputs": ["a", "b"], "normalize": True})
+    fits("Embedded", _tei({"inputs": ["a", "b"]}))
+    fits("EmbeddingsQuestion", {"input": "a", "model": "vectors", "encoding_format": "base64", "dimensions": 2})
+    fits("Embeddings", _openai({"input": ["a", "b"]}))
+    fits("Embeddings", _openai({"input": ["a", "b"], "encoding_format": "base64"}))
+    with pytest.raises(ValidationError):
+        fits("EmbeddingsQuestion", {"input": "a", "dimensions": 1})
