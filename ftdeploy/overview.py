@@ -86,7 +86,9 @@ def _training(artifacts: Mapping[Kind, Artifact]) -> Iterator[Part]:
     facts = [(name.replace("_", " "), shown(value)) for name, value in checkpoint.facts.items()]
     yield Part(
         heading="Training",
-        text="The weights of the best evaluation are kept, where early stopping is on.",
+        text="The weights of the best evaluation are kept, where early stopping is on."
+        if history
+        else "Nothing was trained: the checkpoint is taken as it is.",
         charts=list(training_charts(history)),
         table=Table(columns=("what", "found"), rows=facts),
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny import write_bundle
 
 from ftdeploy.serve.shadow_watch import SHADOW, ShadowWatch, challenger_of
+from ftdeploy.signature import Signature
 
 
 def test_a_registrys_pointer_names_the_challenger(tmp_path: Path) -> None:
@@ -36,3 +38,17 @@ def test_the_bundle_that_answers_is_no_challenger_to_itself(tmp_path: Path) -> N
     watch.look(tmp_path)
     watch.finish()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("task", ["token-classification", "feature-extraction"])
+def test_answers_without_a_label_are_compared_by_none(
+    task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would show that all agree, or end at the first text: it is not started, and what to do instead is said."""
+    signature = Signature(name="tiny", task=task, labels=(), max_length=8).model_dump_json().encode()
+    write_bundle(tmp_path / "other", replaced={"model/signature.json": signature})
+    watch = ShadowWatch(tmp_path / "other", tmp_path, {})
+    watch.look(tmp_path)
+    watch.finish()
+    assert "ftdeploy eval" in caplog.text
+    assert "starts as a challenger" not in caplog.text

@@ -52,6 +52,15 @@ def test_the_label_of_an_answer_is_that_of_the_nearest_row() -> None:
     assert right[0].rows == was[0].rows == (1, 2, 3)
 
 
+def test_a_label_that_nothing_else_has_counts_as_none() -> None:
+    """Nothing near it could be right."""
+    vectors = np.eye(3, dtype=np.float32)
+    right, _ = TASK.compared(
+        [dump(label) for label in ("a", "a", "b")], [TASK.said(_outputs(vectors), SIGNATURE).labels]
+    )
+    assert [load(label).label for label in right] == ["a", "a", ""]
+
+
 def test_a_row_is_kept_while_half_of_its_neighbours_are() -> None:
     """Which is what counts rows that went from right to wrong."""
     table, (right, half, fewer) = numbered(

@@ -128,13 +128,17 @@ def _together(predictor: Predictor, ids: Sequence[Ids], plan: list[tuple[list[in
 def _judge(alone: NDArray[np.float32], beside: NDArray[np.float32], predictor: Predictor,
            tolerance: float) -> Invariance:  # fmt: skip
     """Differences of ``alone`` (rows, labels) and ``beside`` (kinds of batch, rows, labels)."""
-    temperature = predictor.signature.temperature
-    probabilities = np.abs(softmax(beside / temperature) - softmax(alone / temperature)).max()
-    changed = (beside.argmax(axis=-1) != alone.argmax(axis=-1)).any(axis=0).reshape(len(alone), -1).any(axis=1)
+    if predictor.task.vectors:  # of length 1
+        apart, changed = float(1 - (beside * alone).sum(axis=-1).min()), None
+    else:
+        temperature = predictor.signature.temperature
+        apart = float(np.abs(softmax(beside / temperature) - softmax(alone / temperature)).max())
+        other = beside.argmax(axis=-1) != alone.argmax(axis=-1)
+        changed = int(other.any(axis=0).reshape(len(alone), -1).any(axis=1).sum())
     return Invariance(
         rows=len(alone),
         max_logit_difference=float(np.abs(beside - alone).max()),
-        max_probability_difference=float(probabilities),
-        changed_labels=int(changed.sum()),
-        within_tolerance=bool(probabilities <= tolerance),
+        max_probability_difference=max(0.0, apart),
+        changed_labels=changed,
+        within_tolerance=apart <= tolerance,
     )

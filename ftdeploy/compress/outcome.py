@@ -68,9 +68,10 @@ class Invariance(Section):
     max_logit_difference: float
     """Largest absolute difference of a logit between the two."""
     max_probability_difference: float
-    """Largest absolute difference of a label's probability between the two."""
-    changed_labels: int
-    """Rows whose predicted label differs."""
+    """Largest absolute difference of a label's probability between the two; of vectors, of their cosine similarity from
+    1."""
+    changed_labels: int | None
+    """Rows whose predicted label differs; null of vectors, which have none."""
     within_tolerance: bool
     """Whether ``max_probability_difference`` stays within the recipe's ``compress.batch_tolerance``."""
 

@@ -37,11 +37,17 @@ class Monitored:
 
     Attributes:
         report: the report.
-        folder: holds drift.html, drift.json and to_label.csv.
+        folder: holds drift.html, drift.json and, where there is anything to label, to_label.csv.
     """
 
     report: MonitorReport
     folder: Path
+
+    @property
+    def _advice(self) -> str:
+        if not self.report.to_label:
+            return "see whether the model is still the right one for these texts"
+        return f"label the rows of {QUEUE} and train with them"
 
     def refuse(self) -> None:
         """Say by an error what the verdict is, unless there is no drift.
@@ -55,7 +61,7 @@ class Monitored:
             raise DriftFound(
                 self.report.summary,
                 cause="the texts that come in differ from those that the bundle was made of",
-                fix=f"open {page}; label the rows of {QUEUE} and train with them",
+                fix=f"open {page}; {self._advice}",
             )
         if self.report.verdict == "inconclusive":
             raise GateInconclusive(
@@ -101,10 +107,12 @@ def monitor_bundle(bundle: Path, *, traffic: Path | None = None, since: float | 
     _check_folder(target)
     digest = bundle_digest(source)
     folder = traffic or traffic_folder(source) or bundle.resolve().parent / "traffic"
-    labels = TASKS[signature.task].summaries(signature.labels)
+    task = TASKS[signature.task]
+    labels = task.summaries(signature.labels)
     window = read_window(folder, labels, digest=digest, since=since, until=until)
     found, scores = make_report(reference, window, signature, options, digest=digest, seed=_SEED, now=datetime.now(UTC))
-    return _store(found, window, scores, target, count=options.label_rows, labels=labels)
+    # Where answers are vectors there is nobody to ask for labels.
+    return _store(found, window, scores, target, count=0 if task.vectors else options.label_rows, labels=labels)
 
 
 def _check_folder(target: Path) -> None:
@@ -122,7 +130,7 @@ def _store(found: MonitorReport, window: Window, scores: Floats, target: Path, *
     from ftdeploy.monitor.page import render
 
     with whole_report(target) as partial:
-        if found.verdict != "inconclusive":
+        if found.verdict != "inconclusive" and count:
             queue = to_label(window, scores, count=count, seed=_SEED)
             write_queue(partial / QUEUE, window, queue, scores, labels)
             found = found.model_copy(update={"to_label": len(queue)})

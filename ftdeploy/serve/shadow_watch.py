@@ -15,6 +15,8 @@ from ftdeploy.errors import FtdeployError, ServeError
 from ftdeploy.serve.generation import ONE_THREAD, check
 from ftdeploy.serve.shadow_feed import SOCKET
 from ftdeploy.serve.totals import fold
+from ftdeploy.signature import read_signature
+from ftdeploy.tasks import TASKS
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,13 @@ class ShadowWatch:
                     f"the bundle in {folder} has no {_MODULE}",
                     cause="it was made by an older ftdeploy",
                     fix="make it again",
+                )
+            task = TASKS[read_signature(folder / "src" / "model").task]
+            if task.per_token or task.vectors:
+                raise ServeError(
+                    f"a challenger of {task.name} has nothing to show yet",
+                    cause="answers are compared by their label and how sure it is, and these have none",
+                    fix="compare the two with `ftdeploy eval`",
                 )
             self._started += 1
             self._process = self._spawn(folder)

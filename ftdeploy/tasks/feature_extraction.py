@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -96,10 +97,12 @@ class FeatureExtraction:
 
     def compared(self, labels: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[str]]:
         """What is right is the row's label and what lies near it by the first model; an answer's label is that of the
-        nearest row, which stands last in it."""
+        nearest row, which stands last in it. A label that no other row has can be found near none, and counts as none.
+        """
         own = [load(label).label for label in labels]
+        often = Counter(own)
         read = [[load(label).rows for label in answer] for answer in answers]
-        first = [dump(label, rows[:-1]) for label, rows in zip(own, read[0], strict=True)]
+        first = [dump(label if often[label] > 1 else "", rows[:-1]) for label, rows in zip(own, read[0], strict=True)]
         return [first, *([dump(own[rows[-1]] if rows else "", rows[:-1]) for rows in answer] for answer in read)]
 
     def right(self, labels: Sequence[str], references: NDArray[np.int64],
