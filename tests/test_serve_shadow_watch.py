@@ -40,12 +40,9 @@ def test_the_bundle_that_answers_is_no_challenger_to_itself(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("task", ["token-classification", "feature-extraction"])
-def test_answers_without_a_label_are_compared_by_none(
-    task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It would show that all agree, or end at the first text: it is not started, and what to do instead is said."""
-    signature = Signature(name="tiny", task=task, labels=(), max_length=8).model_dump_json().encode()
+def test_vectors_are_not_compared_by_their_label(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It would show that all agree: it is not started, and what to do instead is said."""
+    signature = Signature(name="tiny", task="feature-extraction", labels=(), max_length=8).model_dump_json().encode()
     write_bundle(tmp_path / "other", replaced={"model/signature.json": signature})
     watch = ShadowWatch(tmp_path / "other", tmp_path, {})
     watch.look(tmp_path)

@@ -99,10 +99,10 @@ class ShadowWatch:
                     fix="make it again",
                 )
             task = TASKS[read_signature(folder / "src" / "model").task]
-            if task.per_token or task.vectors:
+            if task.vectors:
                 raise ServeError(
                     f"a challenger of {task.name} has nothing to show yet",
-                    cause="answers are compared by their label and how sure it is, and these have none",
+                    cause="answers are compared by their label and how sure it is, and a vector has none",
                     fix="compare the two with `ftdeploy eval`",
                 )
             self._started += 1

@@ -548,6 +548,22 @@ m.querySelector('.tag').innerText])"
         assert tab.text(".legend").split() == ["PER", "ORG", "LOC", "GPE"]
 
 
+def test_vectors_are_shown_by_how_similar_the_texts_are(browser: Browser) -> None:
+    """A table of the others, the most similar first, markup left as text; one text alone says what to do."""
+    vectors = {"north": [0.0, 1.0], "<b>north-east</b>": [0.6, 0.8], "south": [0.0, -1.0]}
+    with scripted(answer=vectors.__getitem__, view="vectors", task="feature-extraction", labels=[]) as service, \
+            browser.open(service.url) as tab:  # fmt: skip
+        assert "How similar each text is" in tab.text("#empty")
+        run(tab, "\n".join(vectors))
+        first, second, _ = tab.ask(CARDS)
+        assert first.split("Similarity")[-1].split() == ["2", "<b>north-east</b>", "0.800", "3", "south", "-1.000"]
+        assert second.split("Similarity")[-1].split() == ["1", "north", "0.800", "3", "south", "-0.800"]
+        assert not tab.ask("document.querySelector('.answer b')")
+        run(tab, "north")
+        (card,) = tab.ask(CARDS)
+        assert "Answer several texts" in card
+
+
 def test_a_text_without_entities_says_so(browser: Browser) -> None:
     """It is shown all the same."""
     with scripted(answer=lambda _text: [], view="entities", labels=["O", "B-X"]) as service, \
