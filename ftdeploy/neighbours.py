@@ -47,6 +47,14 @@ def load(label: str) -> Neighbourhood:
         raise ValueError(f"{label[:60]!r} is no neighbourhood [label, row, row, ...]") from error
 
 
+def label_in(label: str) -> str:
+    """The label in a string that `dump` wrote; rows that were not prepared have a label as it is."""
+    try:
+        return load(label).label
+    except ValueError:
+        return label
+
+
 def nearest(vectors: NDArray[np.float32], count: int = NEIGHBOURS) -> NDArray[np.int64]:
     """The rows nearest to each row by cosine similarity, the row itself left out: exact, in blocks.
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from ftdeploy import neighbours
-from ftdeploy.neighbours import Neighbourhood, dump, load, nearest
+from ftdeploy.neighbours import Neighbourhood, dump, label_in, load, nearest
 
 
 def _vectors(rows: int, width: int = 8) -> np.ndarray:
@@ -46,6 +46,11 @@ def test_vectors_of_nothing_have_neighbours_too() -> None:
 def test_what_is_written_is_read(label: str, rows: list[int]) -> None:
     """Any label, with quotes and brackets in it as well."""
     assert load(dump(label, rows)) == Neighbourhood(label, tuple(rows))
+
+
+def test_the_label_of_a_row_that_was_not_prepared_is_itself() -> None:
+    """Rows of an evaluation come as their source has them."""
+    assert (label_in(dump("a b", [1])), label_in("a b")) == ("a b", "a b")
 
 
 @pytest.mark.parametrize("label", ["positive", "[]", '["a", "b"]', "{}", "7"])

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.neighbours import dump, load, nearest
+from ftdeploy.neighbours import dump, label_in, load, nearest
 from ftdeploy.tasks.said import Function, Said, encode_whole
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ class FeatureExtraction:
         return row.get(text), dump(" ".join(str(cell).split())) if isinstance(cell, str | int | float) else cell
 
     def names(self, label: str) -> tuple[str, ...]:
-        name = load(label).label
+        name = label_in(label)
         return (name,) if name else ()
 
     def summary(self, label: str) -> str:
-        return load(label).label
+        return label_in(label)
 
     def moved(self, label: str, before: str, after: str) -> str | None:  # noqa: ARG002 - the protocol's
         return label
@@ -99,7 +99,7 @@ class FeatureExtraction:
         """What is right is the row's label and what lies near it by the first model; an answer's label is that of the
         nearest row, which stands last in it. A label that no other row has can be found near none, and counts as none.
         """
-        own = [load(label).label for label in labels]
+        own = [label_in(label) for label in labels]
         often = Counter(own)
         read = [[load(label).rows for label in answer] for answer in answers]
         first = [dump(label if often[label] > 1 else "", rows[:-1]) for label, rows in zip(own, read[0], strict=True)]
