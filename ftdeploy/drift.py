@@ -91,7 +91,7 @@ def features_of(predictor: Predictor, task: Task, texts: Sequence[str], *,
         projection: of the embedding, float32, shape (width, 32).
     """
     encoded = predictor.encode(texts)
-    outputs = predictor.predict_rows(encoded)
+    outputs = predictor.pooled(predictor.predict_rows(encoded))
     labels, confidence = _told(outputs, task, predictor)
     pieces = by_text(encoded, len(texts))
     embedding = mean_embedding(outputs, len(texts)) if task.per_token else outputs.embedding
@@ -99,7 +99,7 @@ def features_of(predictor: Predictor, task: Task, texts: Sequence[str], *,
         labels=labels,
         confidence=confidence,
         tokens=np.array([sum(row.length for row in of) for of in pieces], dtype=np.float64),
-        unknown=np.array([sum(row.unknown for row in of) / max(1, sum(len(row.ids) for row in of)) for of in pieces]),
+        unknown=np.array([sum(row.unknown for row in of) / max(1, sum(row.kept for row in of)) for of in pieces]),
         truncated=np.array([any(row.truncated() for row in of) for of in pieces]),
         embedding=embedding @ projection,
     )

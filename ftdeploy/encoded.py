@@ -18,10 +18,11 @@ class Encoded:
 
     Attributes:
         ids: token ids, special tokens included, at most ``max_length``.
-        length: tokens before cutting.
-        unknown: how many of ``ids`` are the unknown token.
+        length: tokens before cutting; of a piece those that it has beyond the one before.
+        unknown: how many of these are the unknown token, of those that were kept.
         text: which of the texts that were encoded together it is, or is a piece of.
         words: its words, where a task reads texts in pieces (`ftdeploy.tasks.pieces`).
+        again: how many of ``ids`` are counted in the piece before (`ftdeploy.windows`).
     """
 
     ids: list[int]
@@ -29,15 +30,16 @@ class Encoded:
     unknown: int
     text: int = 0
     words: tuple[Word, ...] = ()
+    again: int = 0
 
     @property
     def kept(self) -> int:
         """Tokens after cutting."""
-        return len(self.ids)
+        return len(self.ids) - self.again
 
     def truncated(self) -> bool:
         """Whether the text was cut."""
-        return self.length > len(self.ids)
+        return self.length > self.kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from scipy.special import bdtr
 
 from ftdeploy import progress
 from ftdeploy.batching import SERVED, Batching, by_length
-from ftdeploy.encoded import Encoded
+from ftdeploy.encoded import Encoded, by_text
 from ftdeploy.hardware import served_lanes
 from ftdeploy.memory import peak_memories
 from ftdeploy.predictor import Predictor
@@ -299,6 +299,16 @@ def _open(folder: Path, *, batching: Batching, device: str) -> Opened:
     return Opened(runner=Predictor(folder, threads=threads, device=device), lanes=lanes, size=folder_size(folder))
 
 
+def _passes(model: Runner, texts: Sequence[str], batching: Batching) -> list[list[list[list[int]]]]:
+    """For each text the passes that answer it alone: one, or those of its pieces, as token ids."""
+    rows = model.encode(texts)
+    if len(rows) == len(texts):
+        return [[[row.ids]] for row in rows]
+    pieces = [[row.ids for row in of] for of in by_text(rows, len(texts))]
+    plans = [by_length(list(map(len, ids)), tokens=batching.tokens, rows=batching.rows) for ids in pieces]
+    return [[[ids[index] for index in batch] for batch in plan] for ids, plan in zip(pieces, plans, strict=True)]
+
+
 class Probe:
     """A model that is open and takes its turn in every round."""
 
@@ -307,9 +317,10 @@ class Probe:
         self.predictor, self.lanes, self.size = opened.runner, opened.lanes, opened.size
         # Tokenising is the same work for every model and would hide the difference.
         self.ids = [row.ids for row in self.predictor.encode(sample)]
+        self.rows = len(sample)
         plan = by_length([len(ids) for ids in self.ids], tokens=batching.tokens, rows=batching.rows)
         self.plan = list(plan)[::-1]  # the longest first, so that no lane is left with them at the end
-        self.typical = tuple([row.ids for row in self.predictor.encode(part)] for part in alone)
+        self.typical = tuple(_passes(self.predictor, part, batching) for part in alone)
         self.throughputs: list[float] = []
         #: A list of seconds for each percentile of the lengths, a value a round.
         self.latencies: tuple[list[float], ...] = tuple([] for _ in alone)
@@ -320,16 +331,17 @@ class Probe:
         with ThreadPoolExecutor(self.lanes) as lanes:
             # ONNX Runtime lets go of the interpreter while it computes.
             list(lanes.map(lambda batch: self.predictor.run([self.ids[index] for index in batch]), self.plan))
-        return len(self.ids) / (time.perf_counter() - began)
+        return self.rows / (time.perf_counter() - began)
 
     def alone(self) -> list[float]:
         """Median seconds for one text, at each percentile of the lengths."""
         medians = []
         for rows in self.typical:
             times = []
-            for ids in rows * LATENCY_REPEATS:
+            for passes in rows * LATENCY_REPEATS:
                 began = time.perf_counter()
-                self.predictor.run([ids])
+                for batch in passes:
+                    self.predictor.run(batch)
                 times.append(time.perf_counter() - began)
             medians.append(float(np.median(times)))
         return medians
@@ -349,6 +361,6 @@ class Probe:
             latencies_p95=p95,
             latencies_p99=tail[0] if tail else (),
             size=self.size,
-            rows=len(self.ids),
+            rows=self.rows,
             provider=self.predictor.provider,
         )

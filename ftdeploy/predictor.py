@@ -15,6 +15,7 @@ from ftdeploy.errors import ArtifactError
 from ftdeploy.session import open_session
 from ftdeploy.signature import SessionOptions, Signature, read_signature
 from ftdeploy.tasks import TASKS, Task
+from ftdeploy.windows import pooled
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -41,7 +42,7 @@ class Predictor:
         self.signature: Signature = read_signature(folder)
         self.task: Task = TASKS[self.signature.task]
         self.tokenizer = _tokenizer(folder / "tokenizer.json")
-        self.task.prepare_tokenizer(self.tokenizer, self.signature.max_length)
+        self.task.prepare_tokenizer(self.tokenizer, self.signature.max_length, self.signature.windows)
         self.session: onnxruntime.InferenceSession = open_session(
             folder / "model.onnx", session or self.signature.session, threads=threads, device=device
         )
@@ -55,8 +56,13 @@ class Predictor:
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Tokenise. Texts longer than the model's length are cut at the right, keeping the closing special token; or,
-        where each token is labelled, every text is divided into pieces (`Encoded.text`)."""
-        return self.task.encode(self.tokenizer, texts, unknown=self._unknown)
+        where each token is labelled, or the signature has windows, divided into pieces (`Encoded.text`)."""
+        return self.task.encode(self.tokenizer, texts, unknown=self._unknown, windows=self.signature.windows)
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether a text may be several rows."""
+        return self.task.per_token or self.signature.windows is not None
 
     def run(self, rows: Sequence[Sequence[int]]) -> Outputs:
         """One forward pass over token ids, padded to the longest row."""
@@ -72,18 +78,23 @@ class Predictor:
     def predict(self, texts: Sequence[str], *, batching: Batching = SERVED,
                 advance: Callable[[float], None] = lambda _rows: None) -> Outputs:  # fmt: skip
         """Outputs for many texts, batched as the service batches (`by_length`), in the order given: one a text, or
-        one a piece.
+        one a piece where each token is labelled.
 
         Args:
             texts: the rows.
             batching: its budget of tokens and rows.
             advance: told the rows done, for a progress bar.
         """
-        return self.predict_rows(self.encode(texts), batching=batching, advance=advance)
+        return self.pooled(self.predict_rows(self.encode(texts), batching=batching, advance=advance))
+
+    def pooled(self, outputs: Outputs) -> Outputs:
+        """Outputs of windows as those of their texts; others as they are."""
+        windows = self.signature.windows
+        return outputs if windows is None else pooled(outputs, windows)
 
     def predict_rows(self, encoded: Sequence[Encoded], *, batching: Batching = SERVED,
                      advance: Callable[[float], None] = lambda _rows: None) -> Outputs:  # fmt: skip
-        """`predict` of texts that are tokenised already."""
+        """`predict` of texts that are tokenised already: one a row, of windows too."""
         logits: NDArray[np.float32] | None = None
         embedding: NDArray[np.float32] | None = None
         for batch in by_length([len(row.ids) for row in encoded], tokens=batching.tokens, rows=batching.rows):

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from ftdeploy.document import Section
 from ftdeploy.errors import ArtifactError
+from ftdeploy.windows import Windows
 
 
 class SessionOptions(Section):
@@ -63,6 +64,8 @@ class Signature(Section):
     """Class id -> label."""
     max_length: int = Field(ge=1)
     """Longest input in tokens, special tokens included; longer texts are cut at the right, and it is reported."""
+    windows: Windows | None = None
+    """How longer texts are read instead; None cuts them."""
     pad_id: int = 0
     """Token id that fills short rows of a batch."""
     inputs: tuple[str, ...] = ("input_ids", "attention_mask")

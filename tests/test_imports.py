@@ -19,7 +19,8 @@ HEAVY = frozenset({
     "transformers",
 })  # fmt: skip
 #: Imported inside functions only, or by one another, so they may import torch at their top.
-LATE = frozenset({"ftdeploy.train.averaging", "ftdeploy.train.callbacks", "ftdeploy.train.trainer"})
+LATE = frozenset({"ftdeploy.train.averaging", "ftdeploy.train.callbacks", "ftdeploy.train.trainer",
+                  "ftdeploy.train.validation"})  # fmt: skip
 STAGES = frozenset({"prepare", "train", "export", "compress", "validate", "package"})
 #: What each module may import at its top, from the ground up. A name stands for a module and all below it.
 LAYERS = (
@@ -37,7 +38,9 @@ LAYERS = (
         "svg",
         "web_origins",
     },
-    {"artifact", "document", "hardware", "statistics", "bill", "console", "tasks", "charts", "page"},
+    {"document"},
+    {"windows"},
+    {"artifact", "hardware", "statistics", "bill", "console", "tasks", "charts", "page"},
     {"origin", "report_folder", "run_folder"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict"},
     {"recipe", "session", "temperature"},

@@ -21,6 +21,7 @@ class Counting:
     """A text's logits are its length and the rows that it was computed with."""
 
     provider = "none"
+    windows = None
 
     def __init__(self) -> None:
         self.batches: list[int] = []

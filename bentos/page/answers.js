@@ -61,7 +61,9 @@ function cardOf(index) {
   }
   card.append(...view().show(text, outcome.answer));
   if (outcome.truncated) {
-    const read = outcome.tokens ? `Cut: it has ${counted(outcome.tokens, "token")}, and the first ${about.max_length.toLocaleString("en")} were read.` : `Cut: only its first ${about.max_length} tokens were read.`;
+    const most = about.windows ? `${about.windows.most} windows of ${about.max_length}` : about.max_length.toLocaleString("en");
+    const first = about.windows ? most : `the first ${most}`;
+    const read = outcome.tokens ? `Cut: it has ${counted(outcome.tokens, "token")}, and ${first} were read.` : `Cut: only its first ${most} tokens were read.`;
     card.append(make("p", "badge", read));
   }
   return card;

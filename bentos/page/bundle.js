@@ -31,6 +31,8 @@ function describe() {
   at("short").textContent = about.digest.slice(0, 12);
   const reads = about.view === "entities"
     ? "A text may have any length"  // it is read sentence by sentence
+    : about.windows
+    ? `A text is read in up to ${about.windows.most} windows of ${about.max_length.toLocaleString("en")} tokens`
     : `A text is read up to ${about.max_length.toLocaleString("en")} tokens`;
   at("hint").textContent = ` ${reads}. Ctrl + Enter runs.`;
   at("empty").textContent = view().empty;

@@ -25,7 +25,7 @@ from ftdeploy.bench.contenders import CONTENDERS, Contender
 from ftdeploy.bench.runners import OnnxRunner, Runner
 from ftdeploy.bench.table import as_lines
 from ftdeploy.dataset import label_names, read_split
-from ftdeploy.errors import ArtifactError, FtdeployError
+from ftdeploy.errors import ArtifactError, ConfigError, FtdeployError
 from ftdeploy.hardware import CPU, choose_provider, plan_lanes, processors
 from ftdeploy.measure import Measurement, Opened, cost_ratio, folder_size, measure
 from ftdeploy.metrics import METRICS, Ids
@@ -79,12 +79,18 @@ def bench_peers(candidate: Path, names: Sequence[str], *, rounds: int, rows: int
 
     Raises:
         ArtifactError: the candidate is no model, or the run's dataset or fp32 export is not beside it.
-        ConfigError: the model's task has no single label a row.
+        ConfigError: the model's task has no single label a row, or it reads texts in windows.
     """
     folder, run = model_folder(candidate), candidate.parent
     onnx, dataset = open_artifact(run / "onnx", kind="onnx"), dataset_beside(candidate)
     fp32 = Predictor(onnx.path, device="cpu")
     require_one_label(fp32.task, "`ftdeploy bench --against` other runtimes")
+    if fp32.in_pieces:
+        raise ConfigError(
+            "`ftdeploy bench --against` other runtimes does not go with model.windows",
+            cause="they are asked row by row, and a text of this model may be several",
+            fix="use `ftdeploy eval` to compare it with other models",
+        )
     table = read_split(dataset, "test", columns=["text", "label"])
     labels = label_names(dataset)
     contest = Contest(

@@ -200,12 +200,13 @@ def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Tas
               device: str, seed: int, work: Path) -> tuple[Workshop, list[Cut]]:  # fmt: skip
     train = read_split(dataset, "train")
     texts, predictor = _texts(train), Predictor(onnx.path, device="cpu")
-    rows = [row.ids for row in predictor.encode(texts)]
+    encoded = predictor.encode(texts)
+    rows = [row.ids for row in encoded]
     calibration = work / "calibration.npz"
     school, cuts = None, []
     # Students learn, and `inc-tuned` counts, one label a row.
     of_rows = not (task.per_token or task.vectors)
-    targets = None if not of_rows else task.targets(train["label"].to_pylist(), label_names(dataset))
+    targets = task.targets(train["label"].to_pylist(), label_names(dataset), encoded) if of_rows else None
     write_rows(calibration, rows, None if targets is None else targets.tolist())
     wanted = FAMILIES if settings.candidates == "auto" else settings.candidates
     if targets is not None and ("students" in wanted or FIRST_TOKEN in wanted):

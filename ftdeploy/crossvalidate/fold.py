@@ -109,17 +109,20 @@ def predict(checkpoint: Artifact, texts: Sequence[str], recipe: Recipe) -> NDArr
     from ftdeploy.batching import by_length, pad
     from ftdeploy.onnx_export import load_model
     from ftdeploy.tasks.said import softmax
+    from ftdeploy.windows import pool_rows
 
     device = choose_device(recipe.device).name
     model = load_model(checkpoint.path, TASKS[recipe.task]).to(device)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True, trust_remote_code=False)
-    rows = tokenizer(list(texts), truncation=True, max_length=recipe.model.max_length)["input_ids"]
+    task, windows = TASKS[recipe.task], recipe.model.windows
+    task.prepare_tokenizer(tokenizer.backend_tokenizer, recipe.model.max_length, windows)
+    rows = task.encode(tokenizer.backend_tokenizer, texts, unknown=None, windows=windows)
     logits = np.empty((len(rows), model.config.num_labels), dtype=np.float32)
     with torch.inference_mode(), progress.task("predict", len(rows)) as advance:
-        for batch in by_length([len(row) for row in rows], tokens=8192):
-            ids, mask = pad([rows[index] for index in batch], tokenizer.pad_token_id or 0)
+        for batch in by_length([len(row.ids) for row in rows], tokens=8192):
+            ids, mask = pad([rows[index].ids for index in batch], tokenizer.pad_token_id or 0)
             feeds = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
             found = model(**{name: tensor.to(device) for name, tensor in feeds.items()}).logits
             logits[batch] = found.float().cpu().numpy()
             advance(len(batch))
-    return softmax(logits)
+    return softmax(logits if windows is None else pool_rows(logits, rows, windows))

@@ -18,6 +18,7 @@ from ftdeploy.models.local import LocalModel, folder_digest, open_local
 from ftdeploy.models.model import Kind, Model
 from ftdeploy.models.pipeline import as_pipeline
 from ftdeploy.models.service import ServiceModel
+from ftdeploy.windows import Windows
 
 __all__ = ["Kind", "Model", "as_pipeline", "open_model"]
 
@@ -90,10 +91,11 @@ def _open_folder(place: str, folder: Path, *, device: str, batching: Batching | 
 
 def _open_checkpoint(place: str, artifact: Artifact, *, device: str, batching: Batching | None,
                      labels: Sequence[str] | None) -> Model:  # fmt: skip
-    stated = artifact.settings.get("model", {}).get("max_length")
+    stated = artifact.settings.get("model", {})
+    windows = Windows.model_validate(stated["windows"]) if stated.get("windows") else None
     return CheckpointModel(
         place, artifact.path, kind="checkpoint", digest=artifact.digest, origin=f"checkpoint {artifact.digest[:12]}",
-        max_length=stated, device=device, batching=batching, labels=labels,
+        max_length=stated.get("max_length"), windows=windows, device=device, batching=batching, labels=labels,
     )  # fmt: skip
 
 

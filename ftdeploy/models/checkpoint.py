@@ -26,13 +26,17 @@ from ftdeploy.models.model import (
     single_logits,
 )
 from ftdeploy.sources import hub
+from ftdeploy.tasks import TASKS
 from ftdeploy.tasks.said import softmax
+from ftdeploy.windows import Windows
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+#: What checkpoints of others can be asked for.
+_TASK = TASKS["text-classification"]
 #: Files that have no say in the answers.
 _SILENT = ("artifact.json", "history.json", "training_args.bin", "trainer_state.json", "model.safetensors.index.json")
 #: Tokens of the longest input where neither tokenizer nor architecture sets an end.
@@ -47,6 +51,7 @@ class TorchRunner:
     Args:
         folder: passed `check_checkpoint`.
         max_length: longer texts are cut at the right.
+        windows: how they are read instead; None cuts them.
         threads: of a pass on processors.
         device: ``cpu`` or ``cuda``.
 
@@ -54,21 +59,19 @@ class TorchRunner:
         ModelError: no classifier with one label a text, or no padding token.
     """
 
-    def __init__(self, folder: Path, *, max_length: int, threads: int, device: str) -> None:
-        self._model, self._tokenizer, self._pad_id = _load(folder, max_length)
+    def __init__(self, folder: Path, *, max_length: int, threads: int, device: str,
+                 windows: Windows | None = None) -> None:  # fmt: skip
+        self._model, self._tokenizer, self._pad_id = _load(folder)
+        self.windows = windows
+        _TASK.prepare_tokenizer(self._tokenizer, max_length, windows)
         self._model.to(device)
         self._threads, self._device = threads, device
         self.config = self._model.config
         self.provider = f"torch eager float32 {device}"
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Tokenise as the export does: cut at the right, the closing special token kept."""
-        found = []
-        for encoding in self._tokenizer.encode_batch_fast(list(texts)):
-            special = encoding.special_tokens_mask.count(1)
-            length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
-            found.append(Encoded(ids=encoding.ids, length=length, unknown=0))
-        return found
+        """Tokenise as the export does: cut at the right, the closing special token kept, or in windows."""
+        return _TASK.encode(self._tokenizer, texts, unknown=None, windows=self.windows)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """One forward pass, padded to the longest row: float32, shape (rows, labels)."""
@@ -85,8 +88,8 @@ class TorchRunner:
     run = logits
 
 
-def _load(folder: Path, max_length: int) -> tuple[Any, Tokenizer, int]:
-    """Model in evaluation mode, tokenizer that cuts and does not pad, padding id."""
+def _load(folder: Path) -> tuple[Any, Tokenizer, int]:
+    """Model in evaluation mode, tokenizer, padding id."""
     try:
         import torch  # noqa: F401  # without it transformers fails with another message
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -119,8 +122,6 @@ def _load(folder: Path, max_length: int) -> tuple[Any, Tokenizer, int]:
             fix="name a fine-tuned checkpoint",
         )
     tokenizer: Tokenizer = fast.backend_tokenizer
-    tokenizer.enable_truncation(max_length)
-    tokenizer.no_padding()
     padding = model.config.pad_token_id if model.config.pad_token_id is not None else fast.pad_token_id
     if padding is None:
         raise ModelError(
@@ -142,6 +143,7 @@ class CheckpointModel(OneLabel):
         digest: of what decides its answers.
         origin: where it comes from, for ``about``.
         max_length: tokens of the longest input; None asks the checkpoint.
+        windows: how longer texts are read; None cuts them.
         device: ``auto``, ``cpu`` or ``cuda``.
         batching: how it is run.
         labels: what it should answer with; None takes what it has.
@@ -153,7 +155,7 @@ class CheckpointModel(OneLabel):
     """
 
     def __init__(self, name: str, folder: Path, *, kind: Kind, digest: str, origin: str, max_length: int | None = None,
-                 device: str = "auto", batching: Batching | None = None,
+                 windows: Windows | None = None, device: str = "auto", batching: Batching | None = None,
                  labels: Sequence[str] | None = None) -> None:  # fmt: skip
         config = _checked_config(folder)
         wanted = os.environ.get("FTDEPLOY_DEVICE", "auto") if device == "auto" else device
@@ -165,7 +167,7 @@ class CheckpointModel(OneLabel):
         self._lanes, threads = plan_lanes(
             threads=self.batching.threads, lanes=self.batching.lanes, on_cpu=chosen == "cpu"
         )
-        self._runner = TorchRunner(folder, max_length=self.max_length, threads=threads, device=chosen)
+        self._runner = TorchRunner(folder, max_length=self.max_length, windows=windows, threads=threads, device=chosen)
         named: Mapping[int, str] = self._runner.config.id2label
         self.labels = label_order([named[index] for index in sorted(named)], labels, name=name)
         self.provider = self._runner.provider
@@ -174,6 +176,7 @@ class CheckpointModel(OneLabel):
         self.conditions: Mapping[str, str | int] = {
             "runtime": f"{_versions()} {self.provider}",
             "max_length": self.max_length,
+            **({} if windows is None else {"windows": windows.model_dump_json()}),
             "batch_tokens": self.batching.tokens,
             "batch_rows": self.batching.rows,
         }

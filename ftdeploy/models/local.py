@@ -28,6 +28,7 @@ class _OnnxRunner:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self.provider = predictor.provider
+        self.windows = predictor.signature.windows
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         return self.predictor.encode(texts)
@@ -98,7 +99,8 @@ class LocalModel:
         rows = predictor.encode(texts)
         found = [predictor.run([row.ids]) for row in rows]
         logits, embedding = stacked([one.logits for one in found]), np.concatenate([one.embedding for one in found])
-        return predictor.task.said(Outputs(logits=logits, embedding=embedding, rows=rows), self._signature)
+        outputs = predictor.pooled(Outputs(logits=logits, embedding=embedding, rows=rows))
+        return predictor.task.said(outputs, self._signature)
 
     def timed(self) -> Path:
         """The folder: it is opened anew, so that its memory can be measured too."""

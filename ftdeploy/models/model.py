@@ -15,6 +15,7 @@ from ftdeploy.batching import Batching, by_length
 from ftdeploy.errors import ModelError, did_you_mean
 from ftdeploy.measure import Opened, Runner
 from ftdeploy.tasks.said import Said
+from ftdeploy.windows import Windows, pool, pool_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,6 +129,10 @@ class OneLabel:
 class Tokenised(Runner, Protocol):
     """A model that is open here: token ids in, logits out."""
 
+    @property
+    def windows(self) -> Windows | None:
+        """How it reads texts that are longer than its input; None cuts them."""
+
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Logits of one forward pass, padded to the longest row: float32, shape (rows, labels); called by several
         threads at once."""
@@ -148,9 +153,11 @@ def batched_logits(runner: Tokenised, texts: Sequence[str], *, classes: int, bat
     Returns:
         float32, shape (rows, classes), in the order of the texts.
     """
-    ids = []
+    ids, owners = [], []
     for start in range(0, len(texts), _TOKENISED):
-        ids += [row.ids for row in runner.encode(texts[start : start + _TOKENISED])]
+        for row in runner.encode(texts[start : start + _TOKENISED]):
+            ids.append(row.ids)
+            owners.append(start + row.text)
     plan = list(by_length([len(row) for row in ids], tokens=batching.tokens, rows=batching.rows))
     found = np.empty((len(ids), classes), dtype=np.float32)
     passes = ThreadPoolExecutor(lanes)
@@ -158,16 +165,21 @@ def batched_logits(runner: Tokenised, texts: Sequence[str], *, classes: int, bat
         answers = passes.map(lambda batch: runner.logits([ids[index] for index in batch]), plan)
         for batch, logits in zip(plan, answers, strict=True):
             found[batch] = logits
-            advance(len(batch))
+            advance(len(batch) * len(texts) / len(ids))
     finally:  # whoever interrupts does not wait for what has not begun
         passes.shutdown(cancel_futures=True)
-    return found
+    if runner.windows is None or len(ids) == len(texts):
+        return found
+    return pool(found, owners, [len(row) for row in ids], runner.windows.pooling)
 
 
 def single_logits(runner: Tokenised, texts: Sequence[str], *, classes: int) -> NDArray[np.float32]:
     """Logits of each text in a pass of its own: float32, shape (rows, classes)."""
-    passes = [runner.logits([row.ids]) for row in runner.encode(texts)]
-    return np.concatenate(passes) if passes else np.empty((0, classes), dtype=np.float32)
+    rows = runner.encode(texts)
+    if not rows:
+        return np.empty((0, classes), dtype=np.float32)
+    found = np.concatenate([runner.logits([row.ids]) for row in rows])
+    return found if runner.windows is None else pool_rows(found, rows, runner.windows)
 
 
 def label_order(stated: Sequence[str], wanted: Sequence[str] | None, *, name: str) -> tuple[str, ...]:

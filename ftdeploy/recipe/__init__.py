@@ -136,7 +136,7 @@ class Recipe(Section):
                 raise ValueError(f"thresholds.scores: {label!r} is not in data.labels; {did_you_mean(label, known)}")
         return value
 
-    @field_validator("data", "train", "export", "compress", "validate_", "package", "update")
+    @field_validator("data", "model", "train", "export", "compress", "validate_", "package", "update")
     @classmethod
     def _fits_the_task(cls, value: Section, info: ValidationInfo) -> Section:
         task = TASKS.get(info.data.get("task", ""))

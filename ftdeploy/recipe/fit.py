@@ -52,6 +52,8 @@ def _keys_named(name: str, section: Any, task: Task) -> Iterator[str]:
     """Keys that are set, and are made for another task."""
     fields = type(section).model_fields
     changed = [key for key in fields if getattr(section, key) != fields[key].default]
+    if name == "model" and "windows" in changed and not task.windows:
+        yield f"`windows` does not go with {task.name}, which has an answer of its own for long texts"
     if task.vectors and name == "train":
         yield from (f"`{key}`: nothing is trained, {task.name} takes the checkpoint as it is" for key in changed)
     elif task.vectors and name == "export":

@@ -11,6 +11,7 @@ from ftdeploy.errors import did_you_mean
 from ftdeploy.metrics import METRICS, SPAN_METRICS
 from ftdeploy.origin import Origin
 from ftdeploy.recipe.objective import ClassWeights, Ema, Lora, Teacher, senseless
+from ftdeploy.windows import Windows
 
 Schedule = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
@@ -24,10 +25,19 @@ class ModelSettings(Origin):
 
     max_length: int = Field(default=128, ge=8, le=8192)
     """Longest input in tokens; the same in training, in the suite and in the bundle. Longer texts are cut, and the
-    answer says so."""
+    answer says so; or they are read in windows."""
+    windows: Windows | None = None
+    """How texts are read that are longer than `max_length`; null cuts them. Training learns each window as a row with
+    the label of its text, weighted so that a text counts once; whatever is scored are whole texts."""
     pooling: Literal["auto", "mean", "cls"] = "auto"
     """Of `feature-extraction`, what one vector is made of the tokens': their `mean`, or the first one's (`cls`). `auto`
     is what the checkpoint says (`1_Pooling/config.json` of sentence-transformers), else `mean`."""
+
+    @model_validator(mode="after")
+    def _windows_move_on(self) -> Self:
+        if self.windows is not None and self.windows.overlap > self.max_length // 2:
+            raise ValueError(f"windows.overlap is at most half of max_length, {self.max_length // 2}")
+        return self
 
 
 class EarlyStopping(Section):

@@ -26,6 +26,7 @@ RUNTIME = (
     "signature.py",
     "spans.py",
     "web_origins.py",
+    "windows.py",
     "tasks/__init__.py",
     "tasks/feature_extraction.py",
     "tasks/pieces.py",

@@ -50,6 +50,7 @@ def describe_bundle(signature: Signature, limits: Limits, *, digest: str, report
         "view": TASKS[signature.task].view,
         "labels": signature.labels,
         "max_length": signature.max_length,
+        "windows": signature.windows.model_dump() if signature.windows else None,
         "fallback": signature.fallback or None,
         "thresholds": dict(signature.thresholds),
         "digest": digest,

@@ -310,8 +310,7 @@ class Engine:
     def _require_whole(self, rows: Sequence[Counted]) -> None:
         for index, row in enumerate(rows):
             if row.truncated():
-                most = self.signature.max_length
-                message = f"text {index} has {row.length} tokens; at most {most} are read, and cutting was ruled out"
+                message = f"text {index} has {row.length} tokens; {row.kept} are read, and cutting was ruled out"
                 raise Refusal(413, "too_long", message)
 
     def snapshot(self) -> Snapshot:

@@ -269,6 +269,7 @@ def metadata(signature: Signature, *, version: str, digest: str) -> dict[str, An
             "task": signature.task,
             "labels": list(signature.labels),
             "max_length": signature.max_length,
+            **({"windows": signature.windows.model_dump()} if signature.windows else {}),
             **fallback,
         },
     }

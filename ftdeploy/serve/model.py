@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,8 +50,8 @@ class Scored:
         answer: as the HTTP face shows it: all labels with scores, best first, or entities in the order of the text;
             empty of a piece, whose text is answered when all its pieces are.
         embedding: float32, shape (width,): mean-pooled output of an early layer; of a text in pieces their mean.
-        logits: float32, shape (labels,), or of a piece (tokens, labels), as the model gave them; or the answer itself,
-            where that is a vector.
+        logits: float32, shape (labels,), or of a piece (tokens, labels), as the model gave them; of a text in windows
+            what they were pooled to; or the answer itself, where that is a vector.
         told: what is counted of it, where that is not the best label: the summary of its label
             (`ftdeploy.tasks.Task`), and how sure the model is.
     """
@@ -69,19 +69,15 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """What is known of a text that was read in pieces: tokens of all of them; nothing is cut."""
+    """What is known of a text that was read in pieces: tokens of all of them."""
 
     length: int
+    kept: int
     unknown: int
 
-    @property
-    def kept(self) -> int:
-        """All of them."""
-        return self.length
-
     def truncated(self) -> bool:
-        """Never."""
-        return False
+        """Whether there was more of it than may be read."""
+        return self.length > self.kept
 
 
 def bundle_digest(folder: Path) -> str:
@@ -126,7 +122,9 @@ def forward_of(predictor: Predictor) -> Callable[[Sequence[Encoded]], list[Score
 
     def piecewise(rows: Sequence[Encoded]) -> list[Scored]:
         outputs = predictor.run([row.ids for row in rows])
-        logits = (one[: len(row.ids)] for one, row in zip(outputs.logits, rows, strict=True))
+        logits: Iterable[NDArray[np.float32]] = outputs.logits
+        if predictor.task.per_token:
+            logits = (one[: len(row.ids)] for one, row in zip(outputs.logits, rows, strict=True))
         return [Scored([], *of) for of in zip(outputs.embedding, logits, strict=True)]
 
     def vectors(rows: Sequence[Encoded]) -> list[Scored]:
@@ -137,7 +135,7 @@ def forward_of(predictor: Predictor) -> Callable[[Sequence[Encoded]], list[Score
 
     if predictor.task.vectors:
         return vectors
-    return piecewise if predictor.task.per_token else forward
+    return piecewise if predictor.in_pieces else forward
 
 
 def joined(predictor: Predictor, texts: Sequence[str], rows: Sequence[Encoded],
@@ -150,7 +148,7 @@ def joined(predictor: Predictor, texts: Sequence[str], rows: Sequence[Encoded],
         rows: all pieces, as `Predictor.encode` gave them.
         scored: of the pieces.
     """
-    if not predictor.task.per_token:
+    if not predictor.in_pieces:
         return rows, scored
     task, signature = predictor.task, predictor.signature
     outputs = Outputs(
@@ -158,12 +156,16 @@ def joined(predictor: Predictor, texts: Sequence[str], rows: Sequence[Encoded],
         embedding=np.stack([one.embedding for one in scored]),
         rows=rows,
     )
+    counted = [
+        Pieces(sum(one.length for one in of), sum(one.kept for one in of), sum(one.unknown for one in of))
+        for of in by_text(rows, len(texts))
+    ]
+    if not task.per_token:
+        whole = predictor.pooled(outputs)
+        return counted, list(map(Scored, task.decode(whole, signature), whole.embedding, whole.logits))
     said = task.said(outputs, signature)
     answers = task.decode(outputs, signature, texts)
     embedding = mean_embedding(outputs, len(texts))
-    counted = [
-        Pieces(sum(one.length for one in of), sum(one.unknown for one in of)) for of in by_text(rows, len(texts))
-    ]
     found = [
         Scored(answer, vector, _NO_LOGITS, (task.summary(label), score))
         for answer, vector, label, score in zip(answers, embedding, said.labels, said.scores.tolist(), strict=True)

@@ -136,6 +136,11 @@ def _embed() -> dict[str, Any]:
 def _length(signature: Signature) -> str:
     if TASKS[signature.task].per_token:
         return "Texts may have any length: they are read sentence by sentence. Offsets count characters."
+    if signature.windows is not None:
+        return (
+            f"Texts longer than {signature.max_length} tokens are read in windows of so many that overlap, at most "
+            f"{signature.windows.most}; X-Truncated lists those that went on behind the last."
+        )
     return f"Texts are cut at {signature.max_length} tokens; X-Truncated then lists those that were."
 
 

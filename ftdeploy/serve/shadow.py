@@ -36,7 +36,7 @@ from ftdeploy.errors import FtdeployError
 from ftdeploy.serve.limits import read_limits
 from ftdeploy.serve.log_options import read_log_options
 from ftdeploy.serve.logs import configure_logs, flush_logs
-from ftdeploy.serve.model import bundle_digest, forward_of, open_model
+from ftdeploy.serve.model import bundle_digest, forward_of, joined, open_model
 from ftdeploy.serve.shadow_counts import Best, Comparisons
 from ftdeploy.serve.shadow_feed import SOCKET
 from ftdeploy.serve.totals import Totals
@@ -44,6 +44,7 @@ from ftdeploy.signature import read_signature
 
 if TYPE_CHECKING:
     from ftdeploy.predictor import Predictor
+    from ftdeploy.serve.model import Scored
 
 log = logging.getLogger("ftdeploy.serve.shadow")  # this module runs as __main__
 
@@ -174,19 +175,30 @@ class Shadow:
         encoded = predictor.encode([row.text for row in rows]) if rows else []
         forward = forward_of(predictor)
         lengths = [len(one.ids) for one in encoded]
+        answered: dict[int, Scored] = {}
         for batch in by_length(lengths, tokens=self._limits.batch_tokens, rows=self._limits.batch_rows):
             faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)  # a thread in C: it asks for no interpreter
             try:
-                scored = forward([encoded[index] for index in batch])
+                answered |= zip(batch, forward([encoded[index] for index in batch]), strict=True)
             except Exception:
                 log.exception("a forward pass over %d rows failed", len(batch))
-                self.counts.failed += len(batch)
-                continue
             finally:
                 faulthandler.cancel_dump_traceback_later()
-            for index, one in zip(batch, scored, strict=True):
-                best = one.answer[0]
-                self.counts.note(rows[index].champion, [rows[index].best], [(best["label"], best["score"])])
+        failed = {one.text for index, one in enumerate(encoded) if index not in answered}
+        self.counts.failed += len(failed)
+        whole = [number for number in range(len(rows)) if number not in failed]
+        place = {number: at for at, number in enumerate(whole)}
+        kept = [index for index, one in enumerate(encoded) if one.text in place]
+        if not kept:
+            return
+        _, scored = joined(
+            predictor,
+            [rows[number].text for number in whole],
+            [replace(encoded[index], text=place[encoded[index].text]) for index in kept],
+            [answered[index] for index in kept],
+        )
+        for number, one in zip(whole, scored, strict=True):
+            self.counts.note(rows[number].champion, [rows[number].best], [one.summary])
 
     def save(self) -> None:
         """Write the counts down, a file for each champion. What the disk refuses is told once, and in the metrics."""

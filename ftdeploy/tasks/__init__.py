@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ftdeploy.encoded import Encoded, Outputs
     from ftdeploy.signature import Signature
+    from ftdeploy.windows import Windows
 
     Ids = NDArray[np.int64]
 
@@ -51,6 +52,8 @@ class Task(Protocol):
     vectors: bool
     """Whether an answer is a vector, and no label: logits are (rows, width), of length 1. The checkpoint is taken as it
     is, rows need no labels, and answers are compared by what lies near them (`ftdeploy.neighbours`)."""
+    windows: bool
+    """Whether ``model.windows`` can be asked of it: a text's windows are answered as the text, and pooled."""
     view: str
     """How the page shows an answer: ``labels``, ``entities`` or ``vectors``."""
 
@@ -96,16 +99,18 @@ class Task(Protocol):
     def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
         """All summaries there are, of a model with these outputs."""
 
-    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int) -> None:
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None) -> None:
         """Set truncation and padding as `encode` wants them."""
 
-    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
+    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
+               windows: Windows | None = None) -> list[Encoded]:  # fmt: skip
         """Texts as rows of the model: one each, or pieces that say of which text they are.
 
         Args:
             tokenizer: prepared by `prepare_tokenizer`.
             texts: any number.
             unknown: id of the unknown token, where there is one.
+            windows: how texts are read that are too long for the model; None cuts them, or the task has its own pieces.
         """
 
     def targets(self, labels: Sequence[str], known: Sequence[str], rows: Sequence[Encoded] = ()) -> Any:
@@ -114,7 +119,7 @@ class Task(Protocol):
         Args:
             labels: of the texts.
             known: the network's outputs.
-            rows: of the texts, where each token has a target.
+            rows: of the texts; none is one a text, where no token has a target.
 
         Raises:
             DataError: a label that is not among the known ones.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ftdeploy.encoded import Encoded, Outputs
     from ftdeploy.signature import Signature
+    from ftdeploy.windows import Windows
 
 #: What every answer is called where answers are counted.
 EMBEDDING = "embedding"
@@ -35,6 +36,7 @@ class FeatureExtraction:
     encoder_decoder = False
     per_token = False
     vectors = True
+    windows = False
     view = "vectors"
 
     # ---- rows
@@ -76,10 +78,13 @@ class FeatureExtraction:
 
     # ---- tokens
 
-    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int) -> None:  # noqa: ARG002 - `export` wrote it in
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int,
+                          windows: Windows | None = None) -> None:  # noqa: ARG002 - the protocol's  # fmt: skip
+        tokenizer.enable_truncation(max_length)
         tokenizer.no_padding()
 
-    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
+    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
+               windows: Windows | None = None) -> list[Encoded]:  # noqa: ARG002 - the protocol's  # fmt: skip
         return encode_whole(tokenizer, texts, unknown=unknown)
 
     def targets(self, labels: Sequence[str], known: Sequence[str],  # noqa: ARG002 - the protocol's

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ftdeploy.encoded import Encoded
+from ftdeploy.windows import Windows, window_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,16 +33,21 @@ class Said:
     probabilities: NDArray[np.float32] | None = None
 
 
-def encode_whole(tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
-    """Texts as one row each, cut at the right as the tokenizer says.
+def encode_whole(tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
+                 windows: Windows | None = None) -> list[Encoded]:  # fmt: skip
+    """Texts as one row each, cut as the tokenizer is set to cut; or in windows, by their overlap.
 
     Args:
-        tokenizer: with its truncation, without padding.
+        tokenizer: prepared by its task.
         texts: any number.
         unknown: id of the unknown token, where there is one.
+        windows: how texts are read that are longer than a row; None cuts them.
     """
-    found = []
+    found: list[Encoded] = []
     for number, encoding in enumerate(tokenizer.encode_batch_fast(list(texts))):
+        if windows is not None:
+            found += window_rows(encoding, windows, text=number, unknown=unknown)
+            continue
         special = encoding.special_tokens_mask.count(1)
         length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
         ids = encoding.ids

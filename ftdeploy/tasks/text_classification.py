@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ftdeploy.encoded import Encoded, Outputs
     from ftdeploy.signature import Signature
+    from ftdeploy.windows import Windows
 
 
 #: A label is learned against another, and each of the three splits wants a row of it.
@@ -32,6 +33,7 @@ class TextClassification:
     encoder_decoder = False
     per_token = False
     vectors = False
+    windows = True
     view = "labels"
 
     def read(self, row: Mapping[str, Any], text: str, label: str | None) -> tuple[Any, Any]:
@@ -74,14 +76,16 @@ class TextClassification:
     def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(labels)
 
-    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int) -> None:  # noqa: ARG002 - `export` wrote it in
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None) -> None:
+        tokenizer.enable_truncation(max_length, stride=0 if windows is None else windows.overlap)
         tokenizer.no_padding()
 
-    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
-        return encode_whole(tokenizer, texts, unknown=unknown)
+    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
+               windows: Windows | None = None) -> list[Encoded]:  # fmt: skip
+        return encode_whole(tokenizer, texts, unknown=unknown, windows=windows)
 
     def targets(self, labels: Sequence[str], known: Sequence[str],
-                rows: Sequence[Encoded] = ()) -> NDArray[np.int64]:  # noqa: ARG002 - the protocol's  # fmt: skip
+                rows: Sequence[Encoded] = ()) -> NDArray[np.int64]:  # fmt: skip
         import numpy as np
 
         ids = {label: index for index, label in enumerate(known)}
@@ -92,7 +96,8 @@ class TextClassification:
                 cause="it does not occur in the training rows, or it is misspelt",
                 fix=did_you_mean(unseen[0], known) or "correct it, or add rows with it to the training data",
             )
-        return np.array([ids[label] for label in labels], dtype=np.int64)
+        found = np.array([ids[label] for label in labels], dtype=np.int64)
+        return found[[row.text for row in rows]] if rows else found
 
     def said(self, outputs: Outputs, signature: Signature) -> Said:
         scores = softmax(outputs.logits / signature.temperature)

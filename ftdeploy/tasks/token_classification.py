@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ftdeploy.encoded import Encoded, Outputs, Word
     from ftdeploy.signature import Signature
+    from ftdeploy.windows import Windows
 
 #: Each of the three splits wants a row with a span of a kind.
 _FEWEST_ROWS = 3
@@ -48,6 +49,7 @@ class TokenClassification:
     encoder_decoder = False
     per_token = True
     vectors = False
+    windows = False  # sentences that are too long have windows of their own, whose words are answered once
     view = "entities"
 
     # ---- rows
@@ -108,10 +110,12 @@ class TokenClassification:
 
     # ---- tokens
 
-    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int) -> None:
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int,
+                          windows: Windows | None = None) -> None:  # noqa: ARG002 - the protocol's  # fmt: skip
         windowed(tokenizer, max_length)
 
-    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None) -> list[Encoded]:
+    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
+               windows: Windows | None = None) -> list[Encoded]:  # noqa: ARG002 - the protocol's  # fmt: skip
         return encode_pieces(tokenizer, texts, unknown=unknown)
 
     def targets(self, labels: Sequence[str], known: Sequence[str], rows: Sequence[Encoded] = ()) -> list[list[int]]:

@@ -98,7 +98,13 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     tables["train"] = add_teacher(tables["train"], train.teacher, labels, task=task, device=device, work=work)
     rows = {
         split: encode_to_file(
-            tables.pop(split), tokenizer, chosen, labels, max_length=model.max_length, file=work / f"{split}.arrow"
+            tables.pop(split),
+            tokenizer,
+            chosen,
+            labels,
+            max_length=model.max_length,
+            file=work / f"{split}.arrow",
+            windows=model.windows,
         )
         for split in ("train", "validation")
     }
@@ -115,7 +121,7 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     started = time.monotonic()
     trainer = build_trainer(
         network, rows, chosen, train, tokenizer=tokenizer, seed=seed, device=where.name, precision=precision.name,
-        work=work,
+        work=work, pooling=model.windows.pooling if model.windows else None,
     )  # fmt: skip
     resumed = last_complete_checkpoint(work)
     if resumed is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ftdeploy.batching import pad
 from ftdeploy.tasks.token_classification import IGNORED
+from ftdeploy.windows import Windows, shares
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,16 +27,17 @@ _EXTRAS = ("weight", "teacher")
 
 
 def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
-                max_length: int) -> list[Row]:  # fmt: skip
+                max_length: int, windows: Windows | None = None) -> list[Row]:  # fmt: skip
     """Rows as the network sees them: ``{"input_ids": list[int], "labels": int}``, cut at ``max_length`` tokens, and
     ``"weight": float`` and ``"teacher": list[float]`` where the table has such columns. Where each token has a label,
-    ``labels`` is a list, and a text is as many rows as the task makes of it.
+    ``labels`` is a list, and a text is as many rows as the task makes of it. With windows each has the label of its
+    text, ``"text": int`` says which that is, and their weights add up to that of the text.
 
     Raises:
         DataError: a label that is not known.
     """
-    if task.per_token:
-        return _encode_pieces(table, tokenizer, task, labels, max_length=max_length)
+    if task.per_token or windows is not None:
+        return _encode_pieces(table, tokenizer, task, labels, max_length=max_length, windows=windows)
     targets = task.targets(table["label"].to_pylist(), labels).tolist()
     encoded = tokenizer(
         table["text"].to_pylist(), truncation=True, max_length=max_length, return_attention_mask=False,
@@ -49,18 +51,26 @@ def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task,
 
 
 def _encode_pieces(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
-                   max_length: int) -> list[Row]:  # fmt: skip
+                   max_length: int, windows: Windows | None) -> list[Row]:  # fmt: skip
     from tokenizers import Tokenizer
 
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: the other one is saved with the model
-    task.prepare_tokenizer(backend, max_length)
-    pieces = task.encode(backend, table["text"].to_pylist(), unknown=None)
+    task.prepare_tokenizer(backend, max_length, windows)
+    pieces = task.encode(backend, table["text"].to_pylist(), unknown=None, windows=windows)
     targets = task.targets(table["label"].to_pylist(), labels, pieces)
-    weights = table["weight"].to_pylist() if "weight" in table.column_names else None
-    return [
-        {"input_ids": piece.ids, "labels": target} | ({"weight": weights[piece.text]} if weights else {})
-        for piece, target in zip(pieces, targets, strict=True)
+    rows: list[Row] = [
+        {"input_ids": piece.ids, "labels": target}
+        for piece, target in zip(pieces, targets if task.per_token else targets.tolist(), strict=True)
     ]
+    for name in (name for name in _EXTRAS if name in table.column_names):
+        values = table[name].to_pylist()
+        for row, piece in zip(rows, pieces, strict=True):
+            row[name] = values[piece.text]
+    if windows is not None:
+        owners = [piece.text for piece in pieces]
+        for row, owner, share in zip(rows, owners, shares(owners, [len(one.ids) for one in pieces]), strict=True):
+            row |= {"text": owner, "weight": row.get("weight", 1.0) * float(share)}
+    return rows
 
 
 def collate(rows: Sequence[Row], *, pad_id: int) -> dict[str, torch.Tensor]:
@@ -100,6 +110,8 @@ class ArrowRows(Sequence[Row]):
         self._chunks = table.to_batches()
         #: Tokens of each row.
         self.lengths: list[int] = pc.list_value_length(table["input_ids"]).to_pylist()
+        #: The text of each row, where a text may be several windows.
+        self.owners: list[int] | None = table["text"].to_pylist() if "text" in table.column_names else None
         #: Of the rows that there are; 1 where they have none.
         self.mean_weight = float(pc.mean(table["weight"]).as_py() or 1) if "weight" in table.column_names else 1.0
 
@@ -124,7 +136,7 @@ class ArrowRows(Sequence[Row]):
 
 
 def encode_to_file(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
-                   max_length: int, file: Path) -> ArrowRows:  # fmt: skip
+                   max_length: int, file: Path, windows: Windows | None = None) -> ArrowRows:  # fmt: skip
     """Rows as `encode_rows` gives them, in a file that is reused when it is there.
 
     A stage's work folder is the place for it: that is emptied when anything of dataset, checkpoint or recipe changes.
@@ -136,6 +148,7 @@ def encode_to_file(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Ta
         labels: in the order of their ids.
         max_length: tokens of the longest row; longer ones are cut.
         file: appears when it is whole.
+        windows: how longer rows are read instead; None cuts them.
 
     Raises:
         DataError: a label that is not known.
@@ -151,7 +164,9 @@ def encode_to_file(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Ta
             writer = None
             waiting: list[Row] = []
             for start in range(0, max(1, table.num_rows), CHUNK):
-                waiting += encode_rows(table.slice(start, CHUNK), tokenizer, task, labels, max_length=max_length)
+                some = table.slice(start, CHUNK)
+                found = encode_rows(some, tokenizer, task, labels, max_length=max_length, windows=windows)
+                waiting += found if windows is None else [{**row, "text": start + row["text"]} for row in found]
                 schema = schema or _schema(waiting, pa)
                 writer = writer or pa.ipc.new_file(sink, schema)
                 last = start + CHUNK >= table.num_rows
@@ -181,6 +196,8 @@ def mean_weight(rows: Sequence[Row]) -> float:
 def _schema(rows: Sequence[Row], pa: Any) -> pa.Schema:
     several = bool(rows) and isinstance(rows[0]["labels"], list)
     types = {"input_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.int32()) if several else pa.int64()}
+    if rows and "text" in rows[0]:
+        types["text"] = pa.int64()
     extras = {name: value for name, value in (rows[0] if rows else {}).items() if name not in types}
     for name, value in extras.items():
         types[name] = pa.list_(pa.float32()) if isinstance(value, list) else pa.float32()

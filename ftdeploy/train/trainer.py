@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,6 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from ftdeploy.batching import by_length
-from ftdeploy.metrics import METRICS, score
-from ftdeploy.metrics.entities import tag_scores
 from ftdeploy.tasks.token_classification import IGNORED
 from ftdeploy.train.averaging import AverageWeights, choose_average
 from ftdeploy.train.cache import ActivationCache, choose_boundaries
@@ -28,6 +25,7 @@ from ftdeploy.train.sampler import LengthGroupedBatches, TokenBudgetBatches
 from ftdeploy.train.schedule import Plan, build_schedule, plan_steps
 from ftdeploy.train.tokens import Row, collate, mean_weight, row_lengths
 from ftdeploy.train.unfreeze import Stages, plan_unfreezing, rates
+from ftdeploy.train.validation import evaluated_batches, pool_of, validation_metrics, watched_metric
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -35,9 +33,7 @@ if TYPE_CHECKING:
 
     from ftdeploy.recipe import TrainSettings
     from ftdeploy.tasks import Task
-
-#: Padded tokens in a batch of an evaluation.
-EVALUATION_TOKENS = 4096
+    from ftdeploy.windows import Pooling
 
 
 class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
@@ -83,7 +79,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
             eval_dataset: rows; None is the validation rows.
         """
         rows = self.eval_dataset if eval_dataset is None else eval_dataset
-        return self._loader(rows, list(by_length(row_lengths(rows), tokens=EVALUATION_TOKENS, rows=256)))
+        return self._loader(rows, evaluated_batches(rows))
 
     def _loader(self, rows: Any, batches: Any) -> DataLoader[Any]:
         loader = torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=self.data_collator)
@@ -244,8 +240,8 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
 
 def build_trainer(network: PreTrainedModel, rows: Mapping[str, Sequence[Row]], task: Task, settings: TrainSettings, *,
                   tokenizer: PreTrainedTokenizerBase, seed: int, device: str, precision: str,
-                  work: Path) -> FineTuner:  # fmt: skip
-    """A Trainer for a recipe; its checkpoints go into ``work``."""
+                  work: Path, pooling: Pooling | None = None) -> FineTuner:  # fmt: skip
+    """A Trainer for a recipe; its checkpoints go into ``work``. With a pooling the rows are windows of texts."""
     lengths = row_lengths(rows["train"])
     batches = (
         LengthGroupedBatches(lengths, batch_size=settings.batch_size, seed=seed)
@@ -276,40 +272,13 @@ def build_trainer(network: PreTrainedModel, rows: Mapping[str, Sequence[Row]], t
         rows=rows,
         model=network,
         args=_arguments(settings, plan, followed, seed=seed, device=device, precision=precision, work=work),
-        compute_metrics=validation_metrics(task, followed, labels=list(network.config.id2label.values())),
+        compute_metrics=validation_metrics(
+            task, followed, labels=list(network.config.id2label.values()), whole=pool_of(rows["validation"], pooling)
+        ),
         callbacks=list(callbacks),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def watched_metric(task: Task, settings: TrainSettings) -> str:
-    """The key in the log by which the best weights are chosen: early stopping's metric, or the task's first."""
-    stopping = settings.early_stopping
-    return f"eval_{stopping.metric if stopping and stopping.metric else task.metrics[0]}"
-
-
-def validation_metrics(task: Task, followed: str, *, labels: Sequence[str]) -> Callable[[Any], dict[str, float]]:
-    """From all logits and targets of an evaluation: the task's metrics, the one that is followed, and ``loss``, the
-    mean cross-entropy over the rows (or words).
-
-    Args:
-        task: whose metrics they are.
-        followed: as `watched_metric` gives it.
-        labels: by class id.
-    """
-    names = dict.fromkeys((*task.metrics, followed.removeprefix("eval_")))
-
-    def compute(found: Any) -> dict[str, float]:
-        guesses = found.predictions.argmax(axis=-1)
-        logits, targets = torch.from_numpy(found.predictions), torch.from_numpy(found.label_ids)
-        loss = float(torch.nn.functional.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED))
-        if task.per_token:
-            return tag_scores(found.label_ids, guesses, labels) | {"loss": loss}
-        scores = {n: score(METRICS[n], found.label_ids, guesses, len(labels)) for n in names if n != "loss"}
-        return scores | {"loss": loss}
-
-    return compute
 
 
 def _arguments(settings: TrainSettings, plan: Plan, followed: str, *, seed: int, device: str, precision: str,

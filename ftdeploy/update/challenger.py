@@ -28,7 +28,8 @@ def challenger_recipe(recipe: Recipe, *, champion: Path, dataset: Artifact, rows
         dataset: its dataset.
         rows: the new rows, as `ftdeploy.update.collect` has them; absolute.
     """
-    model = ModelSettings(path=champion / "checkpoint", max_length=recipe.model.max_length)
+    model = ModelSettings(path=champion / "checkpoint", max_length=recipe.model.max_length,
+                          windows=recipe.model.windows)  # fmt: skip
     return recipe.model_copy(
         update={
             "data": _data(recipe, dataset, rows),

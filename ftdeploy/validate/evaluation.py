@@ -59,7 +59,8 @@ _MEMORY_RUNS = 5
 #: More labels make no matrix that anybody reads.
 _MOST_CONFUSED = 200
 #: The keys of a signature that decide what a model answers.
-_ANSWERING = {"task", "labels", "max_length", "pad_id", "inputs", "outputs", "temperature", "session"}
+_ANSWERING = {"task", "labels", "max_length", "windows", "pad_id", "inputs", "outputs", "temperature",
+              "session"}  # fmt: skip
 
 
 def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline: Model | None, dataset: Compared,
