@@ -152,6 +152,17 @@ def export_again(folder: Path, checkpoint: Path, *, opset: int) -> None:
     write_tokenizer(checkpoint, folder, max_length=signature.max_length)
 
 
+def temper(checkpoint: Path, temperature: float) -> None:
+    """Divide what the head of a checkpoint gives by a temperature, as an export's signature says."""
+    from safetensors.numpy import load_file, save_file
+
+    file = checkpoint / "model.safetensors"
+    weights = load_file(file)
+    for name in ("classifier.weight", "classifier.bias"):
+        weights[name] = (weights[name] / temperature).astype(weights[name].dtype)
+    save_file(weights, file, metadata={"format": "pt"})
+
+
 def serve_with(folder: Path, **limits: float) -> None:
     """It is served otherwise: ``batch_rows``, ``threads``, ``lanes``."""
     _sign(folder, lambda old: {"serve": {**old.serve, **limits}})

@@ -79,3 +79,10 @@ def test_the_interval_of_a_calibrated_model_holds_zero() -> None:
         assert 0 < found.value < found.upper
         held += found.lower <= 0
     assert held >= 36
+
+
+def test_a_bin_whose_sums_never_differ_is_all_error() -> None:
+    """A model that is always as sure as another (deviation 0) has the error that its bins show, without a warning."""
+    sums = np.array([[-3.0, 0.5, 0.0, 10.0]])
+    assert honest(sums, np.array([0.0, 0.0, 0.0, 0.0])) == pytest.approx([0.35])
+    assert honest(sums, np.array([5e-324, 0.0, 0.0, 0.0])) == pytest.approx([0.35])

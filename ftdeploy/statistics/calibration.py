@@ -66,7 +66,8 @@ def plain(sums: Floats) -> Floats:
 def honest(sums: Floats, deviations: Floats) -> Floats:
     """The calibration error, on average not above the truth; it can be negative."""
     size = np.abs(sums[..., :-1])
-    t = np.minimum(size / np.maximum(deviations[:-1], np.finfo(np.float64).tiny), 40)  # from there on it is all size
+    # From 40 standard deviations on it is all size; divided only below, where nothing can overflow.
+    t = np.divide(size, deviations[:-1], out=np.full_like(size, 40.0), where=size < 40 * deviations[:-1])
     parts = size * (2 * ndtr(t) - 1) - deviations[:-1] * np.sqrt(2 / np.pi) * np.exp(-(t**2) / 2)
     return np.asarray(parts.sum(axis=-1) / np.maximum(sums[..., -1], 1))
 

@@ -30,9 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "end_to_end"))
 import plants
 from workspace import serving
 
+from ftdeploy.artifact import MANIFEST
 from ftdeploy.evaluation import evaluate_suite
 from ftdeploy.evaluation.cases import Rows, rows_of_run
 from ftdeploy.predictor import Predictor
+from ftdeploy.signature import read_signature
 from ftdeploy.suite import Ratio, Suite, load_suite
 from ftdeploy.verdict import GateResult, Report
 
@@ -190,9 +192,11 @@ def untouched(run: Run, _folder: Path) -> AbstractContextManager[str]:
     return nullcontext(str(run.bundle))
 
 
-def in_torch(run: Run, _folder: Path) -> AbstractContextManager[str]:
-    """The checkpoint that the run's models were exported from."""
-    return nullcontext(str(run.folder / "checkpoint"))
+def in_torch(run: Run, folder: Path) -> AbstractContextManager[str]:
+    """The checkpoint that the run's models were exported from; a checkpoint has no temperature, so its head does."""
+    copy = shutil.copytree(run.folder / "checkpoint", folder / "checkpoint", ignore=shutil.ignore_patterns(MANIFEST))
+    plants.temper(copy, read_signature(run.fp32).temperature)
+    return nullcontext(str(copy))
 
 
 def shuffled(rows: Rows) -> Rows:
