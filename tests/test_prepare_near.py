@@ -235,3 +235,19 @@ def test_rows_like_any_of_others_are_those_that_a_comparison_of_all_finds() -> N
     assert found[nearest >= 0.8].mean() > 0.95
     assert not like_any(rows, others[:0], threshold=0.8).any()
     assert like_any(rows[:0], others, threshold=0.8).shape == (0,)
+
+
+def test_sketches_stay_in_a_file_that_nobody_sees(tmp_path: Path) -> None:
+    """What is found does not depend on where they are; the folder shows nothing, and nothing is left behind."""
+    made = Sketches(shingles="words", size=2, folder=tmp_path)
+    texts = [text for pair in planted(0.9, pairs=50, seed=6) for text in pair]
+    for text in texts:
+        made.add(text)
+    mapped = made.array()
+    assert isinstance(mapped, np.memmap)
+    assert not list(tmp_path.iterdir())
+    rows = np.arange(len(texts))
+    held = np.array(mapped)
+    del made  # the rows stay readable
+    assert (find_pairs(mapped, rows, threshold=0.8) == find_pairs(held, rows, threshold=0.8)).all()
+    assert Sketches(shingles="words", size=2, folder=tmp_path).array().shape == (0, PERMUTATIONS)

@@ -20,6 +20,7 @@ from ftdeploy.prepare.split import (
     Index,
     assign,
     mark_duplicates,
+    number_keys,
     sample,
 )
 from ftdeploy.recipe import Split
@@ -174,3 +175,15 @@ def test_sample_takes_only_kept_rows_and_all_when_there_are_fewer() -> None:
     assert chosen.sum() == 20
     assert not (chosen & ~kept).any()
     assert (sample(made, kept, 500) == kept).all()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2000, 600_000])
+def test_keys_are_numbered_as_numpy_numbers_them(rows: int) -> None:
+    """In one part and in several: the first row with each key, in the order of the keys, and each row's number."""
+    random = np.random.default_rng(rows)
+    few = random.integers(0, 2**64, max(1, rows // 3), dtype=np.uint64)
+    key = np.stack([random.choice(few, rows), random.integers(0, 2, rows, dtype=np.uint64)], axis=1)
+    _, first, number = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    found = number_keys(*key.T)
+    assert (found[0] == first).all()
+    assert (found[1] == number.ravel()).all()

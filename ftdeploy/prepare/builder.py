@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class Builder:
         survey: what the rules of `data.clean` know of all rows.
         guard: what becomes of identifiers of people.
         task: says what a row's label is.
+        folder: on the disk for what is remembered of many rows; None is where temporary files go.
         names: summaries of labels that were seen, with their numbers in ``labels``.
         classes: names in labels that were seen.
     """
@@ -58,6 +60,7 @@ class Builder:
     task: Task = TASKS["text-classification"]
     survey: Survey = NOTHING
     guard: Guard | None = None
+    folder: Path | None = None
     tidy: CleanText = field(init=False)
     known: frozenset[str] = field(init=False)
     called: Mapping[str, str | None] = field(init=False)
@@ -73,7 +76,7 @@ class Builder:
     fixed: array[int] = field(default_factory=lambda: array("B"))
     times: array[int] = field(default_factory=lambda: array("q"))
     clock: Clock | None = field(init=False)
-    sketches: Sketches | None = field(init=False)
+    sketches: Sketches | None = None
     terms: Callable[[str], dict[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,7 +87,8 @@ class Builder:
         self.clock = Clock(column=self.data.columns.time or "", form=split.time_format) if split.by == "time" else None
         self.terms = find_terms(self.data.bias)
         looked_for = alike.near != "ignore"
-        self.sketches = Sketches(shingles=alike.shingles, size=alike.size) if looked_for else None
+        if looked_for:
+            self.sketches = Sketches(shingles=alike.shingles, size=alike.size, folder=self.folder)
 
     def see(self, row: Row, number: int) -> None:
         """Note the columns of a row, the ``number``-th (from 1).

@@ -25,6 +25,7 @@ from ftdeploy.prepare.split import (
     Shares,
     assign,
     mark_duplicates,
+    number_keys,
     sample,
     shares_of,
 )
@@ -102,10 +103,8 @@ def _near_pairs(index: Index, kept: NDArray[np.bool_], data: DataSettings) -> ND
     if index.sketch is None:
         return NO_PAIRS
     rows = np.flatnonzero(kept)
-    key = index.key[rows]
-    if index.fixed is not None:
-        key = np.column_stack([key, index.fixed[rows].astype(np.uint64)])
-    _, first = np.unique(key, axis=0, return_index=True)  # in the order of the hashes, whatever the source's
+    within = () if index.fixed is None else (index.fixed[rows],)
+    first, _ = number_keys(*(half[rows] for half in index.key.T), *within)  # in the order of hashes, not the source's
     return find_pairs(index.sketch, rows[first], threshold=data.duplicates.threshold)
 
 

@@ -11,7 +11,18 @@ import numpy as np
 from ftdeploy.dataset import SPLITS, SplitName
 from ftdeploy.errors import DataError
 from ftdeploy.prepare.near import pairs_across
-from ftdeploy.prepare.split import FREE, NO_PAIRS, TEST, TRAIN, VALIDATION, Index, Shares, find_units, shares_of
+from ftdeploy.prepare.split import (
+    FREE,
+    NO_PAIRS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Index,
+    Shares,
+    find_units,
+    number_keys,
+    shares_of,
+)
 from ftdeploy.recipe import Split
 
 if TYPE_CHECKING:
@@ -141,10 +152,10 @@ def find_leaks(
         threshold: the least similarity of near duplicates.
     """
     placed = np.flatnonzero(where <= TEST)
-    _, text = np.unique(index.key[placed], axis=0, return_inverse=True)
+    _, text = number_keys(*(half[placed] for half in index.key.T))
     grouped = placed[index.group[placed] != 0]
     _, group = np.unique(index.group[grouped], return_inverse=True)
-    found = {"exact": _leaks_in(placed, text.ravel(), where), "group": _leaks_in(grouped, group.ravel(), where)}
+    found = {"exact": _leaks_in(placed, text, where), "group": _leaks_in(grouped, group.ravel(), where)}
     if index.sketch is not None:
         there = pairs[(where[pairs] <= TEST).all(axis=1)]
         there = pairs_across(index.sketch, there, where, threshold=threshold)
@@ -157,7 +168,7 @@ def find_leaks(
 
 
 def _leaks_in(
-    places: NDArray[np.int64], unit: NDArray[np.int64], where: NDArray[np.uint8]
+    places: NDArray[np.int64], unit: NDArray[np.integer[Any]], where: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows of units in several splits that do not stand in the unit's latest, and one that does for each."""
     here = where[places]

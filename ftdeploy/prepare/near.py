@@ -7,17 +7,21 @@ Mining of Massive Datasets, ch. 3); each is then held against the threshold, so 
 nothing.
 
 The library for this is datasketch, which takes texts one at a time and keeps its bands in dictionaries: at 100,000 rows
-of 40 words 280 us and 5.3 kB a row, where this takes 16 us and 0.15 kB (``tests/benchmarks/near_duplicates.py`` prints
-both; 18 us and 0.17 kB at 1,000,000). So it is the reference in the tests, and not what runs.
+of 40 words 280 us and 5.3 kB a row, where this takes 16 us and 0.15 kB, most of it in a file
+(``tests/benchmarks/near_duplicates.py`` prints both). So it is the reference in the tests, and not what runs.
 """
 
 from __future__ import annotations
 
+import mmap
 import string
+import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import shake_128
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
 from zlib import crc32
 
 import numpy as np
@@ -66,18 +70,24 @@ def sketch(folded: Sequence[str], *, shingles: Literal["characters", "words"], s
 
 @dataclass(kw_only=True)
 class Sketches:
-    """The sketches of texts that come one at a time.
+    """The sketches of texts that come one at a time, in a file that has no name and vanishes with them.
 
     Attributes:
         shingles: as for `sketch`.
         size: as for `sketch`.
+        folder: on the disk that is to have the file; None is where temporary files go.
     """
 
     shingles: Literal["characters", "words"]
     size: int
+    folder: Path | None = None
     _waiting: list[str] = field(default_factory=list)
     _chars: int = 0
-    _made: bytearray = field(default_factory=bytearray)
+    _file: IO[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - it is open as long as this is
+        weakref.finalize(self, self._file.close)
 
     def add(self, folded: str) -> None:
         """Take one more text; they are worked off in batches that are bounded in texts and in characters."""
@@ -89,11 +99,14 @@ class Sketches:
     def array(self) -> NDArray[np.uint8]:
         """The sketches of all texts so far, uint8, shape (texts, PERMUTATIONS)."""
         self._work_off()
-        return np.frombuffer(self._made, dtype=np.uint8).reshape(-1, PERMUTATIONS)
+        self._file.flush()
+        if not self._file.tell():
+            return np.empty((0, PERMUTATIONS), dtype=np.uint8)
+        return np.memmap(self._file, dtype=np.uint8, mode="r").reshape(-1, PERMUTATIONS)
 
     def _work_off(self) -> None:
         if self._waiting:
-            self._made += sketch(self._waiting, shingles=self.shingles, size=self.size).tobytes()
+            self._file.write(sketch(self._waiting, shingles=self.shingles, size=self.size).tobytes())
         self._waiting, self._chars = [], 0
 
 
@@ -156,18 +169,19 @@ def find_pairs(sketches: NDArray[np.uint8], rows: NDArray[np.int64], *, threshol
     bands, width = choose_bands(threshold)
     least = _least_equal(threshold)
     found = np.empty(0, dtype=np.int64)  # pairs, as one number each
-    partners = np.zeros(len(rows), dtype=np.int64)
+    partners = np.zeros(len(rows), dtype=np.uint8)
     for band in range(bands):
         fresh = [found]
-        for one, other in _candidates(_band_key(sketches[rows, band * width : (band + 1) * width])):
+        for one, other in _candidates(_band_keys(sketches, band * width, width)[rows]):
             wanted = np.flatnonzero((partners[one] < _PARTNERS) | (partners[other] < _PARTNERS))
             for start in range(0, len(wanted), _CHUNK):
                 left, right = one[wanted[start : start + _CHUNK]], other[wanted[start : start + _CHUNK]]
                 equal = (sketches[rows[left]] == sketches[rows[right]]).sum(axis=1)
                 fresh.append((left * len(rows) + right)[equal >= least])
         found = np.unique(np.concatenate(fresh))
-        partners = np.bincount(found // len(rows), minlength=len(rows))
-        partners += np.bincount(found % len(rows), minlength=len(rows))
+        paired, times = np.unique(np.concatenate([found // len(rows), found % len(rows)]), return_counts=True)
+        partners[paired] = np.minimum(times, _PARTNERS)
+        _let_go(sketches)
     return np.stack([rows[found // len(rows)], rows[found % len(rows)]], axis=1)
 
 
@@ -205,6 +219,24 @@ def like_any(sketches: NDArray[np.uint8], others: NDArray[np.uint8], *, threshol
                 found[rows[some]] = equal >= least
             place = place + 1
     return found
+
+
+def _band_keys(sketches: NDArray[np.uint8], first: int, width: int) -> NDArray[np.uint64]:
+    """One number for each sketch's bytes from ``first`` on, uint64, shape (all,); looks at a part of them at a time."""
+    keys = np.empty(len(sketches), dtype=np.uint64)
+    for start in range(0, len(sketches), _CHUNK):
+        keys[start : start + _CHUNK] = _band_key(sketches[start : start + _CHUNK, first : first + width])
+        _let_go(sketches)
+    return keys
+
+
+def _let_go(sketches: NDArray[np.uint8]) -> None:
+    """Of sketches in a file, keep none in memory; they are read again when they are looked at."""
+    base: object = sketches
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _band_key(band: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -6,7 +6,7 @@ Everything follows from keyed hashes of texts and groups, so it depends on the s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,8 @@ TRAIN, VALIDATION, TEST, DUPLICATE, CONFLICT, SAMPLED_OUT, NEAR_DUPLICATE, GAP, 
 #: A row that no column and no source assigns to a split.
 FREE = 255
 NO_PAIRS: NDArray[np.int64] = np.empty((0, 2), dtype=np.int64)
+#: Rows that are sorted at a time, and looked at at a time.
+_SORTED = 1 << 18
 _LARGE = 0.1  # of a split's share of a label
 #: Of train, validation and test.
 Shares = tuple[float, float, float]
@@ -54,13 +56,48 @@ class Index:
         return {name: int(count) for name, count in zip(self.labels, counts, strict=True)}
 
 
+def number_keys(*columns: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The first row with each key, in the order of the keys, int64, and the number of each row's key, int32.
+
+    What `np.unique` of rows would give, but sorted in parts of the first column's range: the memory of sorting does not
+    grow with the rows.
+
+    Args:
+        columns: of the key, each of shape (rows,); the first is a hash.
+    """
+    rows = len(columns[0])
+    number = np.empty(rows, dtype=np.int32)
+    bits = (rows // _SORTED).bit_length()
+    firsts, count = [], 0
+    for part in range(1 << bits):
+        here = _in_part(columns[0], part, 64 - bits) if bits else np.arange(rows)
+        order = here[np.lexsort([column[here] for column in reversed(columns)])]
+        new = np.ones(len(order), dtype=bool)
+        new[1:] = False
+        for column in columns:
+            ordered = column[order]
+            new[1:] |= ordered[1:] != ordered[:-1]
+        number[order] = count + np.cumsum(new, dtype=np.int32) - 1
+        firsts.append(order[new])
+        count += len(firsts[-1])
+    return np.concatenate(firsts), number
+
+
+def _in_part(column: NDArray[np.uint64], part: int, shift: int) -> NDArray[np.int64]:
+    """The rows whose upper bits are this number."""
+    found = [
+        start + np.flatnonzero(column[start : start + _SORTED] >> np.uint64(shift) == part)
+        for start in range(0, len(column), _SORTED)
+    ]
+    return np.concatenate(found)
+
+
 def mark_duplicates(index: Index) -> NDArray[np.uint8]:
     """Per row: 0, ``DUPLICATE`` (the text stands further up with the same label) or ``CONFLICT`` (it stands elsewhere
     with another label), uint8, shape (rows,). Where the splits are given, within one: between two it is leakage.
     """
-    key = index.key if index.fixed is None else np.column_stack([index.key, index.fixed.astype(np.uint64)])
-    _, first, cluster = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    cluster = cluster.ravel()
+    within = () if index.fixed is None else (index.fixed,)
+    first, cluster = number_keys(*index.key.T, *within)
     lowest = np.full(len(first), np.iinfo(np.int32).max, dtype=np.int32)
     highest = np.full(len(first), -1, dtype=np.int32)
     np.minimum.at(lowest, cluster, index.label)
@@ -130,10 +167,9 @@ def find_units(
 
     A unit is a connected component of rows that share a text or a group, or are tied.
     """
-    key, group = index.key[places], index.group[places]
-    _, text_unit = np.unique(key, axis=0, return_inverse=True)
-    text_unit = text_unit.ravel()
-    unit = text_unit
+    group = index.group[places]
+    _, text_unit = number_keys(*(half[places] for half in index.key.T))
+    unit: NDArray[np.integer[Any]] = text_unit
     if group.any() or len(ties):
         # Nodes: texts, then groups. A row ties its text to its group; a row without a group ties nothing.
         from scipy.sparse import coo_array
@@ -152,7 +188,7 @@ def find_units(
         _, component = connected_components(graph, directed=False)
         _, unit = np.unique(component[text_unit], return_inverse=True)
     order = np.full(int(unit.max(initial=-1)) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(order, unit, key[:, 0])
+    np.minimum.at(order, unit, index.key[places, 0])
     return unit.astype(np.int64), order
 
 

@@ -188,7 +188,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
         return ((row.values.get(data.columns.text), row.values.get(data.columns.label or "")) for row in rows(again))
 
     spool.survey = look_at_all(data.clean, texts) if survey is None else survey
-    builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard, task=task)
+    builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard, task=task, folder=folder)
     with progress.task("read rows") as advance:
         for row in rows(sources):
             spool.read += 1

@@ -24,7 +24,7 @@ from ftdeploy.errors import DataError, SourceError
 from ftdeploy.prepare.near import like_any
 from ftdeploy.prepare.privacy.guard import Guard, censored
 from ftdeploy.prepare.profile import tallies
-from ftdeploy.prepare.split import TEST, TRAIN, VALIDATION, Index, sample
+from ftdeploy.prepare.split import TEST, TRAIN, VALIDATION, Index, number_keys, sample
 from ftdeploy.prepare.spool import Spool, Writer, fill_guarded
 from ftdeploy.recipe import Columns, DataSettings, SourceEntry, Split, TextSource
 from ftdeploy.recipe.privacy import IDENTIFIER_TYPES
@@ -145,9 +145,7 @@ def _fresh(guard: Guard) -> Guard:
 def _choose(texts: Index, rows: Index, where: NDArray[np.uint8], data: DataSettings) -> Choice:
     in_split = where <= TEST
     count = int(in_split.sum())
-    keys = np.concatenate([rows.key[in_split], texts.key])
-    _, first, cluster = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    cluster = cluster.ravel()
+    first, cluster = number_keys(*np.concatenate([rows.key[in_split], texts.key]).T)
     ours, theirs, part = cluster[count:], cluster[:count], where[in_split]
     equal = {
         name: int(np.isin(ours, theirs[part == place]).sum())
