@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -11,14 +13,17 @@ from ftdeploy.statistics import compare
 from ftdeploy.tasks import TASKS
 from ftdeploy.tasks.said import numbered
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 TASK = TASKS["feature-extraction"]
 
 
-def _said(vectors: np.ndarray) -> list[str]:
+def _said(vectors: NDArray[np.float32]) -> list[str]:
     return [dump("", [*sorted(near), *near[:1]]) for near in nearest(vectors).tolist()]
 
 
-def _compared(labels: list[str], *models: np.ndarray) -> tuple[tuple[str, ...], list[np.ndarray]]:
+def _compared(labels: list[str], *models: NDArray[np.float32]) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:
     return numbered(*TASK.compared([dump(label) for label in labels], [_said(one) for one in models]))
 
 
@@ -61,5 +66,5 @@ def test_rows_without_a_label_count_in_no_accuracy() -> None:
 
 def test_one_row_alone_agrees_with_itself() -> None:
     """It has no neighbours."""
-    table, (references, was, _) = _compared(["a"], np.ones((1, 3)), np.ones((1, 3)))
+    table, (references, was, _) = _compared(["a"], *[np.ones((1, 3), dtype=np.float32)] * 2)
     assert score(resolve("neighbour_agreement", table), references, was, len(table)) == 1.0

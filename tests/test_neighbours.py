@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,8 +13,11 @@ from sklearn.neighbors import NearestNeighbors
 from ftdeploy import neighbours
 from ftdeploy.neighbours import Neighbourhood, dump, label_in, load, nearest
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def _vectors(rows: int, width: int = 8) -> np.ndarray:
+
+def _vectors(rows: int, width: int = 8) -> NDArray[np.float32]:
     return np.random.default_rng(3).standard_normal((rows, width)).astype(np.float32)
 
 

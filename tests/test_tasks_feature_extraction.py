@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,11 +13,14 @@ from ftdeploy.signature import Signature
 from ftdeploy.tasks import TASKS
 from ftdeploy.tasks.said import numbered
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 TASK = TASKS["feature-extraction"]
 SIGNATURE = Signature(name="x", task=TASK.name, labels=(), max_length=8, dimensions=3)
 
 
-def _outputs(vectors: np.ndarray) -> Outputs:
+def _outputs(vectors: NDArray[np.float32]) -> Outputs:
     return Outputs(logits=vectors.astype(np.float32), embedding=np.zeros((len(vectors), 2), dtype=np.float32))
 
 

@@ -13,10 +13,10 @@ from ftdeploy.verdict import Reliability, ReliabilityBin
 BINS = 15
 
 
-def reliability(answers: Answers) -> Reliability:
+def reliability(answers: Answers) -> Reliability | None:
     """The diagrams of both models; of vectors, which have no probability, none."""
     if answers.task.vectors:
-        return Reliability(baseline=(), candidate=())
+        return None
     return Reliability(
         baseline=_bins(answers.baseline, answers.references), candidate=_bins(answers.candidate, answers.references)
     )
