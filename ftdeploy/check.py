@@ -17,6 +17,7 @@ from ftdeploy.prepare.peek import Beginning, peek
 from ftdeploy.prepare.stream import Opened, open_sources
 from ftdeploy.recipe import Recipe, SourceEntry
 from ftdeploy.sources import describe, fingerprints, resolve
+from ftdeploy.tasks import TASKS
 
 #: 100 million multiply-adds of a forward pass trained in a second, per processor: all-MiniLM-L6 at 30 tokens a row is
 #: 3.2 of them, and two processors with AVX512-BF16 trained 76 rows a second in bf16, 34 in fp32. An order of magnitude.
@@ -143,7 +144,7 @@ def _check_model(recipe: Recipe) -> tuple[Path, dict[str, Any]]:
     config: dict[str, Any] = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     kind = str(config.get("model_type", ""))
     progress.say("asking Optimum about the architecture")
-    if not supported(kind, recipe.task):
+    if not supported(kind, TASKS[recipe.task].exported_as):
         raise ModelError(
             f"Optimum cannot export {kind or 'this kind of'} models for {recipe.task}",
             cause="the architecture is not among those that its ONNX exporter knows",

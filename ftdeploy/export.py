@@ -117,7 +117,7 @@ def _parity(model: PreTrainedModel, predictor: Predictor, dataset: Artifact, set
     every = -(-len(predictor.encode(table["text"].to_pylist())) // PARITY_ROWS) if predictor.signature.windows else 1
     table = table.take(np.arange(0, table.num_rows, every))
     texts = table["text"].to_pylist()
-    expected = _torch_outputs(model, predictor, texts, settings.embedding_layer, task)
+    expected = _torch_outputs(model, predictor, texts, settings.embedding_layer)
     found = predictor.predict_rows(expected.rows)
     difference = float(np.abs(expected.logits - found.logits).max())  # of windows, before any mean
     embedding = float(np.abs(expected.embedding - found.embedding).max())
@@ -170,13 +170,12 @@ def _metrics(expected: Outputs, found: Outputs, table: pa.Table, predictor: Pred
     return wrong
 
 
-def _torch_outputs(model: PreTrainedModel, predictor: Predictor, texts: Sequence[str], layer: int,
-                   task: Task) -> Outputs:  # fmt: skip
+def _torch_outputs(model: PreTrainedModel, predictor: Predictor, texts: Sequence[str], layer: int) -> Outputs:
     """What torch answers, one row at a time in no batch at all: nothing of the batching can hide a difference."""
     import torch
 
     logits, embeddings = [], []
-    forward = forward_with_embedding(model.forward, layer, answer=answer_of(model, task))
+    forward = forward_with_embedding(model.forward, layer, answer=answer_of(model, predictor.task))
     rows = predictor.encode(texts)
     with torch.inference_mode(), progress.task("parity", len(rows)) as advance:
         for row in rows:

@@ -64,23 +64,23 @@ def export_onnx(model: PreTrainedModel, task: Task, *, opset: int, embedding_lay
     from optimum.exporters.tasks import TasksManager
 
     model_type = model.config.model_type
-    if not supported(model_type, task.name):
+    if not supported(model_type, task.exported_as):
         raise ModelError(
             f"Optimum cannot export {model_type!r} models for {task.name}",
             cause="the architecture is not among those that Optimum's ONNX exporter knows",
             fix="choose a checkpoint of another architecture (bert, distilbert, roberta, electra, deberta, mpnet, ...)",
         )
     constructor = TasksManager.get_exporter_config_constructor(
-        exporter="onnx", model_type=model_type, task=task.name, library_name="transformers"
+        exporter="onnx", model_type=model_type, task=task.exported_as, library_name="transformers"
     )
-    config = _with_embedding(constructor, embedding_layer, answer_of(model, task))(model.config, task=task.name)
+    config = _with_embedding(constructor, embedding_layer, answer_of(model, task))(model.config, task=task.exported_as)
     with warnings.catch_warnings():
         # The tracer warns of every Python branch it froze; parity below is the proof that none mattered.
         warnings.simplefilter("ignore")
         onnx_export_from_model(
             model,
             out / "exported",
-            task=task.name,
+            task=task.exported_as,
             opset=opset,
             custom_onnx_configs={"model": config},
             do_validation=False,

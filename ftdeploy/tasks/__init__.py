@@ -38,7 +38,9 @@ class Task(Protocol):
     """
 
     name: str
-    """As transformers calls it: a key of `TASKS`, of the recipe, of the ONNX export."""
+    """A key of `TASKS` and of the recipe; as transformers calls it, where it has a name for it."""
+    exported_as: str
+    """What the ONNX export of Optimum calls it."""
     auto_class: str
     """The transformers class that loads a checkpoint for this task."""
     problem_type: str | None

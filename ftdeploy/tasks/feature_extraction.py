@@ -29,7 +29,7 @@ class FeatureExtraction:
     the vectors. What is right is what the float model says.
     """
 
-    name = "feature-extraction"
+    name = exported_as = "feature-extraction"
     auto_class = "AutoModel"
     problem_type: str | None = None
     metrics: tuple[str, ...] = ("neighbour_agreement",)

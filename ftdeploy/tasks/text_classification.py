@@ -26,7 +26,7 @@ _FEWEST_ROWS = 3
 class TextClassification:
     """Single-label classification with a softmax over the labels."""
 
-    name = "text-classification"
+    name = exported_as = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
     problem_type: str | None = "single_label_classification"
     metrics: tuple[str, ...] = ("accuracy", "macro_f1")

@@ -42,7 +42,7 @@ IGNORED = -100
 class TokenClassification:
     """Spans by a tag for each word (IOB2), of which the model labels the first token."""
 
-    name = "token-classification"
+    name = exported_as = "token-classification"
     auto_class = "AutoModelForTokenClassification"
     problem_type: str | None = None
     metrics: tuple[str, ...] = ("entity_f1", "entity_precision", "entity_recall")

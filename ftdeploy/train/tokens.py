@@ -28,30 +28,15 @@ _EXTRAS = ("weight", "teacher")
 
 def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
                 max_length: int, windows: Windows | None = None) -> list[Row]:  # fmt: skip
-    """Rows as the network sees them: ``{"input_ids": list[int], "labels": int}``, cut at ``max_length`` tokens, and
-    ``"weight": float`` and ``"teacher": list[float]`` where the table has such columns. Where each token has a label,
-    ``labels`` is a list, and a text is as many rows as the task makes of it. With windows each has the label of its
-    text, ``"text": int`` says which that is, and their weights add up to that of the text.
+    """Rows as the network sees them, made by the task as the bundle's are: ``{"input_ids": list[int], "labels": int}``,
+    cut at ``max_length`` tokens, and ``"weight": float`` and ``"teacher": list[float]`` where the table has such
+    columns. Where each token has a label, ``labels`` is a list, and a text is as many rows as the task makes of it.
+    With windows each has the label of its text, ``"text": int`` says which that is, and their weights add up to that of
+    the text.
 
     Raises:
         DataError: a label that is not known.
     """
-    if task.per_token or windows is not None:
-        return _encode_pieces(table, tokenizer, task, labels, max_length=max_length, windows=windows)
-    targets = task.targets(table["label"].to_pylist(), labels).tolist()
-    encoded = tokenizer(
-        table["text"].to_pylist(), truncation=True, max_length=max_length, return_attention_mask=False,
-        return_token_type_ids=False,
-    )["input_ids"]  # fmt: skip
-    rows: list[Row] = [{"input_ids": ids, "labels": target} for ids, target in zip(encoded, targets, strict=True)]
-    for name in (name for name in _EXTRAS if name in table.column_names):
-        for row, value in zip(rows, table[name].to_pylist(), strict=True):
-            row[name] = value
-    return rows
-
-
-def _encode_pieces(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
-                   max_length: int, windows: Windows | None) -> list[Row]:  # fmt: skip
     from tokenizers import Tokenizer
 
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: the other one is saved with the model
