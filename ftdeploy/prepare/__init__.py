@@ -22,6 +22,7 @@ from ftdeploy.prepare.report import balance, look_up_in, report, say_balance
 from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT
 from ftdeploy.prepare.spool import distribute, fill, profile_sources
 from ftdeploy.recipe import DataSettings, Recipe
+from ftdeploy.serve.process import trim_heap
 from ftdeploy.sources import describe, fingerprints
 from ftdeploy.stage import Facts, stage
 from ftdeploy.tasks import TASKS
@@ -54,6 +55,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     decision = decide(spool.index, data, task, look_up)
     where = decision.where
     found = report(spool.index, decision, data, look_up)
+    trim_heap()  # what deciding took is not to stand beside what writing takes
     splits = distribute(spool, where)
     labels = spool.index.labels
     found |= quality.assess(out, data.quality, labels, splits, seed=seed)

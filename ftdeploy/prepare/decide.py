@@ -24,6 +24,7 @@ from ftdeploy.prepare.split import (
     Index,
     Shares,
     assign,
+    halves,
     mark_duplicates,
     number_keys,
     sample,
@@ -104,8 +105,10 @@ def _near_pairs(index: Index, kept: NDArray[np.bool_], data: DataSettings) -> ND
         return NO_PAIRS
     rows = np.flatnonzero(kept)
     within = () if index.fixed is None else (index.fixed[rows],)
-    first, _ = number_keys(*(half[rows] for half in index.key.T), *within)  # in the order of hashes, not the source's
-    return find_pairs(index.sketch, rows[first], threshold=data.duplicates.threshold)
+    first, _ = number_keys(*halves(index, rows), *within)  # in the order of hashes, not the source's
+    rows = rows[first]
+    del first  # a number of each row, which the search has a use for
+    return find_pairs(index.sketch, rows, threshold=data.duplicates.threshold)
 
 
 def _superfluous(index: Index, pairs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -20,6 +20,7 @@ from ftdeploy.prepare.split import (
     Index,
     Shares,
     find_units,
+    halves,
     number_keys,
     shares_of,
 )
@@ -152,7 +153,7 @@ def find_leaks(
         threshold: the least similarity of near duplicates.
     """
     placed = np.flatnonzero(where <= TEST)
-    _, text = number_keys(*(half[placed] for half in index.key.T))
+    _, text = number_keys(*halves(index, placed))
     grouped = placed[index.group[placed] != 0]
     _, group = np.unique(index.group[grouped], return_inverse=True)
     found = {"exact": _leaks_in(placed, text, where), "group": _leaks_in(grouped, group.ravel(), where)}

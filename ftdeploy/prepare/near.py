@@ -27,6 +27,7 @@ from zlib import crc32
 import numpy as np
 
 from ftdeploy.prepare.clean import fold
+from ftdeploy.prepare.split import in_parts
 from ftdeploy.recipe import Duplicates
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def _band_key(band: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """The bytes of a band, shape (rows, width up to 8), as one number each, uint64, shape (rows,)."""
     key = np.zeros((len(band), 8), dtype=np.uint8)
     key[:, : band.shape[1]] = band
-    return key.view(np.uint64).ravel()
+    return key.view(np.uint64).ravel() * _MIX  # spread over the range, other numbers for other bytes
 
 
 def pairs_across(sketches: NDArray[np.uint8], pairs: NDArray[np.int64], part: NDArray[np.uint8], *,
@@ -278,8 +279,17 @@ def pairs_across(sketches: NDArray[np.uint8], pairs: NDArray[np.int64], part: ND
 
 def _candidates(key: NDArray[np.uint64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Pairs of places with one key: neighbours at each distance, and further ones with the first of their bucket."""
-    order = np.argsort(key, kind="stable")
-    ordered = key[order]
+    made: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for here in in_parts(key):
+        order = here[np.argsort(key[here], kind="stable")]
+        made += _neighbours(key[order], order)
+    return made
+
+
+def _neighbours(
+    ordered: NDArray[np.uint64], order: NDArray[np.int64]
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """`_candidates` of sorted keys and their places."""
     made: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for distance in range(1, _NEIGHBOURS + 1):
         same = np.flatnonzero(ordered[distance:] == ordered[:-distance])

@@ -5,6 +5,7 @@ Everything follows from keyed hashes of texts and groups, so it depends on the s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +66,9 @@ def number_keys(*columns: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArra
     Args:
         columns: of the key, each of shape (rows,); the first is a hash.
     """
-    rows = len(columns[0])
-    number = np.empty(rows, dtype=np.int32)
-    bits = (rows // _SORTED).bit_length()
+    number = np.empty(len(columns[0]), dtype=np.int32)
     firsts, count = [], 0
-    for part in range(1 << bits):
-        here = _in_part(columns[0], part, 64 - bits) if bits else np.arange(rows)
+    for here in in_parts(columns[0]):
         order = here[np.lexsort([column[here] for column in reversed(columns)])]
         new = np.ones(len(order), dtype=bool)
         new[1:] = False
@@ -83,13 +81,30 @@ def number_keys(*columns: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArra
     return np.concatenate(firsts), number
 
 
-def _in_part(column: NDArray[np.uint64], part: int, shift: int) -> NDArray[np.int64]:
-    """The rows whose upper bits are this number."""
-    found = [
-        start + np.flatnonzero(column[start : start + _SORTED] >> np.uint64(shift) == part)
-        for start in range(0, len(column), _SORTED)
-    ]
-    return np.concatenate(found)
+def in_parts(column: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """All rows in their order, int64, so many at a time as are sorted at a time; those with one hash together, and the
+    lower hashes first.
+
+    Args:
+        column: hashes, uint64, shape (rows,).
+    """
+    bits = (len(column) // _SORTED).bit_length()
+    if not bits:
+        yield np.arange(len(column))
+        return
+    for part in range(1 << bits):
+        found = [
+            start + np.flatnonzero(column[start : start + _SORTED] >> np.uint64(64 - bits) == part)
+            for start in range(0, len(column), _SORTED)
+        ]
+        yield np.concatenate(found)
+
+
+def halves(index: Index, places: NDArray[np.intp]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Both columns of the keys of rows, in order; not copied where these are all rows."""
+    if len(places) == len(index.key):
+        return index.key[:, 0], index.key[:, 1]
+    return index.key[places, 0], index.key[places, 1]
 
 
 def mark_duplicates(index: Index) -> NDArray[np.uint8]:
@@ -168,7 +183,7 @@ def find_units(
     A unit is a connected component of rows that share a text or a group, or are tied.
     """
     group = index.group[places]
-    _, text_unit = number_keys(*(half[places] for half in index.key.T))
+    _, text_unit = number_keys(*halves(index, places))
     unit: NDArray[np.integer[Any]] = text_unit
     if group.any() or len(ties):
         # Nodes: texts, then groups. A row ties its text to its group; a row without a group ties nothing.
@@ -188,7 +203,7 @@ def find_units(
         _, component = connected_components(graph, directed=False)
         _, unit = np.unique(component[text_unit], return_inverse=True)
     order = np.full(int(unit.max(initial=-1)) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(order, unit, index.key[places, 0])
+    np.minimum.at(order, unit, halves(index, places)[0])
     return unit.astype(np.int64), order
 
 

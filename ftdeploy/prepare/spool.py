@@ -246,8 +246,8 @@ def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitP
                 spool.rejected.add(_aside(reason, row["text"], row["label"], place=None))
     file.close()
     for name, profile in profiles.items():
-        here = spool.index.group[where == _PLACES[name]]
-        profile.groups = len(np.unique(here[here != 0]))
+        here = spool.index.group[(where == _PLACES[name]) & (spool.index.group != 0)]
+        profile.groups = len(np.unique(here))
     for writer in (*writers.values(), spool.rejected):
         writer.close()
     spool.file.unlink()
@@ -258,7 +258,10 @@ def train_weights(spool: Spool, where: NDArray[np.uint8]) -> NDArray[np.float32]
     """What each row weighs in the loss by its source, scaled to a mean of 1 over the training rows, float32, shape
     (rows,); None when all sources weigh the same.
     """
-    weights = np.array([source.entry.weight for source in spool.sources])[spool.index.source]
+    by_source = np.array([source.entry.weight for source in spool.sources])
+    if (by_source == by_source[0]).all():
+        return None
+    weights = by_source[spool.index.source]
     trained = weights[where == TRAIN]
     if len(np.unique(trained)) < 2:  # noqa: PLR2004 - one weight for all is none
         return None

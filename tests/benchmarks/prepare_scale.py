@@ -2,8 +2,8 @@
 
 Usage: ``python tests/benchmarks/prepare_scale.py [ROWS] [KEY=VALUE ...]``; 1,000,000 rows of 40 words by default, with
 keys of the recipe's ``data`` section as ``--set`` takes them (``duplicates.near=ignore``). Each size is prepared in a
-process of its own from a CSV file that is written row by row. Prints; judges nothing. What stays of a row: 30 bytes of
-keys, label, group and source, and 128 of its sketch where near duplicates are looked for; the rest is of sorting them.
+process of its own from a CSV file that is written row by row. Prints; judges nothing. What stays of a row in memory: 31
+bytes of keys, label, group, source and place; where near duplicates are looked for, its sketch lies in a file.
 """
 
 from __future__ import annotations
