@@ -159,7 +159,7 @@ def _metrics(expected: Outputs, found: Outputs, table: pa.Table, predictor: Pred
     task, wrong = predictor.task, []
     said, again = (task.said(predictor.pooled(one), predictor.signature).labels for one in (expected, found))
     table_of, (references, before_ids, after_ids) = numbered(
-        table["label"].to_pylist(), said, again, known=() if task.per_token else predictor.signature.labels
+        table["label"].to_pylist(), said, again, known=predictor.signature.labels if task.one_label else ()
     )
     for metric in task.metrics:
         one = resolve(metric, table_of)

@@ -263,6 +263,8 @@ def _model_card(report: Report, settings: PackageSettings, origins: list[str],
         licence=settings.licence,
         labels=kind.summaries(outputs)[1:] if kind.per_token else outputs,  # without that for no span
         per_token=kind.per_token,
+        multi_label=kind.multi_label,
+        function=kind.function,
         vectors=kind.vectors,
         dimensions=signature.dimensions,
         max_length=signature.max_length,

@@ -13,7 +13,15 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
-from ftdeploy.metrics import METRICS, NEIGHBOUR_METRICS, SCORE_METRICS, SPAN_METRICS, is_metric_name, metric_names
+from ftdeploy.metrics import (
+    LABEL_SET_METRICS,
+    METRICS,
+    NEIGHBOUR_METRICS,
+    SCORE_METRICS,
+    SPAN_METRICS,
+    is_metric_name,
+    metric_names,
+)
 from ftdeploy.origin import RecipePath, Source, relative_to_recipe
 from ftdeploy.tasks import known_task
 
@@ -28,7 +36,7 @@ def known_metric(name: str) -> str:
     Raises:
         ValueError: no such metric has that name.
     """
-    known = (*METRICS, *SPAN_METRICS, *NEIGHBOUR_METRICS)
+    known = (*METRICS, *SPAN_METRICS, *LABEL_SET_METRICS, *NEIGHBOUR_METRICS)
     if name not in known:
         raise ValueError(f"{name!r} is not a metric; {did_you_mean(name, known)}")
     return name

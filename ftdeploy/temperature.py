@@ -64,16 +64,23 @@ class Calibration(Section):
                 "log_loss": self.log_loss, "ece_before": self.ece_before, "ece": self.ece}  # fmt: skip
 
 
-def labelled(logits: NDArray[np.float32], targets: Ids | Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], Ids]:
+def labelled(
+    logits: NDArray[np.float32], targets: Ids | NDArray[np.float32] | Sequence[Sequence[int]]
+) -> tuple[NDArray[np.float32], Ids]:
     """Logits with their true class ids, whatever has a label: rows, or tokens of rows.
 
     Args:
         logits: shape (rows, labels), or (rows, tokens, labels).
-        targets: class ids, int64, shape (rows,); or one for each token of a row, negative where none is judged.
+        targets: class ids, int64, shape (rows,); or one for each token of a row, negative where none is judged; or
+            which labels hold, float32, shape (rows, labels).
 
     Returns:
         Shapes (n, labels) and (n,).
     """
+    if logits.ndim == 2 and isinstance(targets, np.ndarray) and targets.ndim == 2:  # noqa: PLR2004
+        # A sigmoid is a softmax against a logit of 0: each decision is a row with two labels.
+        flat = logits.reshape(-1)
+        return np.stack([np.zeros_like(flat), flat], axis=1), targets.reshape(-1).astype(np.int64)
     if logits.ndim == 2:  # noqa: PLR2004  # rows and labels
         return logits, np.asarray(targets, dtype=np.int64)
     pairs = [(one[: len(ids)], np.asarray(ids, dtype=np.int64)) for one, ids in zip(logits, targets, strict=True)]
@@ -96,7 +103,8 @@ def calibrate(logits: NDArray[np.float32], references: Ids, wanted: float | Lite
                        log_loss_before=before.log_loss, ece_before=before.ece, reason=reason)  # fmt: skip
 
 
-def calibrate_folder(folder: Path, logits: NDArray[np.float32], targets: Ids | Sequence[Sequence[int]],
+def calibrate_folder(folder: Path, logits: NDArray[np.float32],
+                     targets: Ids | NDArray[np.float32] | Sequence[Sequence[int]],
                      wanted: float | Literal["fit"]) -> Calibration:  # fmt: skip
     """`calibrate` a model folder: its signature is written anew with the temperature, and what was found is said.
 

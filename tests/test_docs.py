@@ -24,6 +24,7 @@ SOURCES = sorted((ROOT / "ftdeploy").rglob("*.py"))
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 #: Classes whose methods are documented in the Protocol that they follow.
 FOLLOW = {
+    "MultiLabelClassification": "Task",
     "TextClassification": "Task",
     "TokenClassification": "Task",
     "FeatureExtraction": "Task",

@@ -219,7 +219,12 @@ def test_the_schema_describes_the_recipe(tmp_path: Path) -> None:
     schema = recipe_schema()
     assert set(schema["required"]) == {"version", "name", "task", "data", "model"}
     assert schema["additionalProperties"] is False
-    assert schema["properties"]["task"]["enum"] == ["feature-extraction", "text-classification", "token-classification"]
+    assert schema["properties"]["task"]["enum"] == [
+        "feature-extraction",
+        "multi-label-classification",
+        "text-classification",
+        "token-classification",
+    ]
     document = yaml.safe_load(SENTIMENT.read_text(encoding="utf-8"))
     assert set(document) <= set(schema["properties"])
     assert problems(write(tmp_path, SMALL), "task=other")
@@ -298,8 +303,7 @@ def test_a_recipe_as_text_says_the_same_anywhere(tmp_path: Path, name: str) -> N
     """With its overrides and its suite in it, and names of people as they were given."""
     given = ["train.epochs=3", "data.privacy.names=[Ada]"]
     path = ROOT / "recipes" / f"{name}.yaml"
-    task = TASKS[load_recipe(path).task]
-    if not (task.per_token or task.vectors):  # which have no use for texts that a teacher labels
+    if TASKS[load_recipe(path).task].one_label:  # others have no use for texts without labels
         given.append("data.unlabelled=[{path: texts.csv}]")
     recipe = load_recipe(path, overrides=given)
     again = load_recipe(write(tmp_path, as_text(recipe)))

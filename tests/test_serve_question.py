@@ -67,19 +67,19 @@ def test_what_is_no_text_is_refused(inputs: object) -> None:
 @pytest.mark.parametrize(
     ("keys", "function"),
     [
-        ({}, "softmax"),
-        ({"parameters": None}, "softmax"),
-        ({"parameters": {"function_to_apply": None}}, "softmax"),
+        ({}, None),
+        ({"parameters": None}, None),
+        ({"parameters": {"function_to_apply": None}}, None),
         ({"parameters": {"function_to_apply": "softmax"}}, "softmax"),
         ({"parameters": {"function_to_apply": "sigmoid"}}, "sigmoid"),
         ({"parameters": {"function_to_apply": "none"}}, "none"),
         ({"raw_scores": True}, "none"),
-        ({"raw_scores": False}, "softmax"),
+        ({"raw_scores": False}, None),
         ({"raw_scores": True, "parameters": {"function_to_apply": "none"}}, "none"),
     ],
 )
-def test_the_function_is_that_of_pipelines_or_of_tei(keys: dict[str, Any], function: str) -> None:
-    """`function_to_apply` and `raw_scores`."""
+def test_the_function_is_that_of_pipelines_or_of_tei(keys: dict[str, Any], function: str | None) -> None:
+    """`function_to_apply` and `raw_scores`; None is the task's own."""
     assert parsed({"inputs": "a", **keys}).choice.function == function
 
 

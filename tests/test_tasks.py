@@ -16,7 +16,12 @@ def test_a_task_that_there_is_not_is_told_from_those_there_are() -> None:
 
 @pytest.mark.parametrize(
     ("task", "one_label", "training"),
-    [("text-classification", True, True), ("token-classification", False, True), ("feature-extraction", False, False)],
+    [
+        ("text-classification", True, True),
+        ("token-classification", False, True),
+        ("feature-extraction", False, False),
+        ("multi-label-classification", False, True),
+    ],
 )
 def test_commands_ask_for_properties(task: str, one_label: bool, training: bool) -> None:
     """One label a row, and a head that is trained."""

@@ -64,8 +64,8 @@ function scoreRow(item, best) {
   return make("li", best ? "score best" : "score", make("span", "name", item.label), track, make("span", "number", percent(item.score)));
 }
 
-function scores(answer) {
-  const list = make("ul", "scores", ...answer.map((item, index) => scoreRow(item, index === 0)));
+function scores(answer, first = (item, index) => index === 0) {
+  const list = make("ul", "scores", ...answer.map((item, index) => scoreRow(item, first(item, index))));
   const rest = [...list.children].slice(FEW);
   if (!rest.length) return [list];
   const show = (open) => rest.forEach((row) => { row.hidden = !open; });
@@ -136,6 +136,9 @@ function similarities(others) {
   return make("table", "", tableHead(["#Text", "", "#Similarity"]), make("tbody", "", ...rows));
 }
 
+// Whether a label of any number holds: from a half on, as the model was judged.
+const holds = (item) => item.score >= 0.5;
+
 const written = (answer) => [answer].flat().map((one) => one.generated_text ?? one.summary_text ?? one.translation_text ?? one.text ?? JSON.stringify(one)).join("\n\n");
 const words = (text) => text.split(/\s+/).filter((word) => word).length;
 
@@ -154,6 +157,19 @@ const views = {
     cells(answer) {
       const by = Object.fromEntries(answer.map((item) => [item.label, item.score]));
       return [answer[0]?.label ?? "", answer[0]?.score ?? "", ...(about.labels.length > 1 ? about.labels.map((label) => by[label] ?? "") : [])];
+    },
+  },
+  sets: {
+    empty: "The labels that hold of each text appear here, with the scores of all.",
+    show: (text, answer) => [...passage("text", text.length, text), ...scores(answer, holds)],
+    groups: (answer) => (answer.some(holds) ? answer.filter(holds).map((item) => item.label) : ["(none)"]),
+    sure: (answer) => answer.reduce((all, item) => all * Math.max(item.score, 1 - item.score), 1),
+    hue: () => "",
+    labels: () => [...about.labels, "(none)"],
+    columns: () => ["labels", ...about.labels.map((label) => `score of ${label}`)],
+    cells(answer) {
+      const by = Object.fromEntries(answer.map((item) => [item.label, item.score]));
+      return [JSON.stringify(answer.filter(holds).map((item) => item.label).sort()), ...about.labels.map((label) => by[label])];
     },
   },
   entities: {

@@ -205,8 +205,7 @@ def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Tas
     calibration = work / "calibration.npz"
     school, cuts = None, []
     # Students learn, and `inc-tuned` counts, one label a row.
-    of_rows = not (task.per_token or task.vectors)
-    targets = task.targets(train["label"].to_pylist(), label_names(dataset), encoded) if of_rows else None
+    targets = task.targets(train["label"].to_pylist(), label_names(dataset), encoded) if task.one_label else None
     write_rows(calibration, rows, None if targets is None else targets.tolist())
     wanted = FAMILIES if settings.candidates == "auto" else settings.candidates
     if targets is not None and ("students" in wanted or FIRST_TOKEN in wanted):

@@ -19,7 +19,7 @@ from ftdeploy.batching import SERVED, Batching, by_length
 from ftdeploy.compress.outcome import Invariance
 from ftdeploy.encoded import stacked
 from ftdeploy.predictor import Predictor
-from ftdeploy.tasks.said import softmax
+from ftdeploy.tasks.said import sigmoid, softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,8 +132,11 @@ def _judge(alone: NDArray[np.float32], beside: NDArray[np.float32], predictor: P
         apart, changed = float(1 - (beside * alone).sum(axis=-1).min()), None
     else:
         temperature = predictor.signature.temperature
-        apart = float(np.abs(softmax(beside / temperature) - softmax(alone / temperature)).max())
+        made = sigmoid if predictor.task.multi_label else softmax
+        apart = float(np.abs(made(beside / temperature) - made(alone / temperature)).max())
         other = beside.argmax(axis=-1) != alone.argmax(axis=-1)
+        if predictor.task.multi_label:
+            other = ((beside > 0) != (alone > 0)).any(axis=-1)
         changed = int(other.any(axis=0).reshape(len(alone), -1).any(axis=1).sum())
     return Invariance(
         rows=len(alone),

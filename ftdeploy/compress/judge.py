@@ -157,7 +157,7 @@ class Jury:
     def _numbered(self, base: Outputs, outputs: Outputs) -> tuple[Sequence[str], Sequence[Ids]]:
         """Class id -> label; and what is right, what fp32 says and what the other one says."""
         said = [self.task.said(one, self._signature()).labels for one in (base, outputs)]
-        fixed = not (self.task.per_token or self.task.vectors)
+        fixed = self.task.one_label
         return numbered(*self.task.compared(self.references, said), known=self.labels if fixed else ())
 
     def _metrics(self, table: Sequence[str], references: Ids, before: Ids, after: Ids) -> dict[str, Scored]:

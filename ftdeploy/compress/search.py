@@ -115,8 +115,7 @@ class Search:
         self.notes: list[str] = []
         chosen = (*AUTO, *FAMILIES) if settings.candidates == "auto" else settings.candidates
         self.quantizers = [name for name in chosen if name in QUANTIZERS]
-        several = jury.task.per_token or jury.task.vectors
-        fitting = [name for name in FAMILIES if not (several and name in OF_ROWS)]
+        fitting = [name for name in FAMILIES if jury.task.one_label or name not in OF_ROWS]
         self.families = frozenset(name for name in chosen if name in fitting)
         if left := [name for name in chosen if name in FAMILIES and name not in fitting]:
             self.notes.append(f"Not tried, as they are made for one label a row: {', '.join(left)}.")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from ftdeploy.metrics import counts, entities, neighbourhoods, ranks, scored
+from ftdeploy.metrics import counts, entities, label_sets, neighbourhoods, ranks, scored
 from ftdeploy.metrics.counts import Accuracy, FromCounts, MacroF1
 from ftdeploy.metrics.entities import Entities
+from ftdeploy.metrics.label_sets import LabelSets
 from ftdeploy.metrics.metric import Floats, Ids, Metric, Named, OwnMetric
 from ftdeploy.metrics.neighbourhoods import Neighbours
 from ftdeploy.metrics.ranks import Ranking
@@ -51,6 +52,8 @@ CLASS_METRICS = {"f1": counts.f1, "precision": counts.precision, "recall": count
 _EVERY: Mapping[str, Metric] = {**METRICS, **SCORE_METRICS}
 #: Of the spans of a row; ``entity_f1:KIND`` counts those of one kind.
 SPAN_METRICS = tuple(entities.FUNCTIONS)
+#: Of rows with any number of labels; ``label_f1:NAME`` counts one of them.
+LABEL_SET_METRICS = tuple(label_sets.FUNCTIONS)
 #: Of what lies near a row, where an answer is a vector.
 NEIGHBOUR_METRICS = tuple(neighbourhoods.FUNCTIONS)
 
@@ -58,13 +61,14 @@ NEIGHBOUR_METRICS = tuple(neighbourhoods.FUNCTIONS)
 def is_metric_name(name: str) -> bool:
     """Whether some model has a metric of that name: for where the labels are not known yet."""
     kind, colon, label = name.partition(":")
-    named = kind in CLASS_METRICS or kind in SPAN_METRICS
-    return name in (*_EVERY, *SPAN_METRICS, *NEIGHBOUR_METRICS) or bool(colon and label and named)
+    named = kind in (*CLASS_METRICS, *SPAN_METRICS, *LABEL_SET_METRICS)
+    return name in (*_EVERY, *SPAN_METRICS, *LABEL_SET_METRICS, *NEIGHBOUR_METRICS) or bool(colon and label and named)
 
 
 def metric_names() -> list[str]:
     """All names, those of one class with ``LABEL`` in the place of the label: for hints."""
-    return [*_EVERY, *SPAN_METRICS, *NEIGHBOUR_METRICS, *(f"{kind}:LABEL" for kind in (*CLASS_METRICS, *SPAN_METRICS))]
+    of_one = (*CLASS_METRICS, *SPAN_METRICS, *LABEL_SET_METRICS)
+    return [*_EVERY, *SPAN_METRICS, *LABEL_SET_METRICS, *NEIGHBOUR_METRICS, *(f"{kind}:LABEL" for kind in of_one)]
 
 
 def resolve(name: str, labels: Sequence[str]) -> Metric:
@@ -80,6 +84,8 @@ def resolve(name: str, labels: Sequence[str]) -> Metric:
     kind, colon, label = name.partition(":")
     if kind in SPAN_METRICS:
         return Entities(name, labels, kind=label or None)
+    if kind in LABEL_SET_METRICS:
+        return LabelSets(name, labels, only=label or None)
     if name in NEIGHBOUR_METRICS:
         return Neighbours(name, labels)
     if name in _EVERY:

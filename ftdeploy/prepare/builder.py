@@ -170,7 +170,7 @@ class Builder:
         """
         columns = self.data.columns
         try:
-            return self.task.read(row.values, columns.text, columns.label)
+            return self.task.read(row.values, columns.text, columns.label, columns.label_separator)
         except ValueError as error:
             raise DataError(
                 f"the row at {row.where}: {error}",

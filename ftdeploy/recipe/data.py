@@ -29,6 +29,9 @@ class Columns(Section):
     """The column with the text."""
     label: str | None = "label"
     """The column with the label; null for texts without, where the task needs none."""
+    label_separator: str | None = Field(default=None, min_length=1, max_length=16)
+    """Where a row has any number of labels (`multi-label-classification`) in one string: what stands between them. Null
+    wants a list, or one written as JSON."""
     group: str | None = None
     """Rows of one group (a patient, a document, a product) are never split across train, validation and test."""
     id: str | None = None

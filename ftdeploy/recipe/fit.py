@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftdeploy.metrics import NEIGHBOUR_METRICS, SPAN_METRICS
+from ftdeploy.metrics import METRICS
 from ftdeploy.suite import NonInferiority, Suite
-from ftdeploy.tasks import Task
+from ftdeploy.tasks import TASKS, Task
 
 #: Section -> keys that only go with one label a row.
 _OF_ROWS: Mapping[str, tuple[str, ...]] = {
@@ -16,6 +16,10 @@ _OF_ROWS: Mapping[str, tuple[str, ...]] = {
     "train": ("class_weights", "teacher"),
     "package": ("thresholds",),
 }
+#: Keys of training that count on probabilities of which one is right.
+_OF_SOFTMAX = ("label_smoothing", "focal_gamma", "r_drop")
+#: Metrics of whole answers, by what they count.
+_OF_WHOLE = {metric: task.unit for task in TASKS.values() for metric in task.measures if metric not in METRICS}
 #: What a model may lose by default, and what a suite tolerates by default, of the task's first metric.
 _MAX_DROP, _MARGIN = 0.01, 0.02
 #: The same of neighbours, of which any rounding changes some: int8 at its best keeps nine of ten.
@@ -58,10 +62,14 @@ def _keys_named(name: str, section: Any, task: Task) -> Iterator[str]:
         yield from (f"`{key}`: nothing is trained, {task.name} takes the checkpoint as it is" for key in changed)
     elif task.vectors and name == "export":
         yield from (f"`{key}`: vectors have no probabilities" for key in changed if key == "temperature")
-    elif task.per_token or task.vectors:
+    elif not task.one_label:
         for key in _OF_ROWS.get(name, ()):
             if key in changed:
                 yield f"`{key}` is made for one label a row, and does not go with {task.name}"
+    if task.multi_label and name == "train":
+        for key in _OF_SOFTMAX:
+            if key in changed:
+                yield f"`{key}` is made for labels of which one is right, and does not go with {task.name}"
 
 
 def _metrics_in(name: str, section: Any) -> Iterator[tuple[str, str]]:
@@ -75,22 +83,18 @@ def _metrics_in(name: str, section: Any) -> Iterator[tuple[str, str]]:
 
 
 def _metrics_named(name: str, section: Any, task: Task) -> Iterator[str]:
-    # While training nobody has the texts, so whole rows cannot be compared.
-    rows = () if name == "train" else ("accuracy",)
+    # While training nobody has the texts, so whole rows of spans cannot be compared.
+    known = [one for one in task.measures if not (task.per_token and name == "train" and one == "accuracy")]
     for key, metric in _metrics_in(name, section):
-        if task.vectors and metric not in NEIGHBOUR_METRICS:
-            yield f"`{key}`: {metric} is no metric of neighbours; {task.name} has {', '.join(NEIGHBOUR_METRICS)}"
-        elif task.per_token and metric not in (*SPAN_METRICS, *rows, "loss"):
-            yield f"`{key}`: {metric} is no metric of spans; {task.name} has {', '.join((*SPAN_METRICS, *rows))}"
-        elif not task.per_token and metric in SPAN_METRICS:
-            yield f"`{key}`: {metric} is a metric of spans, and this task has one label a row"
-        elif not task.vectors and metric in NEIGHBOUR_METRICS:
-            yield f"`{key}`: {metric} is a metric of neighbours, and this task has labels"
+        if not task.one_label and metric not in (*known, *(() if task.vectors else ("loss",))):
+            yield f"`{key}`: {metric} is no metric of {task.unit}; {task.name} has {', '.join(known)}"
+        elif task.one_label and metric in _OF_WHOLE:
+            yield f"`{key}`: {metric} is a metric of {_OF_WHOLE[metric]}, and this task has one label a row"
 
 
 def _with_defaults(name: str, section: Any, task: Task) -> Any:
     drop, margin = (_MAX_NEIGHBOURS, _NEIGHBOURS_MARGIN) if task.vectors else (_MAX_DROP, _MARGIN)
-    if not (task.per_token or task.vectors):
+    if task.one_label:
         return section
     if name == "compress" and "max_drop" not in section.model_fields_set:
         return section.model_copy(update={"max_drop": {task.metrics[0]: drop}})

@@ -43,25 +43,31 @@ class Answers:
     digest: str
     signature: Signature
 
-    def labels(self, *, top_k: int | None = None, function: Function = "softmax",
+    def labels(self, *, top_k: int | None = None, function: Function | None = None,
                thresholds: bool = True) -> list[Any]:  # fmt: skip
         """For each text its labels with scores, best first; or its entities, or its vector.
 
         Args:
             top_k: how many at most; None is all.
-            function: what makes scores of the logits.
+            function: what makes scores of the logits; None is the task's own.
             thresholds: put the bundle's fallback first where the likeliest label is not sure enough. They are
                 probabilities: scores of another function are held against none.
 
         Raises:
-            Refusal: 422 the model finds entities or gives vectors, and these are chosen by neither.
+            Refusal: 422 the model finds entities or gives vectors, and these are chosen by neither; or a softmax is
+                wanted of labels that do not exclude one another.
         """
         task = TASKS[self.signature.task]
-        if (task.per_token or task.vectors) and (top_k is not None or function != "softmax"):
+        function = function or task.function
+        if (task.per_token or task.vectors) and (top_k is not None or function != task.function):
             raise Refusal(422, "validation", f"top_k and function_to_apply do not go with {task.name}")
         if task.vectors:
             return list(self.vectors())
-        if function == "softmax":
+        if task.multi_label and function == "softmax":
+            raise Refusal(
+                422, "validation", f"softmax does not go with {task.name}, whose labels do not exclude others"
+            )
+        if function == task.function:
             if thresholds and self.signature.fallback:
                 return [decided(one.answer, self.signature)[:top_k] for one in self.scored]
             return [one.answer[:top_k] for one in self.scored]

@@ -91,12 +91,13 @@ class Invocation:
     def render(self, answers: Answers) -> Reply:
         """The answer in its media type."""
         task = TASKS[answers.signature.task]
-        whole = task.per_token or task.vectors  # there is no best one
+        whole = not task.one_label  # there is no best one
         choice = replace(self.choice, top_k=None) if whole and not self.listed else self.choice
         labels = choice.of(answers)
         records: list[Any] = labels if self.listed or whole else [one[0] for one in labels]
         if self.kind == CSV:
             written = _vector_rows if task.vectors else _entity_rows if task.per_token else _label_rows
+            written = _several_rows if task.multi_label else written
             rows = written(labels)
             return Reply(_csv(rows), content_type=b"text/csv; charset=utf-8; header=present")
         if self.kind == LINES:
@@ -288,6 +289,14 @@ def _label_rows(labels: Sequence[Any]) -> Iterator[Sequence[Any]]:
     yield "label", "score"
     for best, *_ in labels:
         yield best["label"], best["score"]
+
+
+def _several_rows(labels: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """A header, and a row for each label of each text, with the place of the text among those that were asked."""
+    yield "row", "label", "score"
+    for row, scores in enumerate(labels):
+        for one in scores:
+            yield row, one["label"], one["score"]
 
 
 def _entity_rows(labels: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -14,8 +14,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 
+from ftdeploy.encoded import Outputs
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.question import check_keys, check_texts, invalid, parse_json, short
@@ -117,6 +119,10 @@ def output_tensors(answers: Answers, wanted: Collection[str]) -> dict[str, Tenso
         "label": ("BYTES", [rows], [one[0]["label"] for one in labels]),
         "score": ("FP32", [rows], [one[0]["score"] for one in labels]),
     }
+    if task.multi_label:  # which of them hold, as the data writes it, and how sure the model is of all of it
+        logits = np.stack([one.logits for one in answers.scored])
+        said = task.said(Outputs(logits=logits, embedding=logits[:, :0]), answers.signature)
+        tensors = {"label": ("BYTES", [rows], said.labels), "score": ("FP32", [rows], said.scores.tolist())}
     if "scores" in wanted:
         by_label = [{item["label"]: item["score"] for item in one} for one in labels]
         tensors["scores"] = ("FP32", [rows, len(known)], [scores[label] for scores in by_label for label in known])

@@ -117,8 +117,7 @@ def forward_of(predictor: Predictor) -> Callable[[Sequence[Encoded]], list[Score
     signature = predictor.signature
 
     def forward(rows: Sequence[Encoded]) -> list[Scored]:
-        outputs = predictor.run([row.ids for row in rows])
-        return list(map(Scored, predictor.task.decode(outputs, signature), outputs.embedding, outputs.logits))
+        return _whole(predictor, predictor.run([row.ids for row in rows]))
 
     def piecewise(rows: Sequence[Encoded]) -> list[Scored]:
         outputs = predictor.run([row.ids for row in rows])
@@ -136,6 +135,17 @@ def forward_of(predictor: Predictor) -> Callable[[Sequence[Encoded]], list[Score
     if predictor.task.vectors:
         return vectors
     return piecewise if predictor.in_pieces else forward
+
+
+def _whole(predictor: Predictor, outputs: Outputs) -> list[Scored]:
+    """The results of texts that are a row each."""
+    task, signature = predictor.task, predictor.signature
+    answers = task.decode(outputs, signature)
+    if task.one_label:
+        return list(map(Scored, answers, outputs.embedding, outputs.logits))
+    said = task.said(outputs, signature)
+    told = zip(map(task.summary, said.labels), said.scores.tolist(), strict=True)
+    return list(map(Scored, answers, outputs.embedding, outputs.logits, told))
 
 
 def joined(predictor: Predictor, texts: Sequence[str], rows: Sequence[Encoded],
@@ -161,8 +171,7 @@ def joined(predictor: Predictor, texts: Sequence[str], rows: Sequence[Encoded],
         for of in by_text(rows, len(texts))
     ]
     if not task.per_token:
-        whole = predictor.pooled(outputs)
-        return counted, list(map(Scored, task.decode(whole, signature), whole.embedding, whole.logits))
+        return counted, _whole(predictor, predictor.pooled(outputs))
     said = task.said(outputs, signature)
     answers = task.decode(outputs, signature, texts)
     embedding = mean_embedding(outputs, len(texts))

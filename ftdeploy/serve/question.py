@@ -41,12 +41,12 @@ class Choice:
 
     Attributes:
         top_k: how many labels; None is all.
-        function: what makes scores of the logits.
+        function: what makes scores of the logits; None is the task's own.
         thresholds: whether the bundle's fallback stands first where the likeliest label is not sure enough.
     """
 
     top_k: int | None = None
-    function: Function = "softmax"
+    function: Function | None = None
     thresholds: bool = True
 
     def of(self, answers: Answers) -> list[Any]:
@@ -162,7 +162,7 @@ def read_choice(given: Mapping[str, Any], name: str, *, raw: bool = False) -> Ch
     if raw and function not in (None, "none"):
         raise invalid(f"raw_scores and {name}.function_to_apply want different scores")
     thresholds = given.get("thresholds") is None or _flag(given, "thresholds", f"{name}.thresholds")
-    return Choice(top_k=top_k, function="none" if raw else function or "softmax", thresholds=thresholds)
+    return Choice(top_k=top_k, function="none" if raw else function, thresholds=thresholds)
 
 
 def whole_number(value: Any) -> int | None:

@@ -234,11 +234,13 @@ def _texts(limits: Limits) -> tuple[Schema, Schema]:
 
 def _predict(signature: Signature, limits: Limits) -> dict[str, Schema]:
     flat, nested = _texts(limits)
+    task = TASKS[signature.task]
+    functions = [name for name in FUNCTIONS if not (task.multi_label and name == "softmax")]
     choice: dict[str, Schema] = {
         "top_k": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_WHOLE, "description": "null is all."},
         "function_to_apply": {
-            "enum": [*FUNCTIONS, None],
-            "description": "What makes scores of the logits; null is softmax.",
+            "enum": [*functions, None],
+            "description": f"What makes scores of the logits; null is {task.function}.",
         },
         "thresholds": {
             "type": ["boolean", "null"],
@@ -246,7 +248,6 @@ def _predict(signature: Signature, limits: Limits) -> dict[str, Schema]:
         },
     }
     raw: Schema = {"type": "boolean", "default": False, "description": "The logits; as function_to_apply none."}
-    task = TASKS[signature.task]
     if task.per_token or task.vectors:  # which are chosen by neither
         choice |= {"top_k": {"type": "null"}, "function_to_apply": {"enum": ["softmax", None]}}
         raw = {"const": False}
@@ -304,7 +305,7 @@ def _invocations(signature: Signature, limits: Limits) -> dict[str, Schema]:
         "index",
     )
     task = TASKS[signature.task]
-    whole = task.per_token or task.vectors
+    whole = not task.one_label
     record: Schema = ref("Answer") if whole else {"anyOf": [ref("Score"), ref("Answer")]}
     forms: dict[str, Schema] = {
         "inputs": {"anyOf": [flat, nested, one_key({"anyOf": [flat, nested]})]},

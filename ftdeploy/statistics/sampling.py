@@ -11,6 +11,7 @@ import numpy as np
 
 from ftdeploy.metrics import Floats, Ids, Metric, OwnMetric
 from ftdeploy.metrics.entities import Entities
+from ftdeploy.metrics.label_sets import LabelSets
 from ftdeploy.metrics.metric import wanted
 from ftdeploy.metrics.neighbourhoods import Neighbours
 from ftdeploy.metrics.ranks import Ranking
@@ -85,7 +86,7 @@ def sample(metric: Metric | OwnMetric, references: Ids, answers: Sequence[Answer
         resamples: how many.
         seed: of the generator.
     """
-    heaviest = metric.heaviest() if isinstance(metric, Entities | Neighbours) else None
+    heaviest = metric.heaviest() if isinstance(metric, Entities | LabelSets | Neighbours) else None
     options = _rows_to_come(references, answers, classes=classes, heaviest=heaviest)
     if isinstance(metric, OwnMetric):
         return _sample_rows(metric, references, answers, options, resamples=min(resamples, OWN_RESAMPLES), seed=seed)
@@ -107,8 +108,9 @@ def _rows_to_come(references: Ids, answers: Sequence[Answered], *, classes: int,
                   heaviest: Ids | None = None) -> _Rows:  # fmt: skip
     """Every row that could have come next: the first half harms the last model and spares the others.
 
-    A class is answered as surely as any model ever was of any. Where rows hold spans or neighbours there is no end of
-    rows that could come; the heaviest that any model answered, or that are true, stand for them (``heaviest``).
+    A class is answered as surely as any model ever was of any. Where rows hold spans, sets or neighbours there is
+    no end of rows that could come; the heaviest that any model answered, or that are true, stand for them
+    (``heaviest``).
     """
     pairs = _pairs(references, *(one.predictions for one in answers), classes=classes, heaviest=heaviest)
     known = [one.scores for one in answers if one.scores is not None]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ftdeploy.errors import ConfigError, did_you_mean
 from ftdeploy.tasks.feature_extraction import FeatureExtraction
+from ftdeploy.tasks.multi_label_classification import MultiLabelClassification
 from ftdeploy.tasks.said import Function, Said
 from ftdeploy.tasks.text_classification import TextClassification
 from ftdeploy.tasks.token_classification import TokenClassification
@@ -54,17 +55,29 @@ class Task(Protocol):
     vectors: bool
     """Whether an answer is a vector, and no label: logits are (rows, width), of length 1. The checkpoint is taken as it
     is, rows need no labels, and answers are compared by what lies near them (`ftdeploy.neighbours`)."""
+    multi_label: bool
+    """Whether any number of names are a row's label, each decided by itself: a sigmoid over logits (rows, labels)."""
+    one_label: bool
+    """Whether a row's label is one of the network's outputs; else whole answers are compared."""
+    unit: str
+    """What its metrics count, for messages: spans, neighbours."""
+    measures: tuple[str, ...]
+    """Metrics of whole answers, where a row's label is not one of the outputs."""
+    function: Function
+    """What makes scores of the logits where nothing else is asked for."""
     windows: bool
     """Whether ``model.windows`` can be asked of it: a text's windows are answered as the text, and pooled."""
     view: str
-    """How the page shows an answer: ``labels``, ``entities`` or ``vectors``."""
+    """How the page shows an answer: ``labels``, ``sets``, ``entities`` or ``vectors``."""
 
-    def read(self, row: Mapping[str, Any], text: str, label: str | None) -> tuple[Any, Any]:
+    def read(self, row: Mapping[str, Any], text: str, label: str | None,
+             separator: str | None = None) -> tuple[Any, Any]:  # fmt: skip
         """Text and label of a row as it was read, not yet cleaned; None for what is missing.
 
         Args:
             row: by column.
             text, label: the columns that the recipe names; it may name none with labels where rows need none.
+            separator: between the names of a label, where there may be several and they are one string.
 
         Raises:
             ValueError: the label is none of this task; with the reason.
@@ -116,7 +129,8 @@ class Task(Protocol):
         """
 
     def targets(self, labels: Sequence[str], known: Sequence[str], rows: Sequence[Encoded] = ()) -> Any:
-        """What the network is to answer: class ids, int64, shape (rows,); or for each row a list with one id a token.
+        """What the network is to answer: class ids, int64, shape (rows,); or for each row a list with one id a token;
+        or, of any number of names, which of them hold: float32, shape (rows, labels), 0 or 1.
 
         Args:
             labels: of the texts.
@@ -160,7 +174,12 @@ class Task(Protocol):
         """
 
 
-_EVERY: tuple[Task, ...] = (TextClassification(), TokenClassification(), FeatureExtraction())
+_EVERY: tuple[Task, ...] = (
+    TextClassification(),
+    TokenClassification(),
+    FeatureExtraction(),
+    MultiLabelClassification(),
+)
 TASKS: Mapping[str, Task] = {task.name: task for task in _EVERY}
 
 
@@ -172,14 +191,13 @@ def require_one_label(task: Task, what: str) -> None:
         what: is asked for, as people call it.
 
     Raises:
-        ConfigError: each token is labelled, or an answer is a vector.
+        ConfigError: a row's label is not one of the network's outputs.
     """
-    if task.per_token or task.vectors:
-        kind = "spans" if task.per_token else "neighbours"
+    if not task.one_label:
         raise ConfigError(
             f"{what} does not go with {task.name} yet",
-            cause=f"it compares one label a row, and these rows have {kind}",
-            fix=f"use `ftdeploy run` and `ftdeploy eval`, which know metrics of {kind}",
+            cause=f"it compares one label a row, and these rows have {task.unit}",
+            fix=f"use `ftdeploy run` and `ftdeploy eval`, which know metrics of {task.unit}",
         )
 
 

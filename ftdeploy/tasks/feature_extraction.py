@@ -36,12 +36,18 @@ class FeatureExtraction:
     encoder_decoder = False
     per_token = False
     vectors = True
+    multi_label = False
+    one_label = False
+    unit = "neighbours"
+    measures: tuple[str, ...] = ("neighbour_agreement", "neighbour_accuracy")
+    function: Function = "softmax"
     windows = False
     view = "vectors"
 
     # ---- rows
 
-    def read(self, row: Mapping[str, Any], text: str, label: str | None) -> tuple[Any, Any]:
+    def read(self, row: Mapping[str, Any], text: str, label: str | None,
+             separator: str | None = None) -> tuple[Any, Any]:  # noqa: ARG002 - the protocol's  # fmt: skip
         cell = row.get(label) if label is not None else None
         if cell is None:
             return row.get(text), dump("")

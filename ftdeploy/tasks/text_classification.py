@@ -33,10 +33,16 @@ class TextClassification:
     encoder_decoder = False
     per_token = False
     vectors = False
+    multi_label = False
+    one_label = True
+    unit = "labels"
+    measures: tuple[str, ...] = ()
+    function: Function = "softmax"
     windows = True
     view = "labels"
 
-    def read(self, row: Mapping[str, Any], text: str, label: str | None) -> tuple[Any, Any]:
+    def read(self, row: Mapping[str, Any], text: str, label: str | None,
+             separator: str | None = None) -> tuple[Any, Any]:  # noqa: ARG002 - the protocol's  # fmt: skip
         return row.get(text), None if label is None else row.get(label)
 
     def names(self, label: str) -> tuple[str, ...]:

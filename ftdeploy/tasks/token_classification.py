@@ -49,12 +49,18 @@ class TokenClassification:
     encoder_decoder = False
     per_token = True
     vectors = False
+    multi_label = False
+    one_label = False
+    unit = "spans"
+    measures: tuple[str, ...] = (*metrics, "accuracy")
+    function: Function = "softmax"
     windows = False  # sentences that are too long have windows of their own, whose words are answered once
     view = "entities"
 
     # ---- rows
 
-    def read(self, row: Mapping[str, Any], text: str, label: str | None) -> tuple[Any, Any]:
+    def read(self, row: Mapping[str, Any], text: str, label: str | None,
+             separator: str | None = None) -> tuple[Any, Any]:  # noqa: ARG002 - the protocol's  # fmt: skip
         """Text and spans of a row: tags of its ``tokens`` (as CoNLL files and the hub have them), or spans."""
         cell, tokens = None if label is None else row.get(label), row.get("tokens")
         if cell is None:

@@ -27,7 +27,8 @@ def batch_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tenso
 
     Args:
         logits: float, shape (rows, labels).
-        targets: int64, shape (rows,).
+        targets: int64, shape (rows,); or float32, shape (rows, labels), where any number of labels hold: the loss of a
+            row is then the mean binary cross-entropy over its labels.
         weights: float32, shape (rows,), mean about 1 over the training rows; None is all 1.
         settings: the recipe's ``train`` section.
         again: logits of a second pass with other dropout (R-Drop, Liang et al. 2021): the losses of both are averaged,
@@ -37,8 +38,11 @@ def batch_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tenso
     Returns:
         A scalar.
     """
-    from torch.nn.functional import cross_entropy
+    from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+    if targets.is_floating_point():
+        losses = binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean(dim=-1)
+        return (losses if weights is None else losses * weights).mean()
     if weights is None and again is None and teacher is None and not settings.focal_gamma:
         return cross_entropy(logits, targets, label_smoothing=settings.label_smoothing)
     losses = _row_losses(logits, targets, teacher, settings)
@@ -150,11 +154,11 @@ def weigh_labels(table: pa.Table, labels: Sequence[str], task: Task, settings: T
 
     if settings.class_weights == "none":
         return table
-    if task.per_token:
+    if not task.one_label:
         raise ConfigError(
             f"train.class_weights does not go with {task.name}",
-            cause="it weighs rows by their label, and these rows have a label for each word",
-            fix="leave it out; `train.focal_gamma` weighs words by how hard they are",
+            cause=f"it weighs rows by their label, and these rows have {task.unit}",
+            fix="leave it out",
         )
     targets = task.targets(table["label"].to_pylist(), labels)
     weights = class_weights(targets, labels, settings)

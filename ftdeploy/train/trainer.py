@@ -122,7 +122,9 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
             outputs = self._answer(model, inputs)
             again = self._answer(model, inputs)["logits"] if self._settings.r_drop and model.training else None
         logits = outputs["logits"]
-        if targets.dim() > 1:  # a label for each token: the words of the batch are its rows
+        if (
+            targets.dim() > 1 and not targets.is_floating_point()
+        ):  # a label for each token: the words of the batch are its rows
             words = targets != IGNORED
             weights = None if weights is None else weights[:, None].expand_as(targets)[words]
             logits, again, targets = logits[words], None if again is None else again[words], targets[words]

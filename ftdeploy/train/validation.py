@@ -11,6 +11,7 @@ import torch
 from ftdeploy.batching import by_length
 from ftdeploy.metrics import METRICS, score
 from ftdeploy.metrics.entities import tag_scores
+from ftdeploy.metrics.label_sets import set_scores
 from ftdeploy.tasks.token_classification import IGNORED
 from ftdeploy.train.tokens import ArrowRows, Row, row_lengths
 from ftdeploy.windows import Pooling, pool
@@ -63,6 +64,10 @@ def validation_metrics(task: Task, followed: str, *, labels: Sequence[str],
         answers, known = found.predictions, found.label_ids
         if whole is not None:
             answers, known = whole(answers, known)
+        if task.multi_label:
+            said, truth = (answers > 0).astype(np.float64), known.astype(np.float64)
+            losses = np.logaddexp(0, answers.astype(np.float64)) - answers * truth
+            return set_scores(truth, said) | {"loss": float(losses.mean())}
         guesses = answers.argmax(axis=-1)
         logits, targets = torch.from_numpy(answers), torch.from_numpy(known)
         loss = float(torch.nn.functional.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED))

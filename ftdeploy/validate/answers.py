@@ -227,7 +227,7 @@ class Subject:
 
     def __init__(self, model: Model, labels: Sequence[str], task: Task = TASKS["text-classification"]) -> None:
         self.model, self.labels, self.task = model, tuple(labels), task
-        self._whole = task.per_token or task.vectors  # an answer is no label of few
+        self._whole = not task.one_label
         same = tuple(model.labels) == tuple(labels)
         self._order = None if same else [model.labels.index(label) for label in labels]
 
@@ -291,7 +291,7 @@ def answer(table: pa.Table, baseline: Subject, candidate: Subject, *, task: Task
     Raises:
         DataError: a row with a label that the models do not have.
     """
-    if task.per_token or task.vectors:
+    if not task.one_label:
         return _strings(table, baseline, candidate, task)
     labels = candidate.model.labels
     known, codes = Column(table["label"]).encoded()
@@ -310,8 +310,8 @@ def answer(table: pa.Table, baseline: Subject, candidate: Subject, *, task: Task
 
 
 def _strings(table: pa.Table, baseline: Subject, candidate: Subject, task: Task) -> Answers:
-    """The answers where a row's label is all its spans, or what lies near it: class ids are those of the labels that
-    occur."""
+    """The answers where a row's label is all its spans, several names, or what lies near it: class ids are those
+    of the labels that occur."""
     texts = Column(table["text"])
     now = candidate.said(texts)
     was = now if baseline is candidate else baseline.said(texts)

@@ -14,7 +14,7 @@ from ftdeploy.artifact import sha256_file
 from ftdeploy.batching import SERVED, Batching
 from ftdeploy.errors import ConfigError, Problem, did_you_mean
 from ftdeploy.measure import MODEL_FILES, CostRatio, Measurement, cost_ratio, measure, measured_costs
-from ftdeploy.metrics import NEIGHBOUR_METRICS, SPAN_METRICS, Ids
+from ftdeploy.metrics import NEIGHBOUR_METRICS, Ids
 from ftdeploy.models.model import Model
 from ftdeploy.models.predictions import predict, text_digest
 from ftdeploy.neighbours import load as load_neighbours
@@ -31,7 +31,7 @@ from ftdeploy.suite import (
     Suite,
     wants_baseline,
 )
-from ftdeploy.tasks import TASKS
+from ftdeploy.tasks import TASKS, Task
 from ftdeploy.validate.answers import Answers, Subject, answer, confusion, flips, mended, subjects
 from ftdeploy.validate.bias import gaps
 from ftdeploy.validate.bias_swaps import counterfactuals
@@ -102,8 +102,8 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
     before, after = subjects(candidate if same or baseline is None else baseline, candidate, TASKS[task])
     if TASKS[task].vectors:
         _check_vectors(suite)
-    elif TASKS[task].per_token:
-        _check_spans(suite)
+    elif not TASKS[task].one_label:
+        _check_whole(suite, TASKS[task])
     else:
         _check_labels(suite, candidate.labels)
     answers = _answers(table, before, after, task=task, cache=cache, refresh=refresh)
@@ -111,9 +111,7 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
     named = suite.metrics if "metrics" in suite.model_fields_set else ()
     names = tuple(dict.fromkeys((*named, *TASKS[task].metrics)))
     metrics = [scored(metric, suite, answers) for metric in names]
-    if not (
-        answers.task.per_token or answers.task.vectors
-    ):  # the modules of `evaluate` read tags, which nobody has here
+    if answers.task.one_label:  # the modules of `evaluate` read tags, which nobody has here
         crosschecked(metrics, answers)
     asked = ask_again(suite, answers, before, after)
     swapped = counterfactuals(suite, answers, before, after)
@@ -212,8 +210,8 @@ def _check_labels(suite: Suite, labels: Sequence[str]) -> None:
         )
 
 
-def _check_spans(suite: Suite) -> None:
-    """Whether a suite asks of spans what can be asked of them.
+def _check_whole(suite: Suite, task: Task) -> None:
+    """Whether a suite asks of whole answers what can be asked of them.
 
     Raises:
         ConfigError: with every gate or metric that wants one label a row.
@@ -232,17 +230,15 @@ def _check_spans(suite: Suite) -> None:
     if "metrics" in suite.model_fields_set:
         named |= {f"metrics[{index}]": name for index, name in enumerate(suite.metrics)}
     problems += [
-        Problem(
-            path=path, message=f"{name!r} is no metric of spans", hint=did_you_mean(name, ("accuracy", *SPAN_METRICS))
-        )
+        Problem(path=path, message=f"{name!r} is no metric of {task.unit}", hint=did_you_mean(name, task.measures))
         for path, name in named.items()
-        if isinstance(name, str) and name and name != "accuracy" and name.partition(":")[0] not in SPAN_METRICS
+        if isinstance(name, str) and name and name.partition(":")[0] not in task.measures
     ]
     if problems:
         raise ConfigError(
             f"suite {suite.name}: {len(problems)} metric(s) or gate(s) are made for one label a row",
             cause="the suite was written for another task",
-            fix=f"use {', '.join(SPAN_METRICS)}, or accuracy (rows whose spans are all right)",
+            fix=f"use {', '.join(task.measures)}; accuracy is of rows whose {task.unit} are all right",
             problems=problems,
         )
 
@@ -341,6 +337,8 @@ def _cost(ratio: CostRatio, baseline: Measurement, candidate: Measurement) -> Co
 def _confusion(answers: Answers) -> Confusion:
     if answers.task.per_token:
         return _span_confusion(answers)
+    if answers.task.multi_label:
+        return _set_confusion(answers)
     if answers.task.vectors:
         return _nearest_confusion(answers)
     classes = len(answers.labels)
@@ -363,6 +361,24 @@ def _nearest_confusion(answers: Answers) -> Confusion:
         for answer in (answers.baseline, answers.candidate)
     )
     return Confusion(labels=known, baseline=before, candidate=after)
+
+
+def _set_confusion(answers: Answers) -> Confusion:
+    """Names that are true and said by themselves; what only one side has stands against `O`."""
+    sets = [frozenset(answers.task.names(label)) for label in answers.labels]
+    names = (*sorted({name for one in sets for name in one}), OUTSIDE)
+    place = {name: index for index, name in enumerate(names)}
+
+    def counted(predictions: Ids) -> tuple[tuple[int, ...], ...]:
+        found = [[0] * len(names) for _ in names]
+        for true, said in zip(answers.references.tolist(), predictions.tolist(), strict=True):
+            for name in sets[true] | sets[said]:
+                row, column = (place[name if name in one else OUTSIDE] for one in (sets[true], sets[said]))
+                found[row][column] += 1
+        return tuple(map(tuple, found))
+
+    return Confusion(labels=names, baseline=counted(answers.baseline.predictions),
+                     candidate=counted(answers.candidate.predictions))  # fmt: skip
 
 
 def _span_confusion(answers: Answers) -> Confusion:

@@ -65,7 +65,7 @@ def _with_it(folder: Path) -> Path:
     last = "from ftdeploy.tasks.token_classification import TokenClassification\n"
     for name, before, after in (
         ("tasks", last, f"{last}from ftdeploy.tasks.text_pairs import TextPairs\n"),
-        ("tasks", "FeatureExtraction())", "FeatureExtraction(), TextPairs())"),
+        ("tasks", "MultiLabelClassification(),", "MultiLabelClassification(), TextPairs(),"),
         ("serve", '    "tasks/pieces.py",\n', '    "tasks/pieces.py",\n    "tasks/text_pairs.py",\n'),
     ):
         path = folder / "ftdeploy" / name / "__init__.py"

@@ -564,6 +564,26 @@ def test_vectors_are_shown_by_how_similar_the_texts_are(browser: Browser) -> Non
         assert "Answer several texts" in card
 
 
+def test_labels_of_which_any_number_hold_are_marked(browser: Browser) -> None:
+    """All that score a half or more, in the card, in the groups, and as a list in the file; or that there is none."""
+    scores = {"a <b>text</b>": {"b": 0.9, "c": 0.5, "a": 0.2}, "dull": {"a": 0.4, "b": 0.1, "c": 0.1}}
+
+    def answer(text: str) -> list[dict[str, Any]]:
+        return [{"label": label, "score": score} for label, score in scores[text].items()]
+
+    with scripted(answer=answer, view="sets", task="multi-label-classification", labels=["a", "b", "c"]) as service, \
+            browser.open(service.url) as tab:  # fmt: skip
+        run(tab, "\n".join(scores))
+        first, second = tab.ask(CARDS)
+        assert "90.0%" in first
+        assert "40.0%" in second
+        assert tab.ask("[...document.querySelectorAll('.score.best .name')].map((one) => one.textContent)") == [
+            "b",
+            "c",
+        ]
+        assert "(none)" in tab.text("#groups")
+
+
 def test_a_text_without_entities_says_so(browser: Browser) -> None:
     """It is shown all the same."""
     with scripted(answer=lambda _text: [], view="entities", labels=["O", "B-X"]) as service, \

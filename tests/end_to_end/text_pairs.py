@@ -25,7 +25,8 @@ class TextPairs(TextClassification):
     metrics: tuple[str, ...] = ("accuracy",)
     windows = False
 
-    def read(self, row: Mapping[str, Any], text: str, label: str | None) -> tuple[Any, Any]:
+    def read(self, row: Mapping[str, Any], text: str, label: str | None,
+             separator: str | None = None) -> tuple[Any, Any]:  # noqa: ARG002  # fmt: skip
         return f"{row[text]}{BETWEEN}{row['other']}", row.get(label or "")
 
     def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,  # noqa: ARG002

@@ -1,0 +1,172 @@
+"""multi-label-classification: any number of labels for a text, or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.label_sets import NONE, dump, load
+from ftdeploy.tasks.said import Function, Said, encode_whole, sigmoid, softmax
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    from ftdeploy.encoded import Encoded, Outputs
+    from ftdeploy.signature import Signature
+    from ftdeploy.windows import Windows
+
+#: A label holds from this probability on.
+HOLDS = 0.5
+
+
+class MultiLabelClassification:
+    """A sigmoid for each label, learned by binary cross-entropy; a label holds from a half on."""
+
+    name = "multi-label-classification"
+    exported_as = "text-classification"
+    auto_class = "AutoModelForSequenceClassification"
+    problem_type: str | None = "multi_label_classification"
+    metrics: tuple[str, ...] = ("label_f1", "label_macro_f1", "accuracy")
+    encoder_decoder = False
+    per_token = False
+    vectors = False
+    multi_label = True
+    one_label = False
+    unit = "sets of labels"
+    measures: tuple[str, ...] = ("label_f1", "label_macro_f1", "label_precision", "label_recall", "accuracy")
+    function: Function = "sigmoid"
+    windows = True
+    view = "sets"
+
+    # ---- rows
+
+    def read(self, row: Mapping[str, Any], text: str, label: str | None,
+             separator: str | None = None) -> tuple[Any, Any]:  # fmt: skip
+        """Text and names of a row: a list, a list as JSON, or names with a separator between them."""
+        cell = None if label is None else row.get(label)
+        if cell is None:
+            return row.get(text), None
+        names = _names_in(cell, separator)
+        if any(not isinstance(name, str) or not name.strip() for name in names):
+            raise ValueError(f"{str(cell)[:60]!r} holds what is no name of a label")
+        return row.get(text), dump(" ".join(name.split()) for name in names)
+
+    def names(self, label: str) -> tuple[str, ...]:
+        return load(label)
+
+    def summary(self, label: str) -> str:
+        """The first of the names, or that there is none."""
+        return next(iter(load(label)), NONE)
+
+    def moved(self, label: str, before: str, after: str) -> str | None:  # noqa: ARG002 - the protocol's
+        return label
+
+    def show(self, label: str, text: str) -> str:  # noqa: ARG002 - the protocol's
+        return ", ".join(load(label)) or NONE
+
+    def check_labels(self, counts: Mapping[str, int]) -> None:
+        if not any(name != NONE for name in counts):
+            raise DataError(
+                "no row of the data has a label",
+                cause="the label column is empty, or holds something else",
+                fix="check `data.columns.label` and `data.columns.label_separator`",
+            )
+
+    def counted(self, names: Sequence[str]) -> tuple[str, ...]:
+        return self.summaries(names)
+
+    # ---- the network's labels
+
+    def head(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(names)
+
+    def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return (NONE, *labels)
+
+    # ---- tokens
+
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None) -> None:
+        tokenizer.enable_truncation(max_length, stride=0 if windows is None else windows.overlap)
+        tokenizer.no_padding()
+
+    def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
+               windows: Windows | None = None) -> list[Encoded]:  # fmt: skip
+        return encode_whole(tokenizer, texts, unknown=unknown, windows=windows)
+
+    def targets(self, labels: Sequence[str], known: Sequence[str],
+                rows: Sequence[Encoded] = ()) -> NDArray[np.float32]:  # fmt: skip
+        import numpy as np
+
+        ids = {name: index for index, name in enumerate(known)}
+        found = np.zeros((len(labels), len(known)), dtype=np.float32)
+        for row, label in zip(found, labels, strict=True):
+            names = load(label)
+            unseen = next((name for name in names if name not in ids), None)
+            if unseen is not None:
+                raise DataError(
+                    f"label {unseen!r} is not among the known labels",
+                    cause="it does not occur in the training rows, or it is misspelt",
+                    fix=did_you_mean(unseen, known) or "correct it, or add rows with it to the training data",
+                )
+            row[[ids[name] for name in names]] = 1
+        return found[[row.text for row in rows]] if rows else found
+
+    # ---- answers
+
+    def said(self, outputs: Outputs, signature: Signature) -> Said:
+        """The labels that hold; how sure the model is of all decisions together, taken as independent."""
+        import numpy as np
+
+        shares = sigmoid(outputs.logits / signature.temperature)
+        holds = shares >= HOLDS
+        return Said(
+            labels=[dump(signature.labels[index] for index in np.flatnonzero(row)) for row in holds],
+            scores=np.asarray(np.where(holds, shares, 1 - shares).prod(axis=-1), dtype=np.float32),
+        )
+
+    def compared(self, labels: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[str]]:
+        return [list(labels), *map(list, answers)]
+
+    def right(self, labels: Sequence[str], references: NDArray[np.int64],  # noqa: ARG002 - the protocol's
+              answers: NDArray[np.int64]) -> NDArray[np.bool_]:  # fmt: skip
+        import numpy as np
+
+        return np.equal(references, answers)
+
+    def decode(self, outputs: Outputs, signature: Signature, texts: Sequence[str] = (), *,  # noqa: ARG002 - the protocol's
+               top_k: int | None = None, function: Function = "sigmoid") -> list[Any]:  # fmt: skip
+        """All labels with their own probabilities, the likeliest first, as transformers' pipeline has them."""
+        logits = outputs.logits
+        keep = len(signature.labels) if top_k is None else min(top_k, len(signature.labels))
+        orders = (-logits).argsort(axis=-1, kind="stable")[:, :keep]
+        scores = logits
+        if function == "sigmoid":
+            scores = sigmoid(logits / signature.temperature)
+        elif function == "softmax":
+            scores = softmax(logits)
+        return [
+            [{"label": signature.labels[index], "score": row[index]} for index in order]
+            for row, order in zip(scores.tolist(), orders.tolist(), strict=True)
+        ]
+
+
+def _names_in(cell: Any, separator: str | None) -> list[Any]:
+    if isinstance(cell, list | tuple):
+        return list(cell)
+    if not isinstance(cell, str):
+        raise ValueError(f"{str(cell)[:60]!r} is no list of labels")  # noqa: TRY004  # what `read` is to raise
+    if separator is not None:
+        return [name for name in cell.split(separator) if name.strip()]
+    try:
+        found = json.loads(cell)
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise ValueError(  # noqa: TRY004  # what `read` is to raise
+            f"{cell[:60]!r} is no list of labels; `columns.label_separator` says what stands between them"
+        )
+    return found

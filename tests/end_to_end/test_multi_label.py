@@ -1,0 +1,137 @@
+"""multi-label-classification through the whole of FLOW, and its bundle as people and programs use it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tiny_multi_label import make_tiny_labels, write_tiny_labels
+from tiny_run import TinyRun, artifact, ftdeploy, refusal
+from workspace import serving
+
+from ftdeploy.dataset import read_split
+from ftdeploy.errors import ConfigError
+from ftdeploy.predictor import Predictor
+from ftdeploy.recipe import load_recipe
+from ftdeploy.verdict import read_report
+
+TEXT = "a superb and touching film that nobody should miss, with a cast that gives all it has to every single scene"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """A finished run of the tiny recipe."""
+    return make_tiny_labels(tmp_path_factory.mktemp("labels"))
+
+
+@pytest.fixture(scope="module")
+def url(run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Its bundle, served."""
+    command = [sys.executable, "-m", "ftdeploy", "serve", str(run.run / "bundle")]
+    with serving(command, cwd=tmp_path_factory.mktemp("served")) as found:
+        yield found
+
+
+def test_rows_keep_all_their_labels(run: TinyRun) -> None:
+    """Two, one or none, as a list; the network has an output for each name."""
+    table = read_split(artifact(run.run, "dataset"), "train")
+    found = set(table["label"].to_pylist())
+    assert found == {'["long", "positive"]', '["positive"]', '["long"]', "[]"}
+    profile = json.loads((run.run / "dataset" / "profile.json").read_text(encoding="utf-8"))
+    assert profile["labels"] == ["long", "positive"]
+
+
+def test_the_report_is_about_sets(run: TinyRun) -> None:
+    """Micro and macro F1, rows that are all right, one label of them; a confusion by name."""
+    report = read_report(run.run / "report" / "report.json")
+    by_name = {metric.metric: metric.candidate.value for metric in report.metrics}
+    assert by_name.keys() >= {"label_f1", "label_macro_f1", "label_recall", "label_f1:long", "accuracy"}
+    assert by_name["label_f1"] > 0.5, "the tiny model has learned nothing, and nothing here is proven"
+    assert report.confusion.labels == ("long", "positive", "O")
+    assert "label_f1" in (run.run / "report" / "report.html").read_text(encoding="utf-8")
+    assert 0.05 < float(artifact(run.run, "onnx").facts["temperature"]) < 20
+
+
+def test_each_label_has_a_probability_of_its_own(run: TinyRun, url: str) -> None:
+    """In the shape of Hugging Face's pipelines, all labels, the likeliest first; they do not add up to 1."""
+    reply = httpx.post(f"{url}/predict", json={"inputs": [TEXT, ""]}).json()
+    predictor = Predictor(run.run / "bundle" / "src" / "model", device="cpu")
+    (own,) = predictor.task.decode(predictor.predict([TEXT]), predictor.signature)
+    assert {one["label"]: one["score"] for one in reply[0]} == pytest.approx(
+        {one["label"]: one["score"] for one in own}, abs=0.02
+    )
+    assert reply[0][0]["score"] >= reply[0][1]["score"]
+    assert (
+        abs(sum(one["score"] for one in reply[0]) - 1) > 1e-3 or abs(sum(one["score"] for one in reply[1]) - 1) > 1e-3
+    )
+    best = httpx.post(f"{url}/predict", json={"inputs": TEXT, "parameters": {"top_k": 1}}).json()
+    assert len(best) == 1
+
+
+def test_a_softmax_is_refused(url: str) -> None:
+    """Labels that do not exclude one another do not share one probability."""
+    reply = httpx.post(f"{url}/predict", json={"inputs": TEXT, "parameters": {"function_to_apply": "softmax"}})
+    assert reply.status_code == 422
+    assert "multi-label-classification" in reply.json()["error"]
+    raw = httpx.post(f"{url}/predict", json={"inputs": TEXT, "parameters": {"function_to_apply": "none"}})
+    assert raw.status_code == 200
+
+
+def test_every_protocol_speaks_of_sets(url: str) -> None:
+    """KServe v2 gives the names that hold as JSON beside all probabilities; MLflow all labels, as records or CSV."""
+    answer = httpx.post(f"{url}/predict", json={"inputs": TEXT}).json()
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [TEXT]}
+    asked = {"inputs": [tensor], "outputs": [{"name": name} for name in ("label", "score", "scores")]}
+    infer = httpx.post(f"{url}/v2/models/tiny/infer", json=asked).json()
+    outputs = {one["name"]: one["data"] for one in infer["outputs"]}
+    scores = dict(zip(("long", "positive"), outputs["scores"], strict=True))
+    assert json.loads(outputs["label"][0]) == sorted(name for name, score in scores.items() if score >= 0.5)
+    assert scores == pytest.approx({one["label"]: one["score"] for one in answer}, abs=0.02)
+    assert 0.25 <= outputs["score"][0] <= 1
+    (records,) = httpx.post(f"{url}/invocations", json={"inputs": [TEXT]}).json()["predictions"]
+    assert {one["label"] for one in records} == {"long", "positive"}
+    csv = httpx.post(f"{url}/invocations", content=f'text\n"{TEXT}"\n', headers={"content-type": "text/csv"})
+    assert csv.text.splitlines()[0] == "row,label,score"
+    assert len(csv.text.splitlines()) == 3
+    lines = httpx.post(f"{url}/predict/bulk", content=json.dumps(TEXT) + "\n")
+    if lines.status_code == 200:
+        assert {one["label"] for one in json.loads(lines.text)["predictions"]} == {"long", "positive"}
+    schemas = httpx.get(f"{url}/docs.json").json()["components"]["schemas"]
+    assert schemas["Choice"]["properties"]["function_to_apply"]["enum"] == ["sigmoid", "none", None]
+
+
+def test_metrics_count_the_first_label(url: str) -> None:
+    """Or that there is none."""
+    httpx.post(f"{url}/predict", json={"inputs": [TEXT] * 3})
+    metrics = httpx.get(f"{url}/metrics").text
+    counted = [line for line in metrics.splitlines() if line.startswith("ftdeploy_answers_total")]
+    assert {line.split('label="')[1].split('"')[0] for line in counted} == {"(none)", "long", "positive"}
+
+
+def test_commands_that_compare_classes_say_so(run: TinyRun, tmp_path: Path) -> None:
+    """Before hours of work, with what to use."""
+    found = ftdeploy("cross-validate", run.recipe, "--out", tmp_path)
+    assert "does not go with multi-label-classification yet" in refusal(found, 3)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"train": {"class_weights": "balanced"}}, "`class_weights` is made for one label a row"),
+        ({"train": {"label_smoothing": 0.1}}, "`label_smoothing` is made for labels of which one is right"),
+        ({"train": {"early_stopping": {"metric": "macro_f1"}}}, "macro_f1 is no metric of sets of labels"),
+        ({"compress": {"max_drop": {"macro_f1": 0.1}}}, "macro_f1 is no metric of sets of labels"),
+        ({"package": {"thresholds": {"score": 0.5, "fallback": "other"}}}, "`thresholds` is made for one label a row"),
+    ],
+)
+def test_what_is_made_for_one_label_is_refused_in_a_recipe(section: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """With its section, when the recipe is read."""
+    recipe = write_tiny_labels(tmp_path, rows=20, sections=section)
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(recipe)
+    assert words in str(caught.value.problems)

@@ -1,0 +1,63 @@
+"""Metrics of rows with any number of labels, held against scikit-learn on the same matrices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+
+from ftdeploy.label_sets import dump
+from ftdeploy.metrics import resolve, score
+from ftdeploy.metrics.label_sets import LabelSets, set_scores
+from ftdeploy.tasks.said import numbered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NAMES = ("a", "b", "c")
+_SETS = st.lists(st.sampled_from(NAMES), max_size=3).map(dump)
+
+
+def _hot(labels: list[str], names: tuple[str, ...]) -> NDArray[np.int64]:
+    return np.array([[int(f'"{name}"' in label) for name in names] for label in labels])
+
+
+@settings(deadline=None, max_examples=50)  # scikit-learn's first call takes a while
+@given(pairs=st.lists(st.tuples(_SETS, _SETS), min_size=1, max_size=30))
+def test_scores_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    """Micro, macro over the labels that occur, of one label, and of whole rows; while training likewise."""
+    true, said = map(list, zip(*pairs, strict=True))
+    table, (references, predictions) = numbered(true, said)
+    names = tuple(name for name in NAMES if any(f'"{name}"' in label for label in (*true, *said)))
+    whole = [_hot(one, NAMES) for one in (true, said)]
+    expected = {
+        "label_f1": f1_score(*whole, average="micro", zero_division=0),
+        "label_precision": precision_score(*whole, average="micro", zero_division=0),
+        "label_recall": recall_score(*whole, average="micro", zero_division=0),
+        "accuracy": accuracy_score(*whole),
+        "label_macro_f1": 0.0,
+    }
+    if names:
+        occurring = [_hot(one, names) for one in (true, said)]
+        columns = range(len(names)) if len(names) > 1 else None
+        single = len(names) == 1
+        expected["label_macro_f1"] = (
+            f1_score(*(one[:, 0] for one in occurring), zero_division=0)
+            if single
+            else f1_score(*occurring, average="macro", labels=columns, zero_division=0)
+        )
+    trained = set_scores(*(one.astype(np.float64) for one in whole))
+    for name, value in expected.items():
+        assert score(resolve(name, table), references, predictions, len(table)) == pytest.approx(value), name
+        assert trained[name] == pytest.approx(value), name
+    one = score(resolve("label_f1:b", table), references, predictions, len(table))
+    assert one == pytest.approx(f1_score(*(hot[:, 1] for hot in whole), zero_division=0))
+
+
+def test_the_fullest_rows_weigh_most() -> None:
+    """For the rows that could come next."""
+    assert LabelSets("label_f1", (dump([]), dump(["a"]), dump(["a", "b"]))).heaviest().tolist() == [2, 1, 0]

@@ -1,0 +1,65 @@
+"""A tiny run of multi-label-classification by the real command: for tests of what any number of labels need."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from checkpoints import write_tiny_recipe
+from tiny_run import TinyRun, ftdeploy
+
+SUITE: dict[str, Any] = {
+    "name": "tiny-labels",
+    "metrics": ["label_f1", "label_recall", "label_f1:long"],
+    "gates": [
+        {"kind": "non-inferiority", "metric": "label_f1", "margin": 0.3},
+        {"kind": "floor", "metric": "accuracy", "minimum": 0.05},
+        {"kind": "flips", "maximum": 0.5},
+        {"kind": "robustness", "perturbation": "whitespace", "maximum": 0.5, "rows": 32},
+    ],
+    "resamples": 1000,
+    "slice_rows": 10,
+    "timing_rows": 16,
+    "timing_rounds": 5,
+}
+
+
+def write_tiny_labels(folder: Path, *, rows: int = 400, sections: Mapping[str, Any] | None = None) -> Path:
+    """The tiny recipe, whose rows are positive or not, and long or not: two labels, one, or none.
+
+    Args:
+        folder: made when missing.
+        rows: how many.
+        sections: laid over the recipe, section by section.
+    """
+    given: dict[str, Any] = {
+        "data": {"columns": {"text": "text", "label": "labels", "label_separator": "|"}},
+        "train": {"epochs": 6},
+        "compress": {"candidates": ["ort-dynamic"], "max_drop": {"label_f1": 0.3}},
+        "validate": {"suite": SUITE},
+    }
+    recipe = write_tiny_recipe(folder, rows=rows, sections=given)
+    with (folder / "rows.csv").open(encoding="utf-8", newline="") as handle:
+        read = list(csv.DictReader(handle))
+    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(("text", "labels"))
+        for row in read:
+            names = ["positive"] * (row["label"] == "positive") + ["long"] * (len(row["text"].split()) > 15)
+            writer.writerow((row["text"], "|".join(names) or "|"))
+    document = json.loads(recipe.read_text(encoding="utf-8")) | {"task": "multi-label-classification"}
+    for section, settings in (sections or {}).items():
+        document[section] = {**document.get(section, {}), **settings}
+    recipe.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    return recipe
+
+
+def make_tiny_labels(folder: Path) -> TinyRun:
+    """Write the recipe and run it to the end."""
+    recipe = write_tiny_labels(folder)
+    found = ftdeploy("run", recipe, "--out", folder / "run")
+    assert found.returncode == 0, found.stderr
+    return TinyRun(recipe=recipe, run=folder / "run", output=found.stderr + found.stdout)
