@@ -56,11 +56,12 @@ def test_the_gate_knows_how_few_rows_say() -> None:
             assert found.lower < 0
 
 
-def test_rows_without_a_label_count_in_no_accuracy() -> None:
-    """Nothing is divided by nothing."""
+def test_rows_without_a_label_have_no_accuracy() -> None:
+    """It would be 0, and is refused where none has one; where some have, the others do not count."""
     vectors = np.random.default_rng(1).standard_normal((20, 4)).astype(np.float32)
     table, (references, was, _) = _compared([""] * 20, vectors, vectors)
-    assert score(resolve("neighbour_accuracy", table), references, was, len(table)) == 0.0
+    with pytest.raises(ValueError, match="use neighbour_agreement"):
+        resolve("neighbour_accuracy", table)
     assert score(resolve("neighbour_agreement", table), references, was, len(table)) == 1.0
 
 

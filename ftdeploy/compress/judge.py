@@ -14,8 +14,8 @@ from ftdeploy import progress
 from ftdeploy.batching import Batching
 from ftdeploy.compress.outcome import Flip, Scored, Status
 from ftdeploy.encoded import Outputs
-from ftdeploy.errors import FtdeployError
-from ftdeploy.metrics import Ids, resolve
+from ftdeploy.errors import ConfigError, FtdeployError
+from ftdeploy.metrics import Ids, Metric, resolve
 from ftdeploy.predictor import Predictor
 from ftdeploy.signature import Signature
 from ftdeploy.statistics import compare
@@ -163,7 +163,7 @@ class Jury:
     def _metrics(self, table: Sequence[str], references: Ids, before: Ids, after: Ids) -> dict[str, Scored]:
         found = {}
         for name in dict.fromkeys((*self.task.metrics, *self.max_drop)):
-            one = compare(resolve(name, table), references, before, after, classes=len(table),
+            one = compare(_metric(name, table), references, before, after, classes=len(table),
                           margin=self.max_drop.get(name, 1.0), seed=self.seed)  # fmt: skip
             found[name] = Scored(
                 value=one.candidate, difference=one.difference, lower=one.lower, upper=one.upper, verdict=one.verdict,
@@ -184,6 +184,22 @@ class Jury:
             return "undecided", f"likely within max_drop; {words}"
         fall = ", ".join(f"{name} falls by {drop:.4f}" for name, drop in worst.items())
         return "dropped", f"not shown to be within max_drop; {fall}; {words}"
+
+
+def _metric(name: str, table: Sequence[str]) -> Metric:
+    """A metric of the recipe.
+
+    Raises:
+        ConfigError: these rows have none.
+    """
+    try:
+        return resolve(name, table)
+    except ValueError as error:
+        raise ConfigError(
+            f"compress.max_drop: {error}",
+            cause="the recipe names a metric that the validation rows cannot have",
+            fix="correct `compress.max_drop`",
+        ) from error
 
 
 def _cosine(before: NDArray[np.float32], after: NDArray[np.float32]) -> float | None:

@@ -79,7 +79,8 @@ def resolve(name: str, labels: Sequence[str]) -> Metric:
         labels: class id -> label.
 
     Raises:
-        ValueError: there is no such metric, or the model has no such label; with what was probably meant.
+        ValueError: there is no such metric, or the model has no such label, with what was probably meant; or the metric
+            wants labels of rows, and there are none.
     """
     kind, colon, label = name.partition(":")
     if kind in SPAN_METRICS:
@@ -87,6 +88,8 @@ def resolve(name: str, labels: Sequence[str]) -> Metric:
     if kind in LABEL_SET_METRICS:
         return LabelSets(name, labels, only=label or None)
     if name in NEIGHBOUR_METRICS:
+        if name == neighbourhoods.OF_LABELS and not neighbourhoods.labelled(labels):
+            raise ValueError(f"{name} compares labels of rows, and none of these has one; use {NEIGHBOUR_METRICS[0]}")
         return Neighbours(name, labels)
     if name in _EVERY:
         return _EVERY[name]

@@ -31,6 +31,13 @@ FUNCTIONS: Mapping[str, Callable[[Neighbourhood, Neighbourhood], tuple[float, fl
     "neighbour_agreement": agreement,
     "neighbour_accuracy": same_label,
 }
+#: The one that wants rows with labels.
+OF_LABELS = "neighbour_accuracy"
+
+
+def labelled(labels: Sequence[str]) -> bool:
+    """Whether any neighbourhood has a label."""
+    return any(load(label).label for label in labels)
 
 
 @dataclass(frozen=True)
