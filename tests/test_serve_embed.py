@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ import orjson
 import pytest
 from asking import encoded, scope
 from jsonschema_rs import Draft202012Validator, ValidationError
+from tiny import write_source
 
 from ftdeploy.encoded import Encoded
 from ftdeploy.serve.answers import Answers
+from ftdeploy.serve.app import create_app
 from ftdeploy.serve.embed import parse_embed, parse_openai
 from ftdeploy.serve.invocations import parse_invocations
 from ftdeploy.serve.kserve import metadata, parse_infer
@@ -136,6 +140,29 @@ def test_what_chooses_labels_is_refused(parameters: dict[str, Any]) -> None:
     """A vector has no labels."""
     with pytest.raises(Refusal, match="do not go with feature-extraction"):
         parse_predict(encoded({"inputs": "a", "parameters": parameters}), scope(), LIMITS).render(_answers())
+
+
+def test_a_bundle_with_labels_has_no_such_paths(tmp_path: Path) -> None:
+    """404 there, as of anything that is not served."""
+    write_source(tmp_path)
+    description = orjson.loads(asyncio.run(_get(create_app(tmp_path), "/docs.json"))[1])
+    assert not {"/embed", "/v1/embeddings"} & description["paths"].keys()
+    for path in ("/embed", "/v1/embeddings"):
+        status, body = asyncio.run(_get(create_app(tmp_path), path))
+        assert (status, "/docs.json lists what is" in body.decode()) == (404, True)
+
+
+async def _get(app: Any, path: str) -> tuple[int, bytes]:
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope() | {"path": path, "method": "GET", "query_string": b""}, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
 
 
 def test_the_description_has_both_and_no_feedback() -> None:

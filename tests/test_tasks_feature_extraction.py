@@ -9,6 +9,12 @@ import pytest
 
 from ftdeploy.encoded import Outputs
 from ftdeploy.neighbours import dump, load
+from ftdeploy.prepare.builder import Builder
+from ftdeploy.prepare.cleaning.counts import Counts, Rejected
+from ftdeploy.prepare.privacy.guard import make_guard
+from ftdeploy.prepare.read import Row
+from ftdeploy.recipe import DataSettings
+from ftdeploy.recipe.privacy import Privacy
 from ftdeploy.signature import Signature
 from ftdeploy.tasks import TASKS
 from ftdeploy.tasks.said import numbered
@@ -40,6 +46,16 @@ def test_a_row_may_have_a_label(row: dict[str, Any], column: str | None, label: 
     assert (text, load(told).label) == ("a", label)
     assert TASK.summary(told) == label
     assert TASK.names(told) == ((label,) if label else ())
+
+
+def test_identifiers_leave_labels_too() -> None:
+    """A label may be the name of a person, or hold one: it is redacted as other cells are."""
+    builder = Builder(data=DataSettings.model_validate({"source": {"path": "x.csv"}}), seed=0, task=TASK,
+                      guard=make_guard(Privacy()))  # fmt: skip
+    made = builder.clean(Row(place=1, values={"text": "some words", "label": "ada@example.org"}), Counts())
+    assert not isinstance(made, Rejected)
+    assert "ada" not in made["label"]
+    assert load(made["label"]).label == "[EMAIL]"
 
 
 def test_the_label_of_an_answer_is_that_of_the_nearest_row() -> None:

@@ -145,9 +145,8 @@ class Builder:
             safe = self.guard.protect(Cells(text, summary, group, name, slices), self.called, row.where)
             if isinstance(safe, Rejected):
                 return safe
-            if summary == label:
-                label = safe.label
-                names = (label,)
+            label = self.task.masked(label, safe.label)
+            names = self.task.names(label)
             text, summary, group, name, slices = safe
         placed = self.task.moved(label, raw, text) if isinstance(raw, str) else label
         if placed is None:

@@ -92,6 +92,14 @@ class Task(Protocol):
     def moved(self, label: str, before: str, after: str) -> str | None:
         """The label of a text that cleaning has changed; None where it no longer holds."""
 
+    def masked(self, label: str, summary: str) -> str:
+        """The label after identifiers of people were taken out of its summary, which may be all that there is to it.
+
+        Args:
+            label: as it was.
+            summary: what is left of its summary.
+        """
+
     def show(self, label: str, text: str) -> str:
         """A label as people read it beside its text."""
 

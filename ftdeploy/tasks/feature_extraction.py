@@ -63,6 +63,9 @@ class FeatureExtraction:
     def moved(self, label: str, before: str, after: str) -> str | None:  # noqa: ARG002 - the protocol's
         return label
 
+    def masked(self, label: str, summary: str) -> str:  # noqa: ARG002 - the protocol's
+        return dump(summary)
+
     def show(self, label: str, text: str) -> str:  # noqa: ARG002 - the protocol's
         name, rows = load(label)
         near = f"nearest: rows {', '.join(map(str, rows))}" if rows else ""

@@ -54,6 +54,9 @@ class TextClassification:
     def moved(self, label: str, before: str, after: str) -> str | None:  # noqa: ARG002 - the protocol's
         return label
 
+    def masked(self, label: str, summary: str) -> str:  # noqa: ARG002 - the protocol's
+        return summary
+
     def show(self, label: str, text: str) -> str:  # noqa: ARG002 - the protocol's
         return label
 

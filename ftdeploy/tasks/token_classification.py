@@ -82,6 +82,9 @@ class TokenClassification:
         there = moved(load(label), before, after)
         return None if there is None else dump(there)
 
+    def masked(self, label: str, summary: str) -> str:  # noqa: ARG002 - the protocol's
+        return label
+
     def show(self, label: str, text: str) -> str:
         spans = load(label)
         return ", ".join(f"{text[span.start : span.end]} [{span.kind}]" for span in spans) or "(none)"

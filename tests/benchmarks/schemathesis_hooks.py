@@ -40,9 +40,9 @@ def write_lines(_: Any, value: Any) -> bytes:
 
 @schemathesis.deserializer("text/csv")
 def read_csv(_: Any, response: Any) -> Any:
-    """The rows, with their scores as numbers."""
+    """The rows, with their scores as numbers; or vectors, whose columns are numbered."""
     rows = list(csv.DictReader(io.StringIO(response.content.decode(), newline="")))
-    return [row | {"score": float(row["score"])} for row in rows]
+    return [row | {"score": float(row["score"])} if "score" in row else [*map(float, row.values())] for row in rows]
 
 
 @schemathesis.deserializer(*_LINES)

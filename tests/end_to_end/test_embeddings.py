@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ import httpx
 import numpy as np
 import pytest
 from tiny_embeddings import make_tiny_embeddings, write_tiny_embeddings
-from tiny_run import TinyRun, artifact, ftdeploy, refusal
+from tiny_run import TinyRun, artifact, ftdeploy
 from workspace import serving
 
+from ftdeploy.crossvalidate import cross_validate
 from ftdeploy.dataset import read_split
 from ftdeploy.drift import read_reference
-from ftdeploy.errors import ConfigError
+from ftdeploy.errors import ConfigError, DriftFound
+from ftdeploy.monitor import monitor_bundle
+from ftdeploy.pipeline import run_recipe
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import load_recipe
+from ftdeploy.tune import tune
 from ftdeploy.verdict import read_report
 
 
@@ -126,15 +131,6 @@ def test_the_limits_and_names_of_predict_hold(url: str) -> None:
     assert (about["view"], about["labels"]) == ("vectors", [])
 
 
-def test_a_bundle_with_labels_has_no_such_paths(tiny: TinyRun, tmp_path: Path) -> None:
-    """404, with where to look."""
-    command = [sys.executable, "-m", "ftdeploy", "serve", str(tiny.run / "bundle")]
-    with serving(command, cwd=tmp_path) as found:
-        for path in ("/embed", "/v1/embeddings"):
-            reply = httpx.post(f"{found}{path}", json={"inputs": "a"})
-            assert (reply.status_code, "/docs.json" in reply.json()["error"]) == (404, True)
-
-
 def test_drift_is_found_by_the_embedding_and_nothing_is_said_of_labels(
     run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,14 +143,16 @@ def test_drift_is_found_by_the_embedding_and_nothing_is_said_of_labels(
     monkeypatch.setenv("FTDEPLOY_TRAFFIC", str(tmp_path / "traffic"))
     with serving(command, cwd=tmp_path) as found:
         _post(found, "/embed", {"inputs": changed})
-    told = ftdeploy("monitor", run.run / "bundle", "--traffic", tmp_path / "traffic", "--report", tmp_path / "drift")
-    assert told.returncode == 19, told.stderr
-    report = json.loads((tmp_path / "drift" / "drift.json").read_text(encoding="utf-8"))
-    assert report["verdict"] == "drift"
-    names = {test["name"] for test in report["tests"]}
+    told = monitor_bundle(run.run / "bundle", traffic=tmp_path / "traffic", report=tmp_path / "drift")
+    assert told.report.verdict == "drift"
+    names = {test.name for test in told.report.tests}
     assert "embedding, MMD" in names
     assert not names & {"predicted labels", "confidence"}
-    assert (report["accuracy"], report["labels"]) == (None, [])
+    assert (told.report.accuracy, told.report.labels) == (None, ())
+    assert {path.name for path in told.folder.iterdir()} == {"drift.json", "drift.html"}, "there is nothing to label"
+    with pytest.raises(DriftFound) as caught:
+        told.refuse()
+    assert "label" not in caught.value.fix
 
 
 def test_an_evaluation_asks_a_bundle_again(run: TinyRun, tmp_path: Path) -> None:
@@ -179,17 +177,16 @@ def test_an_evaluation_asks_a_bundle_again(run: TinyRun, tmp_path: Path) -> None
 def test_texts_without_labels_will_do(tmp_path: Path) -> None:
     """`columns.label: null`: the splits are made, and neighbours alone are compared."""
     recipe = write_tiny_embeddings(tmp_path, rows=120, sections={"data": {"columns": {"text": "text", "label": None}}})
-    found = ftdeploy("run", recipe, "--until", "prepare", "--out", tmp_path / "run")
-    assert found.returncode == 0, found.stderr
-    table = read_split(artifact(tmp_path / "run", "dataset"), "test")
+    table = read_split(run_recipe(load_recipe(recipe), tmp_path / "run", until="prepare")["dataset"], "test")
     assert set(table["label"].to_pylist()) == {'[""]'}
 
 
-@pytest.mark.parametrize("command", [["cross-validate", "recipe"], ["tune", "recipe"]])
-def test_commands_that_train_say_so(run: TinyRun, command: list[str], tmp_path: Path) -> None:
+def test_commands_that_train_say_so(run: TinyRun, tmp_path: Path) -> None:
     """Before anything is done."""
-    arguments = [run.recipe if word == "recipe" else word for word in command]
-    assert "does not go with feature-extraction" in refusal(ftdeploy(*arguments, "--out", tmp_path), 3)
+    for refused in (partial(tune, run.recipe, tmp_path), partial(cross_validate, load_recipe(run.recipe), tmp_path)):
+        with pytest.raises(ConfigError, match="does not go with feature-extraction"):
+            refused()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
