@@ -65,6 +65,10 @@ class MultiLabelClassification:
     def moved(self, label: str, before: str, after: str) -> str | None:  # noqa: ARG002 - the protocol's
         return label
 
+    def masked(self, label: str, summary: str) -> str:
+        names = load(label)
+        return dump([summary, *names[1:]]) if names else label
+
     def show(self, label: str, text: str) -> str:  # noqa: ARG002 - the protocol's
         return ", ".join(load(label)) or NONE
 
