@@ -205,3 +205,19 @@ def test_what_is_made_for_labels_is_refused_in_a_recipe(section: dict[str, Any],
     with pytest.raises(ConfigError) as caught:
         load_recipe(recipe)
     assert words in str(caught.value.problems)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("mirror")
+def test_the_recipe_exports_the_real_checkpoint(tmp_path: Path) -> None:
+    """Of a sample of the titles; pooled as its 1_Pooling says, and like products lie nearer than unlike ones."""
+    recipe = Path(__file__).resolve().parents[2] / "recipes" / "embeddings.yaml"
+    found = ftdeploy("run", recipe, "--until", "export", "--out", tmp_path, "--set", "data.limit=500")
+    assert found.returncode == 0, found.stderr
+    assert "pooling: mean (as the checkpoint's 1_Pooling says)" in found.stderr
+    assert "CC BY 4.0" in found.stderr
+    predictor = Predictor(tmp_path / "onnx", device="cpu")
+    assert predictor.signature.dimensions == 384
+    assert predictor.signature.labels == ()
+    one, like, unlike = predictor.predict(["sony a6300 camera body", "nikon z6 camera", "bosch 8kg washer"]).logits
+    assert one @ like > one @ unlike + 0.2
