@@ -185,7 +185,7 @@ def find_units(
     group = index.group[places]
     _, text_unit = number_keys(*halves(index, places))
     unit: NDArray[np.integer[Any]] = text_unit
-    if group.any() or len(ties):
+    if len(places) and (group.any() or len(ties)):
         # Nodes: texts, then groups. A row ties its text to its group; a row without a group ties nothing.
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
