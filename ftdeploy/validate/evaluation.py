@@ -7,19 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ftdeploy import progress
 from ftdeploy.artifact import sha256_file
 from ftdeploy.batching import SERVED, Batching
 from ftdeploy.errors import ConfigError, Problem, did_you_mean
 from ftdeploy.measure import MODEL_FILES, CostRatio, Measurement, cost_ratio, measure, measured_costs
-from ftdeploy.metrics import NEIGHBOUR_METRICS, Ids
+from ftdeploy.metrics import NEIGHBOUR_METRICS
 from ftdeploy.models.model import Model
 from ftdeploy.models.predictions import predict, text_digest
-from ftdeploy.neighbours import load as load_neighbours
 from ftdeploy.signature import read_signature
-from ftdeploy.spans import OUTSIDE, load
 from ftdeploy.suite import (
     Calibration,
     Consistency,
@@ -32,9 +28,10 @@ from ftdeploy.suite import (
     wants_baseline,
 )
 from ftdeploy.tasks import TASKS, Task
-from ftdeploy.validate.answers import Answers, Subject, answer, confusion, flips, mended, subjects
+from ftdeploy.validate.answers import Answers, Subject, answer, flips, mended, subjects
 from ftdeploy.validate.bias import gaps
 from ftdeploy.validate.bias_swaps import counterfactuals
+from ftdeploy.validate.confused import confused
 from ftdeploy.validate.gates import Evidence, judge, overall
 from ftdeploy.validate.reliability import reliability
 from ftdeploy.validate.robustness import ask_again, results
@@ -43,7 +40,6 @@ from ftdeploy.validate.slices import slices
 from ftdeploy.verdict import (
     CaseResult,
     Compared,
-    Confusion,
     CostResult,
     GoldenResult,
     Report,
@@ -51,13 +47,12 @@ from ftdeploy.verdict import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
 #: Processes a model that its peak memory is taken over, where a gate wants it; fewer reach no bound at 95%.
 _MEMORY_RUNS = 5
-#: More labels make no matrix that anybody reads.
-_MOST_CONFUSED = 200
 #: The keys of a signature that decide what a model answers.
 _ANSWERING = {"task", "labels", "max_length", "windows", "pad_id", "inputs", "outputs", "temperature",
               "session"}  # fmt: skip
@@ -146,7 +141,7 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
         noise=measured[-1].noise,
         timing_rows=suite.timing_rows,
         timing_rounds=suite.timing_rounds,
-        confusion=_confusion(answers),
+        confusion=confused(answers),
         golden=tuple(golden),
         right_to_wrong=len(flips(answers)),
         wrong_to_right=mended(answers),
@@ -332,67 +327,3 @@ def _cost(ratio: CostRatio, baseline: Measurement, candidate: Measurement) -> Co
         "baseline_rounds": baseline.rounds_of(ratio.cost), "candidate_rounds": candidate.rounds_of(ratio.cost),
     }  # fmt: skip
     return CostResult(**asdict(ratio), **rounds)
-
-
-def _confusion(answers: Answers) -> Confusion:
-    if answers.task.per_token:
-        return _span_confusion(answers)
-    if answers.task.multi_label:
-        return _set_confusion(answers)
-    if answers.task.vectors:
-        return _nearest_confusion(answers)
-    classes = len(answers.labels)
-    return Confusion(
-        labels=tuple(answers.labels),
-        baseline=confusion(answers.references, answers.baseline.predictions, classes),
-        candidate=confusion(answers.references, answers.candidate.predictions, classes),
-    )
-
-
-def _nearest_confusion(answers: Answers) -> Confusion:
-    """Rows by their own label and that of the nearest row; nothing where there are no labels, or very many."""
-    names = [load_neighbours(label).label for label in answers.labels]
-    known = tuple(sorted(set(names)))
-    if known == ("",) or len(known) > _MOST_CONFUSED:
-        return Confusion(labels=(), baseline=(), candidate=())
-    place = np.array([known.index(name) for name in names], dtype=np.int64)
-    before, after = (
-        confusion(place[answers.references], place[answer.predictions], len(known))
-        for answer in (answers.baseline, answers.candidate)
-    )
-    return Confusion(labels=known, baseline=before, candidate=after)
-
-
-def _set_confusion(answers: Answers) -> Confusion:
-    """Names that are true and said by themselves; what only one side has stands against `O`."""
-    sets = [frozenset(answers.task.names(label)) for label in answers.labels]
-    names = (*sorted({name for one in sets for name in one}), OUTSIDE)
-    place = {name: index for index, name in enumerate(names)}
-
-    def counted(predictions: Ids) -> tuple[tuple[int, ...], ...]:
-        found = [[0] * len(names) for _ in names]
-        for true, said in zip(answers.references.tolist(), predictions.tolist(), strict=True):
-            for name in sets[true] | sets[said]:
-                row, column = (place[name if name in one else OUTSIDE] for one in (sets[true], sets[said]))
-                found[row][column] += 1
-        return tuple(map(tuple, found))
-
-    return Confusion(labels=names, baseline=counted(answers.baseline.predictions),
-                     candidate=counted(answers.candidate.predictions))  # fmt: skip
-
-
-def _span_confusion(answers: Answers) -> Confusion:
-    """Spans by true and answered kind, of those whose boundaries are exactly right; what only one side has is `O`."""
-    spans = [{span[:2]: span.kind for span in load(label)} for label in answers.labels]
-    kinds = (*sorted({kind for one in spans for kind in one.values()}), OUTSIDE)
-    place = {kind: index for index, kind in enumerate(kinds)}
-
-    def counted(predictions: Ids) -> tuple[tuple[int, ...], ...]:
-        found = [[0] * len(kinds) for _ in kinds]
-        for true, said in zip(answers.references.tolist(), predictions.tolist(), strict=True):
-            for where in spans[true].keys() | spans[said].keys():
-                found[place[spans[true].get(where, OUTSIDE)]][place[spans[said].get(where, OUTSIDE)]] += 1
-        return tuple(map(tuple, found))
-
-    return Confusion(labels=kinds, baseline=counted(answers.baseline.predictions),
-                     candidate=counted(answers.candidate.predictions))  # fmt: skip
