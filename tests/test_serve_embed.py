@@ -17,6 +17,7 @@ from tiny import write_source
 from ftdeploy.encoded import Encoded
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.app import create_app
+from ftdeploy.serve.bulk_lines import answer_line, read_line
 from ftdeploy.serve.embed import parse_embed, parse_openai
 from ftdeploy.serve.invocations import parse_invocations
 from ftdeploy.serve.kserve import metadata, parse_infer
@@ -140,6 +141,15 @@ def test_what_chooses_labels_is_refused(parameters: dict[str, Any]) -> None:
     """A vector has no labels."""
     with pytest.raises(Refusal, match="do not go with feature-extraction"):
         parse_predict(encoded({"inputs": "a", "parameters": parameters}), scope(), LIMITS).render(_answers())
+
+
+def test_a_line_of_bulk_that_asks_for_labels_ends_nothing() -> None:
+    """It gets a line with an error, as any line that is wrong."""
+    for asked, key in (({"inputs": "a", "parameters": {"top_k": 1}}, "error"), ({"inputs": "a"}, "predictions")):
+        line = read_line(encoded(asked), 3, LIMITS)
+        assert line.question is not None
+        found = orjson.loads(answer_line(line, line.question, _answers(1)))
+        assert (found["index"], key in found) == (3, True)
 
 
 def test_a_bundle_with_labels_has_no_such_paths(tmp_path: Path) -> None:

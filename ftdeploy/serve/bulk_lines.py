@@ -112,17 +112,21 @@ def _question(asked: dict[str, Any], limits: Limits) -> Question:
 
 
 def answer_line(line: Line, question: Question, answers: Answers) -> bytes:
-    """The answer to a line.
+    """The answer to a line; or why there is none, where it asks for what this model's answers do not have.
 
     Args:
         line: what was asked.
         question: in it.
         answers: to it alone.
     """
+    try:
+        predictions = question.choice.of(answers)[0]
+    except Refusal as refusal:
+        return error_line(line, refusal)
     found: dict[str, Any] = {"index": line.index}
     if line.id is not None:
         found["id"] = line.id
-    found["predictions"] = question.choice.of(answers)[0]
+    found["predictions"] = predictions
     found["truncated"] = answers.rows[0].truncated()
     found["tokens"] = answers.rows[0].length
     if question.details:
