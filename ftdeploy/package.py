@@ -7,10 +7,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -20,7 +20,7 @@ from ftdeploy.bill import bill_of_materials, pinned
 from ftdeploy.child import run_module
 from ftdeploy.dataset import SplitName, read_profile, read_split
 from ftdeploy.drift import bundle_projection, features_of, reference_of, summary_ids, write_reference
-from ftdeploy.errors import ConfigError, DependencyError
+from ftdeploy.errors import ConfigError, DependencyError, did_you_mean
 from ftdeploy.origin import Origin
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import (
@@ -35,7 +35,7 @@ from ftdeploy.recipe import (
 )
 from ftdeploy.serve import RUNTIME, RUNTIME_REQUIREMENTS
 from ftdeploy.serve.limits import Limits
-from ftdeploy.signature import Signature, read_signature, write_signature
+from ftdeploy.signature import Review, Signature, read_signature, write_signature
 from ftdeploy.sources import describe
 from ftdeploy.stage import Facts, out_of_space, stage
 from ftdeploy.tasks import TASKS
@@ -94,6 +94,8 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
     if package.thresholds is not None:
         least, decided = _thresholds(folder, dataset, task, package.thresholds, device=device)
         signature |= {"thresholds": least, "fallback": package.thresholds.fallback}
+    if package.review is not None:
+        signature |= {"review": _reviewed(package.review, signature["labels"], signature["fallback"])}
     _write_drift_reference(folder, dataset, task, package, device=device, seed=seed)
     limits = serve.model_dump() | (_tuned(folder, serve, device) if package.tune_service else {})
     write_signature(folder, Signature.model_validate(signature | {"serve": limits}))
@@ -127,6 +129,23 @@ def _write_source(context: Path) -> None:
         target = context / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+
+
+def _reviewed(review: Review, labels: Sequence[str], fallback: str) -> dict[str, Any]:
+    """What the signature says of documents.
+
+    Raises:
+        ConfigError: a critical label is none of the model's.
+    """
+    answered = (*labels, *filter(None, [fallback]))
+    for label in review.critical:
+        if label not in answered:
+            raise ConfigError(
+                f"package.review.critical: {label!r} is no label of the model",
+                cause="a typing error, or a label that the data do not have",
+                fix=did_you_mean(label, answered),
+            )
+    return review.model_dump()
 
 
 def _thresholds(folder: Path, dataset: Artifact, task: str, settings: ThresholdSettings, *,

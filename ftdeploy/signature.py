@@ -51,6 +51,13 @@ class SessionOptions(Section):
     onnxruntime has it and no device is forced. Empty is ONNX Runtime's own."""
 
 
+class Review(Section):
+    """Documents are read passage by passage, over HTTP (`POST /review`) and on the page."""
+
+    critical: tuple[str, ...] = ()
+    """Labels that somebody has to look at: their passages are marked."""
+
+
 class Signature(Section):
     """The contract of a model folder (``model.onnx`` and ``tokenizer.json`` beside it)."""
 
@@ -83,6 +90,8 @@ class Signature(Section):
     """Label -> the least probability at which it is the answer (see ``ftdeploy.serve.thresholds``); none is 0."""
     fallback: str = ""
     """The answer where the likeliest label has less; empty has none. It may be one of ``labels``."""
+    review: Review | None = None
+    """How documents are read; None does not."""
     session: SessionOptions = SessionOptions()
     """ONNX Runtime options measured with this model."""
     serve: Mapping[str, float | tuple[str, ...]] = {}

@@ -28,16 +28,18 @@ function secondsToWait(response) {
 
 async function send(texts, signal) {
   const headers = { "content-type": "application/json", ...authorization() };
-  const body = JSON.stringify({ inputs: texts, parameters: { details: true } });
+  const path = run.document ? "review" : "predict";
+  const body = JSON.stringify(run.document ? { inputs: texts[0] } : { inputs: texts, parameters: { details: true } });
   const began = performance.now();
   try {
-    const response = await fetch("predict", { method: "POST", headers, body, signal });
+    const response = await fetch(path, { method: "POST", headers, body, signal });
     const text = await response.text();
     const time = performance.now() - began;
     let found = null;
     try {
       found = JSON.parse(text);
     } catch { /* not from the service: a proxy's page */ }
+    if (response.ok && Array.isArray(found?.passages)) found = { ...found, predictions: [found.passages] };
     if (response.ok && Array.isArray(found?.predictions)) return { found, time, service: serviceTime(response) };
     return { status: response.status, kind: found?.error_type, said: found?.error, again: secondsToWait(response) };
   } catch (error) {
@@ -103,7 +105,7 @@ async function start() {
     at("key").focus();
     return;
   }
-  run = { texts, outcomes: [], requests: [], time: 0 };
+  run = { texts, document: reading(), outcomes: [], requests: [], time: 0 };
   only = null;
   at("order").value = "asked";
   at("answers").replaceChildren();
@@ -114,7 +116,7 @@ async function start() {
 // Answer every text of the run that has no outcome yet.
 async function answer() {
   const open = [...run.texts.keys()].filter((index) => !run.outcomes[index]);
-  const { requests, long } = requestsFor(run.texts, about.limits, open);
+  const { requests, long } = requestsFor(run.texts, limitsOf(run.document), open);
   for (const index of long) {
     run.outcomes[index] = { problem: `It has ${counted(characters(run.texts[index]), "character")}; the service takes ${about.limits.max_chars.toLocaleString("en")}.` };
   }

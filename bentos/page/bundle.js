@@ -34,8 +34,9 @@ function describe() {
     : about.windows
     ? `A text is read in up to ${about.windows.most} windows of ${about.max_length.toLocaleString("en")} tokens`
     : `A text is read up to ${about.max_length.toLocaleString("en")} tokens`;
-  at("hint").textContent = ` ${reads}. Ctrl + Enter runs.`;
-  at("empty").textContent = view().empty;
+  if (about.review) at("whole-says").textContent = "Read it as one document";
+  at("hint").textContent = ` ${about.review ? "A document is read passage by passage" : reads}. Ctrl + Enter runs.`;
+  at("empty").textContent = (about.review ? views.passages : view()).empty;
   at("metrics").hidden = about.auth;
   if (about.auth) at("key-part").hidden = false;
   at("records").textContent = RECORDS[about.records];
@@ -104,6 +105,7 @@ function drift(found) {
     ["Digest", [make("code", "", about.digest)]],
     ["Drift", [(DRIFT_SAYS[state] ?? state) + where]],
     ...(names.length ? [[counted(names.length, "label"), namesOf(names)]] : []),
+    ...(about.review?.critical.length ? [["To look at", [about.review.critical.join(", ")]]] : []),
     ...(about.fallback ? [["Fallback", [unsure()]]] : []),
     ["Limits", [`${limits.max_texts.toLocaleString("en")} texts and ${limits.max_body_bytes.toLocaleString("en")} bytes a request, ${limits.max_chars.toLocaleString("en")} characters a text. This page splits what is more.`]],
     ["Served by", [`ftdeploy ${about.version}`]],

@@ -29,10 +29,10 @@ async function copy(text, node) {
 
 function showCommand() {
   const texts = textsIn(at("texts").value, at("whole").checked);
-  const { requests: cut } = requestsFor(texts, about.limits);
+  const { requests: cut } = requestsFor(texts, limitsOf(reading()));
   const first = (cut[0] ?? []).map((index) => texts[index]);
   const auth = about.auth || Boolean(at("key").value.trim());
-  at("command").textContent = curlOf(first.length ? first : ["some text"], new URL("predict", document.baseURI).href, auth);
+  at("command").textContent = curlOf(first.length ? first : ["some text"], new URL(reading() ? "review" : "predict", document.baseURI).href, auth);
   const says = [
     first.length < texts.length ? `The first ${first.length} of ${counted(texts.length, "text")}.` : "",
     auth ? "The key is taken from the variable FTDEPLOY_TOKEN." : "",
@@ -56,14 +56,14 @@ function download() {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-function put(texts) {
+function put(texts, whole = false) {
   const box = at("texts");
   // Typed since the file came: what it brings now goes below.
   const before = added && box.value === added.after ? added.before : box.value;
   const after = (before && !before.endsWith("\n") ? `${before}\n` : before) + texts.join("\n");
   box.value = after;
   added = { ...added, before, after };
-  at("whole").checked = false;
+  at("whole").checked = whole;
   count();
 }
 
@@ -84,8 +84,9 @@ async function load(file) {
     at("column-part").hidden = columns.length < 2;
     texts = columns[chosen].texts;
   }
-  put(texts);
-  at("file-says").textContent = `${file.name}: ${counted(texts.length, "text")}${encoding === "UTF-8" ? "" : `, read as ${encoding}`}.`;
+  const document = reading() && !added;
+  put(document ? [text] : texts, document);
+  at("file-says").textContent = `${file.name}: ${document ? "a document" : counted(texts.length, "text")}${encoding === "UTF-8" ? "" : `, read as ${encoding}`}.`;
   at("texts").focus();
 }
 
@@ -96,7 +97,8 @@ function count() {
   clearTimeout(counting);
   counting = setTimeout(() => {
     const found = textsIn(at("texts").value, at("whole").checked).length;
-    at("texts-label").textContent = at("whole").checked ? "Text" : "Texts, one a line";
+    const one = about.review ? "Document" : "Text";
+    at("texts-label").textContent = at("whole").checked ? one : "Texts, one a line";
     at("count").textContent = found ? `${counted(found, "text")}.` : "";
   }, 100);
 }
@@ -177,7 +179,7 @@ function wire() {
 wire();
 describe();
 recallKey();
-at("whole").checked = about.view === "text";
+at("whole").checked = about.view === "text" || Boolean(about.review);
 const linked = new URLSearchParams(location.hash.slice(1)).get("texts");
 if (linked) {
   at("texts").value = linked;

@@ -91,7 +91,7 @@ function pieces(text, entities) {
   return found;
 }
 
-const groupOf = (entity) => entity.entity_group ?? String(entity.entity ?? "").replace(/^[BIESLU]-/, "");
+const groupOf = (entity) => entity.label ?? entity.entity_group ?? String(entity.entity ?? "").replace(/^[BIESLU]-/, "");
 
 // The model's groups: its labels without their place in an entity (BIO, BILOU), and without the one for none.
 const entityGroups = () => [...new Set(about.labels.map((label) => label.replace(/^[BIESLU]-/, "")))].filter((one) => one !== "O");
@@ -104,7 +104,7 @@ function hue(group) {
 
 function marked({ text, entity }) {
   if (!entity) return text;
-  const node = make("mark", hue(groupOf(entity)), make("span", "word", text), make("span", "tag", groupOf(entity)));
+  const node = make("mark", `${hue(groupOf(entity))}${entity.critical ? " critical" : ""}`, make("span", "word", text.replace(/\n\s*\n\s*/g, "\n")), make("span", "tag", groupOf(entity)));
   node.title = `${groupOf(entity)}, ${percent(entity.score)}`;
   return node;
 }
@@ -123,6 +123,21 @@ function entityRows(text, answer) {
 function entityTable(text, answer) {
   const table = make("table", "", tableHead(["Entity", "Words", "#Score", "#Characters"]), make("tbody", "", ...entityRows(text, answer)));
   return make("details", "", make("summary", "", counted(answer.length, "entity", "entities")), table);
+}
+
+function passageTable(text, answer) {
+  const points = [...text];
+  const rows = answer.map((one) => {
+    const words = points.slice(one.start, one.end).join("");
+    return make(
+      "tr", "",
+      make("td", "", make("span", `swatch ${hue(one.label)}`), one.label),
+      make("td", "", words.length > LONG ? `${words.slice(0, LONG)}\u2026` : words),
+      make("td", "number", percent(one.score)),
+      make("td", "number", `${one.start}\u2013${one.end}`),
+    );
+  });
+  return make("table", "", tableHead(["Label", "Passage", "#Score", "#Characters"]), make("tbody", "", ...rows));
 }
 
 // The texts that are most similar to one, the most similar first.
@@ -186,6 +201,29 @@ const views = {
     columns: () => ["entities"],
     cells: (answer) => [JSON.stringify(answer)],
   },
+  // A document: its passages, those that somebody has to look at first.
+  passages: {
+    empty: "The document appears here, with its passages marked.",
+    show(text, answer) {
+      const critical = answer.filter((one) => one.critical);
+      const cut = answer.filter((one) => one.truncated).length;
+      const said = `${counted(answer.length, "passage")}, ${critical.length ? `${critical.length.toLocaleString("en")} to look at` : "none that has to be looked at"}.`;
+      const rest = answer.filter((one) => !one.critical && one.label !== about.fallback);
+      const shown = passage("text marked", text.length, ...pieces(text, [...critical, ...rest]).map(marked));
+      return [
+        make("p", "", make("b", "", said), cut ? ` Of ${counted(cut, "passage")} the model has read the beginning only.` : null),
+        ...(critical.length ? [passageTable(text, critical)] : []),
+        ...shown,
+        ...(rest.length ? [make("details", "", make("summary", "", counted(rest.length, "other passage")), passageTable(text, rest))] : []),
+      ];
+    },
+    groups: (answer) => [...new Set(answer.map((one) => one.label))],
+    sure: () => null,
+    hue: () => "",
+    labels: () => about.labels,
+    columns: () => ["passages"],
+    cells: (answer) => [JSON.stringify(answer)],
+  },
   vectors: {
     empty: "How similar each text is to the others appears here.",
     show(text, answer) {
@@ -231,4 +269,7 @@ const views = {
   },
 };
 
-const view = () => views[about.view] || views.json;
+// A document is asked for otherwise, and answered otherwise.
+const limitsOf = (document) => (document ? { ...about.limits, max_chars: Infinity } : about.limits);
+const reading = () => Boolean(about.review) && at("whole").checked;
+const view = () => (about.review && run?.document ? views.passages : views[about.view] || views.json);

@@ -127,13 +127,17 @@ class Recipe(Section):
 
     @field_validator("package")
     @classmethod
-    def _thresholds_of_known_labels(cls, value: PackageSettings, info: ValidationInfo) -> PackageSettings:
+    def _of_known_labels(cls, value: PackageSettings, info: ValidationInfo) -> PackageSettings:
         """Before anything is trained, where the recipe lists the labels; else they are known when it is packaged."""
         data = info.data.get("data")
         known = data.labels if data is not None else ()
         for label in value.thresholds.scores if value.thresholds is not None and known else ():
             if label not in known:
                 raise ValueError(f"thresholds.scores: {label!r} is not in data.labels; {did_you_mean(label, known)}")
+        answered = (*known, *([value.thresholds.fallback] if value.thresholds is not None else []))
+        for label in value.review.critical if value.review is not None and known else ():
+            if label not in answered:
+                raise ValueError(f"review.critical: {label!r} is not in data.labels; {did_you_mean(label, answered)}")
         return value
 
     @field_validator("data", "model", "train", "export", "compress", "validate_", "package", "update")

@@ -12,6 +12,7 @@ from ftdeploy.batching import Batching
 from ftdeploy.document import NestedError, Section
 from ftdeploy.errors import ConfigError
 from ftdeploy.origin import relative_to_recipe
+from ftdeploy.signature import Review
 from ftdeploy.suite import Suite, load_suite
 from ftdeploy.web_origins import wrong_origin, wrong_webhook
 
@@ -93,6 +94,9 @@ class PackageSettings(Section):
     was trained on the model is surer than it will ever be in service."""
     thresholds: ThresholdSettings | None = None
     """Least probabilities of labels, and what is answered below them; none by default."""
+    review: Review | None = None
+    """Read whole documents (contracts, reports) passage by passage: `POST /review` and the page give each passage its
+    label and its place. None by default."""
     tune_service: bool = True
     """Measure which `lanes`, `batch_call_tokens` and `batch_tokens` of `serve` answer most texts a second on this
     machine, and set what is clearly better; those that the recipe names stay. `ftdeploy bench BUNDLE --tune` measures

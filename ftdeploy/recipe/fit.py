@@ -14,7 +14,7 @@ from ftdeploy.tasks import TASKS, Task
 _OF_ROWS: Mapping[str, tuple[str, ...]] = {
     "data": ("quality", "bias", "unlabelled"),
     "train": ("class_weights", "teacher"),
-    "package": ("thresholds",),
+    "package": ("thresholds", "review"),
 }
 #: Keys of training that count on probabilities of which one is right.
 _OF_SOFTMAX = ("label_smoothing", "focal_gamma", "r_drop")

@@ -53,6 +53,7 @@ def describe_bundle(signature: Signature, limits: Limits, *, digest: str, report
         "windows": signature.windows.model_dump() if signature.windows else None,
         "fallback": signature.fallback or None,
         "thresholds": dict(signature.thresholds),
+        "review": signature.review.model_dump() if signature.review else None,
         "digest": digest,
         "version": __version__,
         "limits": {

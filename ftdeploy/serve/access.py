@@ -39,6 +39,7 @@ ROUTES: Mapping[str, KeyScope | None] = {
     "other": None,  # unknown paths are 404 for all; /docs.json says what there is
     "/predict": "predict",
     "/predict/bulk": "predict",
+    "/review": "predict",
     "/embed": "predict",
     "/v1/embeddings": "predict",
     "/v2/models/{name}/infer": "predict",

@@ -35,6 +35,8 @@ from ftdeploy.serve.page import page_reply
 from ftdeploy.serve.process import Trimmer, process_snapshot
 from ftdeploy.serve.question import parse_predict
 from ftdeploy.serve.request_ids import RequestIds, given_id, log_fields, subject_of
+from ftdeploy.serve.review import PATH as REVIEW
+from ftdeploy.serve.review import review
 from ftdeploy.serve.wire import (
     RETRY_SOON,
     GoneError,
@@ -277,6 +279,8 @@ class App:
             parse_openai = partial(embed.parse_openai, engine.signature)
             routes["/embed"] = ("/embed", self._asked("/embed", embed.parse_embed))
             routes["/v1/embeddings"] = ("/v1/embeddings", self._asked("/v1/embeddings", parse_openai))
+        if engine.signature.review is not None:
+            routes[REVIEW] = (REVIEW, {"POST": self._review})
         described = describe(engine.signature, engine.limits, digest=engine.digest, version=__version__)
         if self.door.closed:
             described = with_keys(described, {path: needed(name) for path, (name, _) in routes.items()})
@@ -318,6 +322,13 @@ class App:
 
     async def _bulk(self, scope: Scope, receive: Receive) -> Reply:
         return await self._bulks.handle(scope, receive, self._ids.of(scope))
+
+    async def _review(self, scope: Scope, receive: Receive) -> Reply:
+        with self._admission.request() as place:
+            body = await self._body(scope, receive, place)
+            began = time.perf_counter()
+            found = await review(self.engine, body, self._ids.of(scope), subject_of(scope))
+            return found.with_headers(timing(began))
 
     async def _live(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature
         state = self.engine.state()

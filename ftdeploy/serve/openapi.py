@@ -61,6 +61,7 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
         BULK: {"post": _bulk()},
         "/invocations": {"post": _invocations()},
         **(_embed() if TASKS[signature.task].vectors else {"/feedback": {"post": _feedback()}}),
+        **(_review() if signature.review is not None else {}),
         "/": {"get": _text("A page to try the model.", "text/html; charset=utf-8")},
         "/about": {"get": _read("The bundle, its report in short, and its drift.", "About")},
         "/v2": {"get": _read("The server (Open Inference Protocol).", "Server")},
@@ -130,6 +131,21 @@ def _embed() -> dict[str, Any]:
                 "responses": _answers({JSON: ref("Embeddings")}, (*_OF_A_QUESTION, 404)),
             }
         },
+    }
+
+
+def _review() -> dict[str, Any]:
+    """The path of models that read documents."""
+    return {
+        "/review": {
+            "post": {
+                "operationId": "review",
+                "summary": "A whole document: its passages, each with its label and its place in the text.",
+                "description": "Offsets count characters. Texts of other requests go first.",
+                "requestBody": _body({JSON: ref("Document")}, {"one": {"inputs": "1. Some clause.\n\n2. Another."}}),
+                "responses": _answers({JSON: ref("Reviewed")}, _OF_A_QUESTION, _NAMED),
+            }
+        }
     }
 
 

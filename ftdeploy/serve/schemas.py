@@ -40,6 +40,7 @@ def schemas(signature: Signature, limits: Limits) -> dict[str, Schema]:
         **_invocations(signature, limits),
         **_infer(signature, limits),
         **_embed(signature, limits),
+        **_review(signature),
         **_feedback(signature),
     }
 
@@ -117,6 +118,7 @@ def _about(signature: Signature) -> dict[str, Schema]:
         "windows": {"const": signature.windows.model_dump() if signature.windows else None},
         "fallback": {"const": signature.fallback or None},
         "thresholds": {"type": "object", "additionalProperties": number},
+        "review": {"const": signature.review.model_dump(mode="json") if signature.review else None},
         "digest": TEXT,
         "version": TEXT,
         "limits": closed(dict.fromkeys(("max_texts", "max_chars", "max_body_bytes"), count)),
@@ -172,6 +174,26 @@ def _labels(signature: Signature) -> dict[str, Schema]:
 def _vector(signature: Signature) -> Schema:
     size = signature.dimensions
     return array({"type": "number"}, size, size) | {"description": "A vector of length 1."}
+
+
+def _review(signature: Signature) -> dict[str, Schema]:
+    """Of `ftdeploy.serve.review`, where documents are read."""
+    if signature.review is None:
+        return {}
+    place = {"type": "integer", "minimum": 0}
+    known = sorted({*signature.labels, *filter(None, [signature.fallback])})
+    passage = closed({
+        "label": {"enum": known},
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+        "start": place | {"description": "Characters before it."},
+        "end": place,
+        "critical": FLAG,
+        "truncated": FLAG | {"description": "The model has read its beginning only."},
+    })  # fmt: skip
+    return {
+        "Document": closed({"inputs": TEXT | {"description": "The text of one document."}}),
+        "Reviewed": closed({"passages": array(passage), "model_digest": TEXT, "request_id": TEXT}),
+    }
 
 
 def _embed(signature: Signature, limits: Limits) -> dict[str, Schema]:

@@ -15,10 +15,11 @@ import pytest
 from browser import Browser, Tab, running
 from report_samples import report
 from scripted_page import Answer, graded, scripted
-from tiny import write_bundle
+from tiny import write_bundle, write_model_folder
 from workspace import serving
 
 from ftdeploy.serve.limits import Limits
+from ftdeploy.signature import Review, read_signature, write_signature
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +78,35 @@ def test_texts_get_labels_with_bars_latency_and_an_id(browser: Browser, bundle: 
         assert " ms of it in the service" in tab.text("#summary")
         assert len(tab.ask("document.querySelector('.identity code').title")) == 32
         assert all(address.startswith((bundle, "data:")) for address in tab.addresses())
+
+
+def test_a_document_shows_what_has_to_be_looked_at(browser: Browser, tmp_path: Path) -> None:
+    """Passage by passage: the critical ones in a table and marked where they stand, what no label fits left alone."""
+    labels = ("negative", "neutral", "positive")
+    write_model_folder(tmp_path / "model", labels)
+    told = {"review": Review(critical=("negative",)), "thresholds": dict.fromkeys(labels, 0.6), "fallback": "other"}
+    write_signature(tmp_path / "model", read_signature(tmp_path / "model").model_copy(update=told))
+    signed = {"model/signature.json": (tmp_path / "model" / "signature.json").read_bytes()}
+    write_bundle(tmp_path / "bundle", labels=labels, replaced=signed)
+    document = (
+        "AGREEMENT\n\n1. A superb great best film in all respects.\n2. The parties film the film.\n"
+        "(a) awful awful bad;\n\nTERMINATION\n\nAn awful boring film \U0001f600 ends it."
+    )
+    command = [sys.executable, "-m", "ftdeploy", "serve", str(tmp_path / "bundle")]
+    with serving(command, cwd=tmp_path) as url, browser.open(f"{url}/") as tab:
+        tab.until(READY)
+        run(tab, document)
+        assert "4 passages, 2 to look at." in tab.ask(CARDS)[0]
+        marks = "[...document.querySelectorAll('mark.critical .word')].map(one => one.textContent)"
+        assert tab.ask(marks) == ["(a) awful awful bad;", "TERMINATION\nAn awful boring film \U0001f600 ends it."]
+        assert tab.ask("document.querySelectorAll('.answer > table tbody tr').length") == 2
+        marked = "[...document.querySelectorAll('mark')].map(one => one.textContent)"
+        assert not any("parties" in one for one in tab.ask(marked))
+        tab.click("#curl")
+        assert "/review'" in tab.text("#command")
+        tab.click("#whole")  # now each line is a text again
+        run(tab, document)
+        assert len(tab.ask(CARDS)) == 6
 
 
 def test_the_bundle_is_described(browser: Browser, bundle: str) -> None:
