@@ -124,7 +124,7 @@ def test_the_second_output_is_the_masked_mean_of_the_layer(tiny: TinyRun) -> Non
     """Row by row and in one padded batch alike, so that padding has no part in it."""
     predictor = Predictor(tiny.run / "onnx")
     texts = read_split(artifact(tiny.run, "dataset"), "validation")["text"].to_pylist()[:8]
-    alone = _torch_outputs(load_model(tiny.run / "checkpoint", TASK), predictor, texts, 1, TASK)
+    alone = _torch_outputs(load_model(tiny.run / "checkpoint", TASK), predictor, texts, 1)
     together = predictor.run([row.ids for row in predictor.encode(texts)])
     np.testing.assert_allclose(together.embedding, alone.embedding, atol=1e-5)
     assert together.embedding.shape == (8, 32)

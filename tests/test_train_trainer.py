@@ -13,7 +13,8 @@ from ftdeploy.errors import TrainingError
 from ftdeploy.recipe import TrainSettings
 from ftdeploy.tasks import TASKS
 from ftdeploy.train.tokens import ArrowRows, Row, encode_rows, encode_to_file, mean_weight
-from ftdeploy.train.trainer import FineTuner, build_trainer, validation_metrics
+from ftdeploy.train.trainer import FineTuner, build_trainer
+from ftdeploy.train.validation import validation_metrics
 
 TASK = TASKS["text-classification"]
 LABELS = ("negative", "positive")

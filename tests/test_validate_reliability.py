@@ -21,7 +21,9 @@ def test_bins_add_up_to_the_calibration_error() -> None:
     answer = Answer(probabilities=probabilities)
     made = Answers(ids=texts, texts=texts, columns={}, labels=("a", "b", "c"), references=references, baseline=answer,
                    candidate=answer)  # fmt: skip
-    found = reliability(made).candidate
+    whole = reliability(made)
+    assert whole is not None
+    found = whole.candidate
     assert sum(one.rows for one in found) == 3000
     for one in found:
         assert one.lower < one.confidence <= one.upper
@@ -39,6 +41,7 @@ def test_both_models_and_only_bins_with_rows() -> None:
                    references=references, baseline=sure([0] * 10, 0.9),
                    candidate=sure([0] * 8 + [1] * 2, 1.0))  # fmt: skip
     found = reliability(made)
+    assert found is not None
     (before,), (after,) = found.baseline, found.candidate
     assert (before.rows, before.accuracy) == (10, 1)
     assert before.confidence == pytest.approx(0.9)
