@@ -99,8 +99,8 @@ def test_every_protocol_speaks_of_sets(url: str) -> None:
     assert csv.text.splitlines()[0] == "row,label,score"
     assert len(csv.text.splitlines()) == 3
     lines = httpx.post(f"{url}/predict/bulk", content=json.dumps(TEXT) + "\n")
-    if lines.status_code == 200:
-        assert {one["label"] for one in json.loads(lines.text)["predictions"]} == {"long", "positive"}
+    assert lines.status_code == 200, lines.text
+    assert {one["label"] for one in json.loads(lines.text)["predictions"]} == {"long", "positive"}
     schemas = httpx.get(f"{url}/docs.json").json()["components"]["schemas"]
     assert schemas["Choice"]["properties"]["function_to_apply"]["enum"] == ["sigmoid", "none", None]
 
