@@ -112,9 +112,8 @@ def test_a_worker_whose_model_hangs_is_replaced(bundle: Path, tmp_path: Path) ->
     """Its event loop is well, but a forward pass never comes back: who asked is told 503, and others are answered."""
     hangs = (bundle / "src" / "ftdeploy" / "serve" / "model.py").read_text(encoding="utf-8")
     hangs = hangs.replace(
-        "        outputs = predictor.run(",
-        "        while len(rows[0].ids) == 7: pass\n        outputs = predictor.run(",
-        1,
+        "        return _whole(predictor, predictor.run(",
+        "        while len(rows[0].ids) == 7: pass\n        return _whole(predictor, predictor.run(",
     )
     assert hangs.count("while len(rows[0].ids) == 7: pass") == 1
     wedged = write_bundle(tmp_path / "wedged", replaced={"ftdeploy/serve/model.py": hangs.encode()})
