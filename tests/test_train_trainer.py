@@ -105,9 +105,12 @@ def test_recomputing_changes_nothing(checkpoint: Path, rows: Any, tokenizer: Any
 def test_evaluation_by_steps_keeps_the_best(network: Any, rows: Any, tokenizer: Any, tmp_path: Path) -> None:
     """Every five steps and after the last; the weights in the end are those with the least loss, though training went
     on to worse ones."""
-    # The rate rises all the way, so the last steps are too long ones.
-    trainer = tuner(network, rows, tokenizer, tmp_path, evaluate=5, learning_rate=0.3, warmup=0.99, epochs=4,
-                    early_stopping={"metric": "loss", "patience": 100})  # fmt: skip
+    table = table_of(90)
+    other = {label: place for place, label in zip(reversed(LABELS), LABELS, strict=True)}
+    swapped = table.set_column(1, "label", [[other[label] for label in table["label"].to_pylist()]])
+    against = encode_rows(swapped, tokenizer, TASK, LABELS, max_length=40)[60:]  # the more is learned, the worse
+    trainer = tuner(network, {**rows, "validation": against}, tokenizer, tmp_path, evaluate=5, learning_rate=1e-2,
+                    schedule="constant", epochs=4, early_stopping={"metric": "loss", "patience": 100})  # fmt: skip
     trainer.fit(None)
     evaluations = [entry for entry in trainer.history() if "eval_loss" in entry]
     assert [entry["step"] for entry in evaluations] == [5, 10, 15, 20, 25, 30, 32]
