@@ -28,14 +28,14 @@ _ITEM = (
 _BREAK = re.compile(f"\\n[^\\S\\n]*\\n\\s*|\\f\\s*|\\n(?=[^\\S\\n]*(?:{_ITEM}))")
 
 
-def passages(text: str) -> list[tuple[int, int]]:
+def passages(text: str) -> Iterator[tuple[int, int]]:
     """(start, end) of the passages of a document, in order, without the white space between them; none is longer than
     `LONGEST`, and every word is in one.
 
     Args:
         text: the document; lines may be cut at a width.
     """
-    found: list[tuple[int, int]] = []
+    last = 0
     heading: int | None = None  # where a heading began that waits for its passage
     for start, end in _blocks(text):
         begun = start if heading is None else heading
@@ -43,10 +43,9 @@ def passages(text: str) -> list[tuple[int, int]]:
             heading, last = begun, end
             continue
         heading = None
-        found.extend(_divided(text, begun, end))
+        yield from _divided(text, begun, end)
     if heading is not None:
-        found.append((heading, last))
-    return found
+        yield heading, last
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
@@ -58,12 +57,10 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    if start < end:
-        yield start, end
+    piece = text[start:end].rstrip()
+    if piece:
+        end = start + len(piece)
+        yield end - len(piece.lstrip()), end
 
 
 def _is_heading(block: str) -> bool:
@@ -92,7 +89,5 @@ def _short(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         cut = max(text.rfind(" ", start, start + LONGEST), text.rfind("\n", start, start + LONGEST))
         cut = cut if cut > start else start + LONGEST
         yield from _trimmed(text, start, cut)
-        while cut < end and text[cut].isspace():
-            cut += 1
-        start = cut
+        start = end - len(text[cut:end].lstrip())
     yield from _trimmed(text, start, end)

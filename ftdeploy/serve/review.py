@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -89,9 +90,9 @@ def parse_review(body: bytes | bytearray) -> Document:
     text = asked.get("inputs")
     if not isinstance(text, str):
         raise invalid(f"inputs wants the text of one document, not {kind_of(text)}")
-    places = passages(text)
+    places = list(islice(passages(text), MOST + 1))
     if len(places) > MOST:
-        message = f"the document has {len(places):,} passages, and {MOST:,} are read at once; send it in parts"
+        message = f"the document has more than the {MOST:,} passages that are read at once; send it in parts"
         raise Refusal(413, "too_large", message)
     return Document(text, places)
 
