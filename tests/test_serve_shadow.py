@@ -129,7 +129,8 @@ def test_a_model_with_swapped_labels_agrees_with_nothing(bundles: Path, tmp_path
         questions(server, 100)
         sent = metrics(server)["sent_total"]
         found = wait_for(server, "texts_total", sent)
-    assert 75 < sent < 225
+    dropped = sum(count for name, count in found.items() if name.startswith("dropped_total"))
+    assert 75 < sent + dropped < 225  # of 300; on a busy machine the challenger, which comes last, misses some
     assert found["agreements_total"] == 0
     assert found["flips_total negative positive"] == 2 * found["flips_total positive negative"] == sent * 2 / 3
 
