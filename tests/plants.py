@@ -57,8 +57,8 @@ def swap_labels(folder: Path) -> None:
 
 
 def truncate(folder: Path, tokens: int) -> None:
-    """Texts are cut after so many tokens: what a forgotten default of a tokenizer does."""
-    _edit_tokenizer(folder, lambda found: found["truncation"].update(max_length=tokens))
+    """Cut texts after so many tokens: a signature that is not the model's."""
+    _sign(folder, lambda _signature: {"max_length": tokens})
 
 
 def keep_case(folder: Path) -> None:
