@@ -123,7 +123,7 @@ def test_anchors_are_not_changed_behind_ones_back() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_a_shipped_recipe_keeps_its_comments(path: Path, tmp_path: Path) -> None:
     """Changed in values, in a section that is switched off and in a key that it leaves out, it loads as meant."""
-    values = {"train.learning_rate": 3e-5, "train.early_stopping": None, "train.epochs": 7, "tune": {
+    values: dict[str, Any] = {"train.learning_rate": 3e-5, "train.early_stopping": None, "train.epochs": 7, "tune": {
         "space": {"train.epochs": [1, 2]}}}  # fmt: skip
     if path.stem == "embeddings":  # nothing is trained there
         values = {"data.split.test": 0.25, "data.slices": [], "data.limit": 500}
