@@ -188,6 +188,15 @@ def _check_safetensors(path: Path) -> None:
         )
 
 
+def damaged(path: Path, error: ValueError) -> ModelError:
+    """The error for a file of a checkpoint that is no JSON."""
+    return ModelError(
+        f"{path} cannot be read: {error}",
+        cause="the file was damaged or cut off",
+        fix="fetch the checkpoint again",
+    )
+
+
 def _read_json(folder: Path, name: str, *, required: bool) -> dict[str, Any]:
     path = folder / name
     if not path.is_file() and not required:
@@ -201,11 +210,7 @@ def _read_json(folder: Path, name: str, *, required: bool) -> dict[str, Any]:
             fix="name the folder that holds config.json, model.safetensors and tokenizer.json",
         ) from error
     except ValueError as error:
-        raise ModelError(
-            f"{path} cannot be read: {error}",
-            cause="the file was damaged or cut off",
-            fix="fetch the checkpoint again",
-        ) from error
+        raise damaged(path, error) from error
     if not isinstance(document, dict):
         raise ModelError(
             f"{path} is not a JSON object",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ftdeploy.tasks.pieces import sentences
+from ftdeploy.tasks.pieces import sentences, trimmed
 
 #: Characters of a passage, at most.
 LONGEST = 1500
@@ -51,16 +51,9 @@ def passages(text: str) -> Iterator[tuple[int, int]]:
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
     begun = 0
     for stop in _BREAK.finditer(text):
-        yield from _trimmed(text, begun, stop.start())
+        yield from trimmed(text, begun, stop.start())
         begun = stop.end()
-    yield from _trimmed(text, begun, len(text))
-
-
-def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    piece = text[start:end].rstrip()
-    if piece:
-        end = start + len(piece)
-        yield end - len(piece.lstrip()), end
+    yield from trimmed(text, begun, len(text))
 
 
 def _is_heading(block: str) -> bool:
@@ -88,6 +81,6 @@ def _short(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     while end - start > LONGEST:
         cut = max(text.rfind(" ", start, start + LONGEST), text.rfind("\n", start, start + LONGEST))
         cut = cut if cut > start else start + LONGEST
-        yield from _trimmed(text, start, cut)
+        yield from trimmed(text, start, cut)
         start = end - len(text[cut:end].lstrip())
-    yield from _trimmed(text, start, end)
+    yield from trimmed(text, start, end)

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.errors import DataError
 from ftdeploy.label_sets import NONE, dump, load
-from ftdeploy.tasks.said import Function, Said, encode_whole, sigmoid, softmax
+from ftdeploy.tasks.said import Function, Said, encode_whole, ranked, sigmoid, softmax, unknown_label
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,11 +111,7 @@ class MultiLabelClassification:
             names = load(label)
             unseen = next((name for name in names if name not in ids), None)
             if unseen is not None:
-                raise DataError(
-                    f"label {unseen!r} is not among the known labels",
-                    cause="it does not occur in the training rows, or it is misspelt",
-                    fix=did_you_mean(unseen, known) or "correct it, or add rows with it to the training data",
-                )
+                raise unknown_label(unseen, known)
             row[[ids[name] for name in names]] = 1
         return found[[row.text for row in rows]] if rows else found
 
@@ -145,17 +141,12 @@ class MultiLabelClassification:
                top_k: int | None = None, function: Function = "sigmoid") -> list[Any]:  # fmt: skip
         """All labels with their own probabilities, the likeliest first, as transformers' pipeline has them."""
         logits = outputs.logits
-        keep = len(signature.labels) if top_k is None else min(top_k, len(signature.labels))
-        orders = (-logits).argsort(axis=-1, kind="stable")[:, :keep]
         scores = logits
         if function == "sigmoid":
             scores = sigmoid(logits / signature.temperature)
         elif function == "softmax":
             scores = softmax(logits)
-        return [
-            [{"label": signature.labels[index], "score": row[index]} for index in order]
-            for row, order in zip(scores.tolist(), orders.tolist(), strict=True)
-        ]
+        return ranked(logits, scores, signature.labels, top_k)
 
 
 def _names_in(cell: Any, separator: str | None) -> list[Any]:

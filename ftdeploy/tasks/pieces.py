@@ -40,9 +40,9 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
     begun = 0
     for stop in _STOP.finditer(text):
         if _ends(text, stop):
-            yield from _trimmed(text, begun, stop.end())
+            yield from trimmed(text, begun, stop.end())
             begun = stop.end()
-    yield from _trimmed(text, begun, len(text))
+    yield from trimmed(text, begun, len(text))
 
 
 def _ends(text: str, stop: re.Match[str]) -> bool:
@@ -61,7 +61,8 @@ def _ends(text: str, stop: re.Match[str]) -> bool:
     return not (initial or word in _ABBREVIATIONS or (word in _NUMBERED and following.isdigit()))
 
 
-def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+def trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of a part of a text without the white space around it; nothing where there is only that."""
     piece = text[start:end]
     left = len(piece) - len(piece.lstrip())
     right = len(piece.rstrip())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ftdeploy.encoded import Encoded
+from ftdeploy.errors import DataError, did_you_mean
 from ftdeploy.windows import Windows, window_rows
 
 if TYPE_CHECKING:
@@ -54,6 +55,33 @@ def encode_whole(tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | N
         unknowns = ids.count(unknown) if unknown is not None else 0
         found.append(Encoded(ids=ids, length=length, unknown=unknowns, text=number))
     return found
+
+
+def unknown_label(label: str, known: Sequence[str]) -> DataError:
+    """The error for a label that a network does not have."""
+    return DataError(
+        f"label {label!r} is not among the known labels",
+        cause="it does not occur in the training rows, or it is misspelt",
+        fix=did_you_mean(label, known) or "correct it, or add rows with it to the training data",
+    )
+
+
+def ranked(logits: NDArray[np.float32], scores: NDArray[np.float32], labels: Sequence[str],
+           top_k: int | None) -> list[Any]:  # fmt: skip
+    """For each row its labels with their scores, the likeliest first, as transformers' pipeline has them.
+
+    Args:
+        logits: float32, shape (rows, labels); they give the order, which softmax and sigmoid keep.
+        scores: what is shown of each, same shape.
+        labels: by class id.
+        top_k: how many at most; None is all.
+    """
+    keep = len(labels) if top_k is None else min(top_k, len(labels))
+    orders = (-logits).argsort(axis=-1, kind="stable")[:, :keep]
+    return [
+        [{"label": labels[index], "score": row[index]} for index in order]
+        for row, order in zip(scores.tolist(), orders.tolist(), strict=True)
+    ]
 
 
 def numbered(*columns: Sequence[str], known: Sequence[str] = ()) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.errors import DataError, did_you_mean
-from ftdeploy.tasks.said import Function, Said, encode_whole, sigmoid, softmax
+from ftdeploy.errors import DataError
+from ftdeploy.tasks.said import Function, Said, encode_whole, ranked, sigmoid, softmax, unknown_label
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,11 +100,7 @@ class TextClassification:
         ids = {label: index for index, label in enumerate(known)}
         unseen = sorted(set(labels) - set(ids))
         if unseen:
-            raise DataError(
-                f"label {unseen[0]!r} is not among the known labels",
-                cause="it does not occur in the training rows, or it is misspelt",
-                fix=did_you_mean(unseen[0], known) or "correct it, or add rows with it to the training data",
-            )
+            raise unknown_label(unseen[0], known)
         found = np.array([ids[label] for label in labels], dtype=np.int64)
         return found[[row.text for row in rows]] if rows else found
 
@@ -129,14 +125,9 @@ class TextClassification:
     def decode(self, outputs: Outputs, signature: Signature, texts: Sequence[str] = (), *,  # noqa: ARG002 - the protocol's
                top_k: int | None = None, function: Function = "softmax") -> list[Any]:  # fmt: skip
         logits = outputs.logits
-        keep = len(signature.labels) if top_k is None else min(top_k, len(signature.labels))
-        orders = (-logits).argsort(axis=-1, kind="stable")[:, :keep]  # each function keeps their order
         scores = logits
         if function == "softmax":
             scores = softmax(logits / signature.temperature)
         elif function == "sigmoid":
             scores = sigmoid(logits)
-        return [
-            [{"label": signature.labels[index], "score": row[index]} for index in order]
-            for row, order in zip(scores.tolist(), orders.tolist(), strict=True)
-        ]
+        return ranked(logits, scores, signature.labels, top_k)

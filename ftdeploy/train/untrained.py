@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftdeploy.checkpoints import damaged
 from ftdeploy.errors import ModelError
 
 if TYPE_CHECKING:
@@ -59,11 +60,7 @@ def _read(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ModelError(
-            f"{path} cannot be read: {error}",
-            cause="the file was damaged or cut off",
-            fix="fetch the checkpoint again",
-        ) from error
+        raise damaged(path, error) from error
 
 
 def note_pooling(config: PretrainedConfig, pooling: str) -> None:
