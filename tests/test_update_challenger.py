@@ -58,7 +58,16 @@ def test_it_goes_on_from_the_champion(champion: Path) -> None:
     assert (made.train.epochs, made.train.learning_rate, made.train.head_learning_rate) == (2, 1e-4, None)
     assert (made.train.reinitialize_layers, made.train.unfreeze, made.train.weight_decay) == (0, None, 0.1)
     kept = derived(champion)
-    assert (kept.train.epochs, kept.train.head_learning_rate) == (5, 1e-3)
+    assert (kept.train.epochs, kept.train.head_learning_rate) == (5, None)
+
+
+def test_half_the_rate_is_that_of_the_first_training(champion: Path) -> None:
+    """By itself a challenger learns at half of it, and so does the next one, which is made of this one's recipe."""
+    made = derived(champion)
+    assert made.train.learning_rate == recipe(champion).train.learning_rate / 2
+    dataset = open_artifact(champion / "dataset", kind="dataset")
+    following = challenger_recipe(made, champion=champion, dataset=dataset, rows=champion / "new.jsonl")
+    assert following.train.learning_rate == made.train.learning_rate
 
 
 def test_what_would_take_rows_away_with_every_update_is_off(champion: Path) -> None:

@@ -41,7 +41,8 @@ class UpdateSettings(Section):
     epochs: int | None = Field(default=None, ge=1, le=1000)
     """Passes over the rows; null is `train.epochs`."""
     learning_rate: float | None = Field(default=None, gt=0, lt=1)
-    """Peak learning rate of all layers and the head; null keeps the rates of `train`."""
+    """Peak learning rate of all layers and the head; null takes half of `train.learning_rate`: the champion has
+    learned already, its head, too, and at the whole one it forgot more of the old rows."""
 
     @field_validator("metric")
     @classmethod

@@ -17,6 +17,8 @@ from ftdeploy.recipe import Columns, DataSettings, ModelSettings, Recipe, Source
 
 #: The source of new rows, in ids before the colon.
 NEW = "new"
+#: Times the rate of the first training.
+_SLOWER = 0.5
 
 
 def challenger_recipe(recipe: Recipe, *, champion: Path, dataset: Artifact, rows: Path) -> Recipe:
@@ -35,6 +37,7 @@ def challenger_recipe(recipe: Recipe, *, champion: Path, dataset: Artifact, rows
             "data": _data(recipe, dataset, rows),
             "model": model,
             "train": _train(recipe),
+            "update": recipe.update.model_copy(update={"learning_rate": _rate(recipe)}),
         }
     )
 
@@ -79,13 +82,21 @@ def _grouped(data: DataSettings) -> bool:
 def _train(recipe: Recipe) -> TrainSettings:
     """Nothing of what the champion has learned begins anew."""
     settings = recipe.update
-    update: dict[str, Any] = {"reinitialize_layers": 0, "unfreeze": None}
+    update: dict[str, Any] = {
+        "reinitialize_layers": 0,
+        "unfreeze": None,
+        "learning_rate": _rate(recipe),
+        "head_learning_rate": None,
+        "embeddings_learning_rate": None,
+    }
     if settings.epochs is not None:
         update["epochs"] = settings.epochs
-    if settings.learning_rate is not None:
-        own = dict.fromkeys(("head_learning_rate", "embeddings_learning_rate"))
-        update |= {"learning_rate": settings.learning_rate, **own}
     return recipe.train.model_copy(update=update)
+
+
+def _rate(recipe: Recipe) -> float:
+    """Of all layers; written into the challenger's recipe, or each update would halve that of the one before."""
+    return recipe.update.learning_rate or recipe.train.learning_rate * _SLOWER
 
 
 def split_counts(dataset: Artifact) -> Mapping[SplitName, int]:

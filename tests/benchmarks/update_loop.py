@@ -1,5 +1,6 @@
-"""The loop, closed: a service meets tweets, tells of drift, is taught 500 of them, and is better; run by hand, prints
-each step. Half an hour or more, most of it for making two challengers.
+"""The loop, closed: a service meets tweets, tells of drift, is taught 500 of them, and is better. Prints each step,
+and writes what came of it to WORK/loop.json. Most of its time goes into making two challengers: minutes with a short
+search, half an hour or more with a whole one. `tests/end_to_end/test_loop.py` runs it with a short one.
 
 A run of `recipes/sentiment.yaml` with the settings below answers film reviews, which it was made of, and
 then tweets (vaderSentiment source package). Half of the tweets are kept from it for the end. Clients ask all the time,
@@ -56,6 +57,8 @@ SEED = 13
 AT_ONCE = 500
 
 Row = dict[str, Any]
+#: What came of each step, by name.
+Found = dict[str, Any]
 
 
 @dataclass
@@ -112,11 +115,12 @@ def shuffled(rows: list[Row]) -> list[Row]:
     return [rows[n] for n in np.random.default_rng(SEED).permutation(len(rows))]
 
 
-def drift_comes(service: Service, film: Sequence[Row], tweets: Sequence[Row]) -> datetime:
+def drift_comes(service: Service, film: Sequence[Row], tweets: Sequence[Row], found: Found) -> datetime:
     """Film reviews first, then tweets, one request each; gives the time of the first tweet."""
     for row in film:
         service.ask(row)
-    say("serve", f"{len(film)} film reviews answered; drift: {service.drift()}")
+    found["drift_before"] = service.drift()
+    say("serve", f"{len(film)} film reviews answered; drift: {found['drift_before']}")
     since = datetime.now(UTC)
     alarm = 0
     for number, row in enumerate(tweets, 1):
@@ -124,11 +128,12 @@ def drift_comes(service: Service, film: Sequence[Row], tweets: Sequence[Row]) ->
         if not alarm and service.drift() == "alarm":
             alarm = number
             say("alarm", f"at tweet {number}")
+    found["alarm_at_tweet"] = alarm
     say("alarm", f"{len(tweets)} tweets answered; drift: {service.drift()}")
     return since
 
 
-def label(service: Service, queue: Path, count: int) -> set[str]:
+def label(service: Service, queue: Path, count: int, found: Found) -> set[str]:
     """Answer the first rows of the queue with true labels; gives the ids of their requests."""
     with queue.open(encoding="utf-8", newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if row["request"] in service.truths][:count]
@@ -137,6 +142,7 @@ def label(service: Service, queue: Path, count: int) -> set[str]:
         labels = [{"request_id": row["request"], "label": service.truths[row["request"]]} for row in some]
         service.client.post("/feedback", json=labels).raise_for_status()
     wrong = sum(row["predicted"] != service.truths[row["request"]] for row in rows)
+    found |= {"labelled": len(rows), "labelled_wrong": wrong}
     say("label", f"{len(rows)} rows of {queue.name} labelled; the champion was wrong in {wrong}")
     return {row["request"] for row in rows}
 
@@ -189,47 +195,61 @@ def asking(service: Service) -> Iterator[Counter[int | str]]:
         thread.join()
 
 
-def close_the_loop(service: Service, registry: Registry, port: int, arguments: argparse.Namespace) -> None:
+def close_the_loop(service: Service, registry: Registry, port: int, arguments: argparse.Namespace) -> Found:
     """From drift to a rollback."""
-    work, overrides = arguments.work, [part for one in arguments.set or [] for part in ("--set", one)]
+    found: Found = {}
     film = shuffled(read_split(open_artifact(arguments.run / "dataset"), "test").to_pylist())
     asked, kept = read_tweets()
     asked = asked[:MOST_TWEETS]
+    domains = {"tweets": kept, "film_reviews": film}
     champion = registry.champion()
     assert champion is not None
-    before = {"tweets": accuracy(champion, kept), "film reviews": accuracy(champion, film)}
-    say("before", f"accuracy on {len(kept)} kept tweets {before['tweets']:.4f}, on {len(film)} film reviews "
-                  f"{before['film reviews']:.4f}")  # fmt: skip
-    traffic, recorded, report = work / "traffic", work / "recorded", work / "drift"
-    since = drift_comes(service, film[:IN_DOMAIN], asked)
+    found["before"] = {name: accuracy(champion, rows) for name, rows in domains.items()}
+    for name, one in found["before"].items():
+        say("before", f"accuracy on {len(domains[name])} {name} {one:.4f}")
+    traffic, recorded, report = (arguments.work / name for name in ("traffic", "recorded", "drift"))
+    since = drift_comes(service, film[:IN_DOMAIN], asked, found)
     time.sleep(2)  # what was recorded reaches the disk
     # The film reviews are test rows, which the champion knows: nobody need label them.
-    command("monitor", "monitor", champion / "bundle", "--traffic", traffic, "--since", since.isoformat(), "--report",
-            report)  # fmt: skip
-    labelled = label(service, report / "to_label.csv", arguments.rows)
+    told = command("monitor", "monitor", champion / "bundle", "--traffic", traffic, "--since", since.isoformat(),
+                   "--report", report)  # fmt: skip
+    found["monitor"] = told.returncode
+    labelled = label(service, report / "to_label.csv", arguments.rows, found)
     time.sleep(2)
     shutil.copytree(traffic, recorded)  # without the load that follows
     with asking(service) as statuses:
-        command("update", "update", registry.root, "--auto", "--traffic", recorded, *overrides)
+        done = command("update", "update", registry.root, "--auto", "--traffic", recorded, *arguments.updates)
         best = registry.champion()
         assert best is not None
         if best != champion:
             followed(service, best.name)
-    say("serve", f"answers meanwhile, by status: {dict(statuses)}")
-    for name, rows in (("tweets", kept), ("film reviews", film)):
-        say("after", f"accuracy on {name} {before[name]:.4f} -> {accuracy(best, rows):.4f}")
+    found |= {"update": done.returncode, "promoted": best != champion, "statuses": dict(statuses)}
+    say("serve", f"answers meanwhile, by status: {found['statuses']}")
+    found["after"] = {name: accuracy(best, rows) for name, rows in domains.items()}
+    for name, one in found["after"].items():
+        say("after", f"accuracy on {name} {found['before'][name]:.4f} -> {one:.4f}")
+    roll_back(service, registry, port, champion, found)
+    requests = list(service.truths)[IN_DOMAIN:]
+    left = [row for request, row in zip(requests, asked, strict=True) if request not in labelled]
+    bad = mislabelled(arguments.work / "shuffled.csv", left[: arguments.rows])
+    found["shuffled"] = command("bad", "update", registry.root, "--data", bad, "--auto", *arguments.updates).returncode
+    found["shuffled_promoted"] = registry.champion() != champion
+    say("bad", f"a challenger with shuffled labels is {'taken' if found['shuffled_promoted'] else 'refused'}")
+    command("history", "registry", "history", registry.root)
+    return found
+
+
+def roll_back(service: Service, registry: Registry, port: int, champion: Path, found: Found) -> None:
+    """Back to the first champion, while clients ask without a pause; after it the one before is served again."""
+    changed = registry.champion() != champion
     with hammering(port) as answers:
         answers.until(100)
-        command("rollback", "registry", "rollback", registry.root, "--why", "to see that it works under load")
-        if best != champion:
+        if changed:
+            command("rollback", "registry", "rollback", registry.root, "--why", "to see that it works under load")
             followed(service, champion.name)
         answers.until(100)
-    say("rollback", f"answers meanwhile: {dict(answers.outcomes)}, longest pause {answers.pause:.2f} s")
-    ids = [row for request, row in zip(list(service.truths)[IN_DOMAIN:], asked, strict=True) if request not in labelled]
-    bad = mislabelled(work / "shuffled.csv", ids[: arguments.rows])
-    done = command("bad", "update", registry.root, "--data", bad, *overrides)
-    say("bad", f"a challenger with shuffled labels is {'taken' if done.returncode == 0 else 'refused'}")
-    command("history", "registry", "history", registry.root)
+    found |= {"rollback": dict(answers.outcomes), "rollback_pause": answers.pause, "models": len(answers.digests)}
+    say("rollback", f"answers meanwhile: {found['rollback']}, longest pause {answers.pause:.2f} s")
 
 
 def main() -> None:
@@ -238,13 +258,15 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="A run of recipes/sentiment.yaml, with the texts of its traffic kept.")
     parser.add_argument("recipe", type=Path, help="The recipe.")
     parser.add_argument("work", type=Path, help="An empty folder, or none yet.")
-    parser.add_argument("--set", action="append", help="As it was given to `run`; also for the updates.")
+    parser.add_argument("--set", action="append", default=[], help="As it was given to `run`; also for the updates.")
+    parser.add_argument("--update-set", action="append", default=[], help="For the updates alone.")
     parser.add_argument("--rows", type=int, default=500, help="Rows that are labelled.")
     arguments = parser.parse_args()
     arguments.work = arguments.work.absolute()
     arguments.work.mkdir(parents=True, exist_ok=True)
     registry = Registry(arguments.work / "registry" / "reviews")
-    overrides = [part for one in arguments.set or [] for part in ("--set", one)]
+    overrides = [part for one in arguments.set for part in ("--set", one)]
+    arguments.updates = [*overrides, *(part for one in arguments.update_set for part in ("--set", one))]
     added = command("registry", "registry", "add", arguments.run, registry.root, "--recipe", arguments.recipe,
                     *overrides, "--json")  # fmt: skip
     command("registry", "registry", "promote", registry.root, json.loads(added.stdout)["version"], "--why", "the first")
@@ -258,7 +280,8 @@ def main() -> None:
         running(serving, port, arguments.work / "service.log", **environment),
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
-        close_the_loop(Service(client), registry, port, arguments)
+        found = close_the_loop(Service(client), registry, port, arguments)
+    (arguments.work / "loop.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":
