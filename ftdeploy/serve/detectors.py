@@ -151,9 +151,11 @@ class DriftDetector:
 
     def _add(self, growth: Floats) -> None:
         """Shiryaev-Roberts sums over a block: ``M_n = P_n (M_0 + sum of 1 / P_i over i < n)``."""
-        product = np.cumprod(growth, axis=0)
-        starts = np.concatenate([np.ones((1, growth.shape[1])), 1 / product[:-1]])
-        sums = product * (self._sums + np.cumsum(starts, axis=0))
+        product = np.multiply.accumulate(growth, axis=0)
+        starts = np.empty_like(product)
+        starts[0] = 1
+        np.divide(1, product[:-1], out=starts[1:])
+        sums = product * (self._sums + np.add.accumulate(starts, axis=0))
         evidence = sums @ self._weights
         if evidence.max() < ALARM:
             self._sums, self._evidence = sums[-1], evidence[-1]
@@ -173,7 +175,8 @@ class DriftDetector:
         self._sums[self._parts[column]] = 0
 
     def _ring(self, distances: Floats) -> NDArray[np.int64]:
-        return np.searchsorted(self._distances, distances)
+        found: NDArray[np.int64] = self._distances.searchsorted(distances)
+        return found
 
     def states(self) -> dict[str, DriftState]:
         """What each detector says."""
@@ -244,7 +247,7 @@ def _tables(reference: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Floats], d
 
 def _bins(values: NDArray[Any], inner: Floats) -> NDArray[np.int64]:
     """Bins as `numpy.histogram` counts them, the outer ones without an end."""
-    return np.searchsorted(inner, values, side="right")
+    return inner.searchsorted(values, side="right")
 
 
 def _column(parts: Iterator[Sequence[float]]) -> Floats:
