@@ -144,3 +144,18 @@ def test_help_names_every_exit_code() -> None:
 def test_every_error_class_says_when_it_is_raised() -> None:
     """Its docstring is its documentation."""
     assert all(inspect.getdoc(one) != inspect.getdoc(Exception) and inspect.getdoc(one) for one in EXIT_CODES.values())
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "recipes").glob("*.md"))]
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link of a page to another one, or to a heading, finds it; headings are named as GitHub does."""
+    for target, _, heading in (link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))):
+        if target.startswith(("http:", "https:")):
+            continue
+        found = (page.parent / target).resolve() if target else page
+        assert found.exists(), f"{page.name}: {target}"
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", found.read_text("utf-8"), flags=re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}, heading
