@@ -28,7 +28,7 @@ def test_drift_has_an_exit_code_of_its_own(bundle: Path) -> None:
     found = ftdeploy("monitor", bundle)
     told = refusal(found, 19)
     assert "drifted" in told
-    assert "embedding, MMD: differs" in found.stdout
+    assert "embedding (MMD): differs" in found.stdout
     assert str(bundle.parent / "drift" / "drift.html") in found.stdout
 
 

@@ -24,7 +24,7 @@ def test_false_alarms_of_all_tests_together_are_at_most_nominal() -> None:
 def test_a_shift_of_the_embedding_is_drift() -> None:
     """Both tests of the embedding say so; what did not change says nothing."""
     found = judge_window(REFERENCE, features(300, seed=5, away=3.0)[0], OPTIONS, seed=1)
-    assert [test.name for test in found.drifted] == ["embedding, MMD", "embedding, classifier"]
+    assert [test.name for test in found.drifted] == ["embedding (MMD)", "embedding (classifier)"]
     assert found.classified.effect > 0.8
 
 
@@ -51,7 +51,7 @@ def test_effect_sizes_have_their_usual_names() -> None:
     assert sizes["confidence"].keys() == sizes["unknown tokens"].keys() == {"Cohen's d", "Wasserstein distance"}
     assert sizes["length"]["Cohen's d"] > 1
     assert sizes["length"]["Wasserstein distance"] > 30
-    assert sizes["embedding, MMD"] == {}
+    assert sizes["embedding (MMD)"] == {}
 
 
 def test_trifles_are_told_and_are_no_alarm() -> None:

@@ -22,7 +22,7 @@ def test_a_drift_is_shown_from_the_answer_to_the_rows() -> None:
     found = report(window(mixed, np.concatenate([truths, np.full(400, -1)]))).model_copy(update={"to_label": 100})
     source = render(found)
     text = Reader(source).text
-    for shown in ("Drift of tiny", "The traffic has drifted", "embedding, MMD", "✕ drift", "Since when", "away",
+    for shown in ("Drift of tiny", "The traffic has drifted", "embedding (MMD)", "✕ drift", "Since when", "away",
                   "What it costs", "400 rows with feedback", "Prequential accuracy", *SIGNATURE.labels,
                   "predicted: positive", "to_label.csv", "UTC"):  # fmt: skip
         assert shown in text

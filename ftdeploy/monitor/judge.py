@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from ftdeploy.drift import Features
     from ftdeploy.metrics import Ids
 
-MMD = "embedding, MMD"
+MMD = "embedding (MMD)"
 _METHODS = {
     MMD: "maximum mean discrepancy, permutation test",
-    "embedding, classifier": "classifier two-sample test, 2 AUC - 1",
+    "embedding (classifier)": "classifier two-sample test, 2 AUC - 1",
     "predicted labels": "total variation",
     "confidence": "Kolmogorov distance",
     "length": "Kolmogorov distance",
@@ -77,7 +77,7 @@ def judge_window(reference: Mapping[str, NDArray[Any]], window: Features, option
     classified = classifier_test(there, window.embedding, seed=seed, confidence=confidence)
     found: dict[str, Measured] = {
         MMD: mmd(there, window.embedding, seed=seed, confidence=confidence),
-        "embedding, classifier": classified,
+        "embedding (classifier)": classified,
     }
     histograms = _histograms(reference, window)
     for name, (before, now) in histograms.items():

@@ -146,7 +146,7 @@ def test_drift_is_found_by_the_embedding_and_nothing_is_said_of_labels(
     told = monitor_bundle(run.run / "bundle", traffic=tmp_path / "traffic", report=tmp_path / "drift")
     assert told.report.verdict == "drift"
     names = {test.name for test in told.report.tests}
-    assert "embedding, MMD" in names
+    assert "embedding (MMD)" in names
     assert not names & {"predicted labels", "confidence"}
     assert (told.report.accuracy, told.report.labels) == (None, ())
     assert {path.name for path in told.folder.iterdir()} == {"drift.json", "drift.html"}, "there is nothing to label"
