@@ -3,6 +3,11 @@
 A calibrated one is the smallest of `TRIED` scores at which the label's precision, by the exact bound of Clopper and
 Pearson (1934), is what was asked for. Each of them gets its share of the error (Bonferroni), so that the bound holds
 for the one that is chosen, too: with plain bounds, one of ten would often pass by chance.
+
+One that keeps a share of the answers is a quantile of split conformal prediction (Vovk, Gammerman & Shafer 2005; Lei et
+al. 2018): of a new row of the same kind, the score is below the k-th smallest of n others with a probability of at most
+k / (n + 1). The score is the likeliest label's probability, as is usual to tell rows of no known label (Hendrycks &
+Gimpel 2017, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples").
 """
 
 from __future__ import annotations
@@ -37,17 +42,20 @@ def least_scores(settings: ThresholdSettings, labels: Sequence[str], probabiliti
         references: their true class ids, int64, shape (rows,).
 
     Raises:
-        ConfigError: a score is of a label that the model does not have, or no score gives a label the precision that
-            was asked for.
+        ConfigError: a score is of a label that the model does not have, no score gives a label the precision that
+            was asked for, or there are too few rows to keep a share of them.
     """
     _check_names(settings, labels)
     found = dict(settings.scores)
     others = [label for label in labels if label not in found and label != settings.fallback]
     if settings.score is not None:
         found |= dict.fromkeys(others, settings.score)
-    if settings.precision is None:
-        return found
     predictions, best = probabilities.argmax(axis=1), probabilities.max(axis=1).astype(np.float64)
+    if settings.keep is not None:
+        rows = np.isin(predictions, [labels.index(label) for label in others])
+        found |= dict.fromkeys(others, keeping(best[rows], settings.keep))
+    if settings.precision is None:
+        return {label: found[label] for label in labels if label in found}
     problems = []
     for label in others:
         rows = predictions == labels.index(label)
@@ -106,6 +114,26 @@ def calibrated(scores: Floats, right: NDArray[np.bool_], settings: ThresholdSett
         if settings.precision is not None and lower >= settings.precision:
             return least, lower
     return None, best
+
+
+def keeping(scores: Floats, keep: float) -> float:
+    """The largest score, to four digits, that a new row reaches with a probability of at least ``keep``.
+
+    Args:
+        scores: of rows like it, float64, shape (rows,).
+        keep: above 0 and below 1.
+
+    Raises:
+        ConfigError: there are too few rows to tell.
+    """
+    below = math.floor((1 - keep) * (len(scores) + 1) + 1e-9)  # 1 - 0.95 is a little less than it should be
+    if not below:
+        raise ConfigError(
+            f"{len(scores):,} validation rows are too few to keep {keep:g} of the answers",
+            cause=f"one row of {math.ceil(1 / (1 - keep) - 1e-9) - 1:,} is the least that such a share can be told by",
+            fix="lower package.thresholds.keep, add validation rows, or give a score",
+        )
+    return math.floor(float(np.sort(scores)[below - 1]) * 1e4) / 1e4
 
 
 def enough(settings: ThresholdSettings) -> int:

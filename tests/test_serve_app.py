@@ -20,6 +20,7 @@ import prometheus_client.parser
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pdf_files import written
 from tiny import MAX_LENGTH, write_source
 
 from ftdeploy.errors import did_you_mean
@@ -30,6 +31,7 @@ from ftdeploy.serve.exposition import FAMILIES
 from ftdeploy.serve.request_ids import RequestIds
 from ftdeploy.serve.traffic import read_segment
 from ftdeploy.serve.wire import Refusal
+from ftdeploy.signature import Review, read_signature, write_signature
 
 LIMITS = {
     "max_body_bytes": 20_000,
@@ -78,6 +80,8 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "src"
     write_source(folder, serve=LIMITS)
+    read = {"review": Review(critical=("negative",))}
+    write_signature(folder / "model", read_signature(folder / "model").model_copy(update=read))
     return folder
 
 
@@ -374,6 +378,37 @@ def test_a_huge_key_is_compared_by_its_beginning_only(client: Client, monkeypatc
         assert_refused(response, 422, "validation")
         assert len(response.json()["error"]) < 200
     assert max(compared) <= 60
+
+
+def test_a_pdf_is_read_as_a_document(client: Client) -> None:
+    """By its media type; the places are those in the text that comes with them, and one without text says so."""
+    headers = {"content-type": "application/pdf"}
+    found = client.ask("POST", "/review", written(("1. superb film",), ("2. awful film",)), headers=headers).json()
+    passages = found["passages"]
+    assert [found["text"][one["start"] : one["end"]] for one in passages] == ["1. superb film", "2. awful film"]
+    assert [(one["label"], one["page"], one["critical"]) for one in passages] == [
+        ("positive", 1, False), ("negative", 2, True)
+    ]  # fmt: skip
+    assert (found["pages"], found["pages_without_text"]) == (2, [])
+    assert client.ask("GET", "/about").json()["pdf"] is True
+    assert_refused(client.ask("POST", "/review", written(()), headers=headers), 422, "no_text")
+    assert_refused(client.ask("POST", "/review", b"1. superb", headers=headers), 422, "validation")
+    assert_refused(client.ask("POST", "/review", {"inputs": 1}), 422, "validation")
+
+
+def test_a_contract_of_20_megabytes_is_refused(client: Client) -> None:
+    """As text and as PDF, whether its size is said beforehand or not, by the limit of a body."""
+    pieces = [b"%PDF-1.4\n" + bytes(1_000_000)] * 20
+
+    async def in_pieces() -> Any:
+        for piece in pieces:
+            yield piece
+
+    for kind in ("application/json", "application/pdf"):
+        for body in (b"".join(pieces), in_pieces()):
+            found = client.ask("POST", "/review", body, headers={"content-type": kind})
+            assert_refused(found, 413, "too_large")
+            assert "20000 bytes" in found.json()["error"]
 
 
 def test_too_much_is_413(client: Client) -> None:

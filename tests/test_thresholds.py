@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ftdeploy.errors import ConfigError
 from ftdeploy.recipe import ThresholdSettings
-from ftdeploy.thresholds import TRIED, calibrated, enough, least_scores, outcome
+from ftdeploy.thresholds import TRIED, calibrated, enough, keeping, least_scores, outcome
 
 LABELS = ("a", "b", "other")
 Rows = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -96,6 +96,33 @@ def test_so_many_right_rows_are_enough_and_one_less_is_not() -> None:
         assert (calibrated(np.full(rows, 0.9), np.ones(rows, dtype=bool), settings)[0] is not None) is found
 
 
+def test_a_share_of_the_answers_is_kept_on_other_rows() -> None:
+    """On average over the rows that the score is found on, and whatever the scores are."""
+    random = np.random.default_rng(5)
+    for draw in (random.random, lambda count: random.random(count) ** 0.1):
+        kept = [float((draw(500) >= keeping(draw(99), 0.9)).mean()) for _ in range(400)]
+        assert np.mean(kept) == pytest.approx(0.9, abs=0.005)
+
+
+def test_the_rows_of_the_labels_without_a_score_decide_what_is_kept() -> None:
+    """One score for all of them, and none for the fallback; given ones stay."""
+    probabilities, references = _rows(2000)
+    least = least_scores(_settings(keep=0.9, scores={"b": 0.8}), LABELS, probabilities, references)
+    assert least["b"] == 0.8
+    assert least["a"] == least["other"]
+    asked = probabilities.argmax(axis=1) != 1
+    assert (probabilities.max(axis=1)[asked] >= least["a"]).mean() == pytest.approx(0.9, abs=0.002)
+    assert least_scores(_settings(keep=0.9, fallback="other"), LABELS, probabilities, references).keys() == {"a", "b"}
+
+
+def test_so_many_rows_can_keep_a_share_and_one_less_cannot() -> None:
+    """The error says how many."""
+    assert keeping(np.linspace(0.5, 1, 19), 0.95) == 0.5
+    with pytest.raises(ConfigError, match=r"18 validation rows are too few to keep 0\.95") as caught:
+        keeping(np.linspace(0.5, 1, 18), 0.95)
+    assert "one row of 19" in caught.value.cause
+
+
 def test_a_label_without_rows_has_no_threshold() -> None:
     """Nothing is known of it."""
     assert calibrated(np.array([]), np.array([], dtype=bool), _settings(precision=0.9)) == (None, 0.0)
@@ -116,8 +143,10 @@ def test_what_comes_of_them() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "one of score, scores and precision"),
-        ({"score": 0.5, "precision": 0.9}, "leave out one of them"),
+        ({}, "one of score, scores, precision and keep"),
+        ({"score": 0.5, "precision": 0.9}, "score and precision say"),
+        ({"precision": 0.9, "keep": 0.9}, "leave out all but one of them"),
+        ({"keep": 1.0}, "less than 1"),
         ({"scores": {"none of them": 0.5}}, "is the fallback"),
         ({"score": 1.5}, "less than or equal to 1"),
         ({"precision": 1.0}, "less than 1"),

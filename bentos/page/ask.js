@@ -27,9 +27,9 @@ function secondsToWait(response) {
 }
 
 async function send(texts, signal) {
-  const headers = { "content-type": "application/json", ...authorization() };
+  const headers = { "content-type": run.pdf ? PDF : "application/json", ...authorization() };
   const path = run.document ? "review" : "predict";
-  const body = JSON.stringify(run.document ? { inputs: texts[0] } : { inputs: texts, parameters: { details: true } });
+  const body = run.pdf ?? JSON.stringify(run.document ? { inputs: texts[0] } : { inputs: texts, parameters: { details: true } });
   const began = performance.now();
   try {
     const response = await fetch(path, { method: "POST", headers, body, signal });
@@ -94,7 +94,8 @@ function inWords({ status, kind, said, again }) {
 
 async function start() {
   if (stopping) return;
-  const texts = textsIn(at("texts").value, at("whole").checked);
+  const pdf = added?.pdf;
+  const texts = pdf ? [pdf.name] : textsIn(at("texts").value, at("whole").checked);
   if (!texts.length) {
     complain({ what: "There is no text yet.", fix: "Type or paste one, then run." });
     at("texts").focus();
@@ -105,7 +106,7 @@ async function start() {
     at("key").focus();
     return;
   }
-  run = { texts, document: reading(), outcomes: [], requests: [], time: 0 };
+  run = { texts, pdf, document: Boolean(pdf) || reading(), outcomes: [], requests: [], time: 0 };
   only = null;
   at("order").value = "asked";
   at("answers").replaceChildren();
@@ -163,6 +164,7 @@ async function answerAll(requests, signal) {
 }
 
 function take(indices, { found, time, service }) {
+  if (run.pdf) Object.assign(run, { texts: [found.text], unread: found.pages_without_text });
   indices.forEach((index, place) => {
     run.outcomes[index] = {
       answer: found.predictions[place],

@@ -35,6 +35,7 @@ function describe() {
     ? `A text is read in up to ${about.windows.most} windows of ${about.max_length.toLocaleString("en")} tokens`
     : `A text is read up to ${about.max_length.toLocaleString("en")} tokens`;
   if (about.review) at("whole-says").textContent = "Read it as one document";
+  if (about.pdf) at("file").accept += ",.pdf,application/pdf";
   at("hint").textContent = ` ${about.review ? "A document is read passage by passage" : reads}. Ctrl + Enter runs.`;
   at("empty").textContent = (about.review ? views.passages : view()).empty;
   at("metrics").hidden = about.auth;

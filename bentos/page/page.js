@@ -28,11 +28,13 @@ async function copy(text, node) {
 }
 
 function showCommand() {
+  const pdf = added?.pdf;
   const texts = textsIn(at("texts").value, at("whole").checked);
   const { requests: cut } = requestsFor(texts, limitsOf(reading()));
   const first = (cut[0] ?? []).map((index) => texts[index]);
   const auth = about.auth || Boolean(at("key").value.trim());
-  at("command").textContent = curlOf(first.length ? first : ["some text"], new URL(reading() ? "review" : "predict", document.baseURI).href, auth);
+  const path = pdf || reading() ? "review" : "predict";
+  at("command").textContent = curlOf(first.length ? first : ["some text"], new URL(path, document.baseURI).href, auth, pdf);
   const says = [
     first.length < texts.length ? `The first ${first.length} of ${counted(texts.length, "text")}.` : "",
     auth ? "The key is taken from the variable FTDEPLOY_TOKEN." : "",
@@ -72,6 +74,14 @@ async function load(file) {
   at("column-part").hidden = true;
   added = null;
   const refuse = (why) => { at("file-says").textContent = `${file.name} ${why}`; };
+  if (about.pdf && (file.type === PDF || /\.pdf$/i.test(file.name))) {
+    if (file.size > about.limits.max_body_bytes) return refuse(`is larger than the ${about.limits.max_body_bytes.toLocaleString("en")} bytes that the service takes.`);
+    at("texts").value = "";
+    count();
+    added = { pdf: file };
+    at("file-says").textContent = `${file.name}: a PDF, whose text the service reads. Run asks for it.`;
+    return at("run").focus();
+  }
   if (file.size > A_FILE) return refuse("is larger than 5 MB; the service takes it by its API.");
   const { text, encoding } = decoded(await file.arrayBuffer());
   if (text.includes("\0")) return refuse("is not a text file.");
@@ -159,6 +169,10 @@ function wire() {
   at("keep").addEventListener("change", keepKey);
   at("whole").addEventListener("change", count);
   box.addEventListener("input", () => {
+    if (added?.pdf) {
+      added = null;
+      at("file-part").hidden = true;
+    }
     cleared = "";
     at("clear").textContent = "Clear";
     count();

@@ -4,6 +4,7 @@
 // Texts in a request: few enough for progress to be seen and answers to be in time, enough to fill the model's batches.
 const A_REQUEST = 64;
 const ENVELOPE = 200;  // bytes of a request beside its texts
+const PDF = "application/pdf";
 const A_FILE = 5e6;  // bytes: what a text box still takes without stuttering
 
 function textsIn(value, whole) {
@@ -102,9 +103,9 @@ function csvOf(rows) {
 }
 
 // The request as a command for a POSIX shell. The key stays out of it: a history of commands is no place for one.
-function curlOf(texts, url, auth) {
+function curlOf(texts, url, auth, pdf) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const body = JSON.stringify({ inputs: texts.length === 1 ? texts[0] : texts });
+  const body = pdf ? `--data-binary ${quoted(`@${pdf.name}`)}` : `-d ${quoted(JSON.stringify({ inputs: texts.length === 1 ? texts[0] : texts }))}`;
   const key = auth ? ' -H "authorization: Bearer $FTDEPLOY_TOKEN"' : "";
-  return `curl -s ${quoted(url)} -H 'content-type: application/json'${key} -d ${quoted(body)}`;
+  return `curl -s ${quoted(url)} -H 'content-type: ${pdf ? PDF : "application/json"}'${key} ${body}`;
 }

@@ -134,10 +134,10 @@ function passageTable(text, answer) {
       make("td", "", make("span", `swatch ${hue(one.label)}`), one.label),
       make("td", "", words.length > LONG ? `${words.slice(0, LONG)}\u2026` : words),
       make("td", "number", percent(one.score)),
-      make("td", "number", `${one.start}\u2013${one.end}`),
+      make("td", "number", one.page ? `page ${one.page}` : `${one.start}\u2013${one.end}`),
     );
   });
-  return make("table", "", tableHead(["Label", "Passage", "#Score", "#Characters"]), make("tbody", "", ...rows));
+  return make("table", "", tableHead(["Label", "Passage", "#Score", "#Place"]), make("tbody", "", ...rows));
 }
 
 // The texts that are most similar to one, the most similar first.
@@ -207,11 +207,12 @@ const views = {
     show(text, answer) {
       const critical = answer.filter((one) => one.critical);
       const cut = answer.filter((one) => one.truncated).length;
+      const unread = run.unread?.length ? ` Pages without text, which nobody has read: ${run.unread.join(", ")}.` : null;
       const said = `${counted(answer.length, "passage")}, ${critical.length ? `${critical.length.toLocaleString("en")} to look at` : "none that has to be looked at"}.`;
       const rest = answer.filter((one) => !one.critical && one.label !== about.fallback);
       const shown = passage("text marked", text.length, ...pieces(text, [...critical, ...rest]).map(marked));
       return [
-        make("p", "", make("b", "", said), cut ? ` Of ${counted(cut, "passage")} the model has read the beginning only.` : null),
+        make("p", "", make("b", "", said), cut ? ` Of ${counted(cut, "passage")} the model has read the beginning only.` : null, unread),
         ...(critical.length ? [passageTable(text, critical)] : []),
         ...shown,
         ...(rest.length ? [make("details", "", make("summary", "", counted(rest.length, "other passage")), passageTable(text, rest))] : []),

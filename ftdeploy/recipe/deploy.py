@@ -68,13 +68,21 @@ class ThresholdSettings(Section):
     is an error; 0.95 wants 104 rows of it, all of them right."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Of that bound, for each label."""
+    keep: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Instead of `score`, where texts of no label are to be told from others: one score for every label that `scores`
+    does not name, the largest at which this share of new texts like the validation rows keep their answer on average
+    (split conformal prediction). 0.95 wants 19 validation rows. It promises nothing of texts of no label."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.score is None and self.precision is None and not self.scores:
-            raise ValueError("one of score, scores and precision is wanted: without a threshold nothing is below it")
-        if self.score is not None and self.precision is not None:
-            raise ValueError("score and precision both say what the other labels' threshold is; leave out one of them")
+        given = [name for name in ("score", "precision", "keep") if getattr(self, name) is not None]
+        if not given and not self.scores:
+            raise ValueError(
+                "one of score, scores, precision and keep is wanted: without a threshold nothing is below it"
+            )
+        if len(given) > 1:
+            words = " and ".join(given)
+            raise ValueError(f"{words} say what the other labels' threshold is; leave out all but one of them")
         if self.fallback in self.scores:
             raise ValueError(f"{self.fallback!r} is the fallback: it is answered where others are not, at any score")
         return self

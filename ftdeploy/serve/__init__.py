@@ -76,6 +76,8 @@ RUNTIME = (
     "serve/openapi.py",
     "serve/page.py",
     "serve/passages.py",
+    "serve/pdf.py",
+    "serve/pdf_reader.py",
     "serve/process.py",
     "serve/protocol.py",
     "serve/question.py",

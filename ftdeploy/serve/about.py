@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from ftdeploy import __version__
 from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.pdf import installed
 from ftdeploy.signature import Signature
 from ftdeploy.tasks import TASKS
 
@@ -54,6 +55,7 @@ def describe_bundle(signature: Signature, limits: Limits, *, digest: str, report
         "fallback": signature.fallback or None,
         "thresholds": dict(signature.thresholds),
         "review": signature.review.model_dump() if signature.review else None,
+        "pdf": bool(signature.review) and installed(),
         "digest": digest,
         "version": __version__,
         "limits": {

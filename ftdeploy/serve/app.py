@@ -32,6 +32,8 @@ from ftdeploy.serve.logs import dropped_lines, loop_failed
 from ftdeploy.serve.metrics import Metrics, build_info
 from ftdeploy.serve.openapi import describe, with_keys
 from ftdeploy.serve.page import page_reply
+from ftdeploy.serve.pdf import MEDIA_TYPE as PDF
+from ftdeploy.serve.pdf import PdfReading
 from ftdeploy.serve.process import Trimmer, process_snapshot
 from ftdeploy.serve.question import parse_predict
 from ftdeploy.serve.request_ids import RequestIds, given_id, log_fields, subject_of
@@ -48,6 +50,7 @@ from ftdeploy.serve.wire import (
     Send,
     has_body,
     header,
+    media_type,
     read_body,
     send_early,
     send_reply,
@@ -100,6 +103,7 @@ class App:
         )
         self._ids = RequestIds()
         self._bulks = bulk.Bulk(self.engine)
+        self._pdfs = PdfReading()
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
@@ -327,7 +331,9 @@ class App:
         with self._admission.request() as place:
             body = await self._body(scope, receive, place)
             began = time.perf_counter()
-            found = await review(self.engine, body, self._ids.of(scope), subject_of(scope))
+            limit = self.engine.limits.timeout_seconds
+            asked = await self._pdfs.read(body, limit) if media_type(scope)[0] == PDF else body
+            found = await review(self.engine, asked, self._ids.of(scope), subject_of(scope))
             return found.with_headers(timing(began))
 
     async def _live(self, scope: Scope, receive: Receive) -> Reply:  # noqa: ARG002  # handlers share one signature

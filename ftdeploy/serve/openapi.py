@@ -10,6 +10,7 @@ from ftdeploy.serve.bulk import PATH as BULK
 from ftdeploy.serve.invocations import CSV, JSON, LINES
 from ftdeploy.serve.kserve import VERSION_CHARS, outputs_of
 from ftdeploy.serve.limits import Limits
+from ftdeploy.serve.pdf import MEDIA_TYPE as PDF
 from ftdeploy.serve.schemas import Schema, ref, schemas
 from ftdeploy.signature import Signature
 from ftdeploy.tasks import TASKS
@@ -141,8 +142,13 @@ def _review() -> dict[str, Any]:
             "post": {
                 "operationId": "review",
                 "summary": "A whole document: its passages, each with its label and its place in the text.",
-                "description": "Offsets count characters. Texts of other requests go first.",
-                "requestBody": _body({JSON: ref("Document")}, {"one": {"inputs": "1. Some clause.\n\n2. Another."}}),
+                "description": (
+                    "Offsets count characters. Texts of other requests go first. Of a PDF the text layer is read "
+                    "where pypdf is installed."
+                ),
+                "requestBody": _body(
+                    {JSON: ref("Document"), PDF: ref("Pdf")}, {"one": {"inputs": "1. Some clause.\n\n2. Another."}}
+                ),
                 "responses": _answers({JSON: ref("Reviewed")}, _OF_A_QUESTION, _NAMED),
             }
         }

@@ -119,6 +119,7 @@ def _about(signature: Signature) -> dict[str, Schema]:
         "fallback": {"const": signature.fallback or None},
         "thresholds": {"type": "object", "additionalProperties": number},
         "review": {"const": signature.review.model_dump(mode="json") if signature.review else None},
+        "pdf": FLAG | {"description": "Whether /review takes a PDF: pypdf is installed."},
         "digest": TEXT,
         "version": TEXT,
         "limits": closed(dict.fromkeys(("max_texts", "max_chars", "max_body_bytes"), count)),
@@ -189,10 +190,18 @@ def _review(signature: Signature) -> dict[str, Schema]:
         "end": place,
         "critical": FLAG,
         "truncated": FLAG | {"description": "The model has read its beginning only."},
-    })  # fmt: skip
+        "page": {"type": "integer", "minimum": 1, "description": "Of a PDF."},
+    }, "page")  # fmt: skip
+    count = {"type": "integer", "minimum": 1}
+    of_pdf = {
+        "text": TEXT | {"description": "Of a PDF, in which the passages have their places."},
+        "pages": count,
+        "pages_without_text": array(count) | {"description": "Pictures, which nobody has read."},
+    }
     return {
         "Document": closed({"inputs": TEXT | {"description": "The text of one document."}}),
-        "Reviewed": closed({"passages": array(passage), "model_digest": TEXT, "request_id": TEXT}),
+        "Reviewed": closed({"passages": array(passage), "model_digest": TEXT, "request_id": TEXT} | of_pdf, *of_pdf),
+        "Pdf": {"type": "string", "format": "binary"},
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from browser import Browser, Tab, running
+from pdf_files import written
 from report_samples import report
 from scripted_page import Answer, graded, scripted
 from tiny import write_bundle, write_model_folder
@@ -107,6 +108,18 @@ def test_a_document_shows_what_has_to_be_looked_at(browser: Browser, tmp_path: P
         tab.click("#whole")  # now each line is a text again
         run(tab, document)
         assert len(tab.ask(CARDS)) == 6
+        (tmp_path / "deal.pdf").write_bytes(written(("1. A superb great best film.",), (), ("2. awful awful bad",)))
+        load(tab, tmp_path / "deal.pdf")
+        assert "deal.pdf: a PDF" in tab.text("#file-says")
+        tab.click("#curl")
+        assert "application/pdf' --data-binary '@deal.pdf'" in tab.text("#command")
+        tab.click("#run")
+        tab.until(DONE)
+        said = tab.ask(CARDS)[0]
+        assert "2 passages, 1 to look at. Pages without text, which nobody has read: 2." in said
+        assert "page 3" in said
+        run(tab, "typed since")
+        assert "typed since" in tab.ask(CARDS)[0]
 
 
 def test_the_bundle_is_described(browser: Browser, bundle: str) -> None:

@@ -1,0 +1,112 @@
+"""PDFs as documents: their text and pages, and those that hold none, are damaged, or would hold somebody up."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import zlib
+
+import pytest
+from pdf_files import bound, written
+
+from ftdeploy.serve import pdf
+from ftdeploy.serve.pdf import AT_ONCE, PdfReading, PdfText, read_pdf
+from ftdeploy.serve.wire import Refusal
+
+SECONDS = 30.0
+
+
+def test_the_text_comes_with_its_paragraphs_and_pages() -> None:
+    """Paragraphs are told by the distance between lines; a page that is a picture has its number."""
+    first = ("The parties agree as follows in consideration", "of the mutual covenants.", "", "1. Term. Two years.")
+    found = read_pdf(written(first, (), ("2. Law. New York.",)), SECONDS)
+    begun = "The parties agree as follows in consideration\nof the mutual covenants.\n\n1. Term. Two years."
+    assert found.text.split("\n\n\n\n")[0] == begun
+    assert (found.blank, len(found.starts)) == ([2], 3)
+    assert found.page(found.text.index("Term")) == 1
+    assert found.page(found.text.index("2. Law")) == 3
+    assert found.text[found.starts[2] :] == "2. Law. New York."
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (written((), ()), 422, "no text layer"),
+        (b"%PDF-1.4\nno PDF", 422, "damaged, or none"),
+        (b"", 422, "damaged, or none"),
+        (written(("a",))[:300], 422, "damaged, or none"),
+        (written(("a",), trailer="/Encrypt << /Filter /Standard /V 4 >>"), 422, "damaged|encrypted"),
+    ],
+)
+def test_what_holds_no_text_is_refused(body: bytes, status: int, said: str) -> None:
+    """With the reason, and what to do where something can be done."""
+    with pytest.raises(Refusal, match=said) as refused:
+        read_pdf(body, SECONDS)
+    assert refused.value.status == status
+
+
+def test_an_encrypted_pdf_says_so() -> None:
+    """By a password that nobody has told; one without a password is read."""
+    from io import BytesIO
+
+    from pypdf import PdfReader, PdfWriter
+
+    for password, readable in (("secret", False), ("", True)):
+        writer = PdfWriter(clone_from=PdfReader(BytesIO(written(("1. Term. Two years.",)))))
+        writer.encrypt(password, owner_password="owner", algorithm="RC4-128")  # noqa: S106  # of this file
+        kept = BytesIO()
+        writer.write(kept)
+        if readable:
+            assert read_pdf(kept.getvalue(), SECONDS).text == "1. Term. Two years."
+        else:
+            with pytest.raises(Refusal, match="encrypted") as refused:
+                read_pdf(kept.getvalue(), SECONDS)
+            assert (refused.value.status, refused.value.error_type) == (422, "encrypted")
+
+
+def test_one_that_unpacks_to_gigabytes_is_refused() -> None:
+    """Zeros packed twice, which take a ten-thousandth of their room; the child's memory has a bound."""
+    bomb = zlib.compress(zlib.compress(bytes(200_000_000), 1), 9)
+    assert len(bomb) < 10_000
+    with pytest.raises(Refusal) as refused:
+        read_pdf(bound([bomb], filter_name="/Filter [/FlateDecode /FlateDecode]"), SECONDS)
+    assert refused.value.status in {413, 422}
+
+
+def test_one_that_takes_too_long_is_refused() -> None:
+    """The child is ended, and its memory is free."""
+    with pytest.raises(Refusal, match="more time") as refused:
+        read_pdf(written(("a",)), 0.01)
+    assert refused.value.status == 413
+
+
+def test_what_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By pages and by characters."""
+    for name in ("MOST_PAGES", "MOST_CHARS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(pdf, name, 1)
+            with pytest.raises(Refusal, match="send it in parts") as refused:
+                read_pdf(written(("some text",), ("more",)), SECONDS)
+            assert refused.value.status == 413
+
+
+def test_a_few_are_read_at_the_same_time() -> None:
+    """Whoever comes then is told to come again."""
+
+    async def ask() -> list[PdfText | BaseException]:
+        reading, body = PdfReading(), written(("1. Term.",))
+        return await asyncio.gather(*(reading.read(body, SECONDS) for _ in range(AT_ONCE + 1)), return_exceptions=True)
+
+    *read, refused = asyncio.run(ask())
+    assert [one.text for one in read if isinstance(one, PdfText)] == ["1. Term."] * AT_ONCE
+    assert isinstance(refused, Refusal)
+    assert (refused.status, refused.headers) == (429, ((b"retry-after", b"1"),))
+
+
+def test_without_pypdf_it_says_what_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text is read in any case."""
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    monkeypatch.setattr(pdf, "find_spec", lambda _name: None)
+    with pytest.raises(Refusal, match="pypdf is not installed") as refused:
+        asyncio.run(PdfReading().read(written(("a",)), SECONDS))
+    assert refused.value.status == 415
