@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SHOWN_FLIPS = 20
 
 registry_app = typer.Typer(
-    help="The versions of a service: add, ls, promote, rollback, shadow, history. "
+    help="The versions of a service: add, ls, promote, rollback, shadow, prune, history. "
     "`ftdeploy serve REGISTRY/NAME/champion/bundle` follows the champion.",
     no_args_is_help=True,
     add_completion=False,
@@ -134,6 +134,24 @@ def shadow(
         show_line("{} has answered nothing yet that was written down (every ten seconds)", shown.name)
     for one in comparisons:
         _show_comparison(shown.name if shown else "", one)
+
+
+@registry_app.command()
+def prune(
+    root: RootArgument,
+    keep: Annotated[int, typer.Option(min=0, help="So many of the newest versions stay.")] = 5,
+    why: WhyOption = "by hand",
+    json: JsonOption = False,
+) -> None:
+    """Delete the oldest versions. The champion, the one that `rollback` leads to and the challenger always stay."""
+    from ftdeploy.console import print_json, show_line
+    from ftdeploy.registry import Registry
+
+    gone = Registry(root).prune(keep, why=why)
+    if json:
+        print_json({"removed": list(gone)})
+        return
+    show_line("removed {}", ", ".join(gone) or "nothing")
 
 
 @registry_app.command()

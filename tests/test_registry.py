@@ -50,6 +50,9 @@ while not ended:
     for path in template.iterdir():
         if path.name != "versions":
             shutil.copyfile(path, root / path.name, follow_symlinks=False)
+    for path in (template / "versions").iterdir():
+        if not (root / "versions" / path.name).exists():
+            shutil.copytree(path, root / "versions" / path.name)
     pid = os.fork()
     if not pid:
         sys.settrace(kill_at(number))
@@ -152,6 +155,41 @@ def test_promote_and_rollback_move_the_pointer(tmp_path: Path, runs: list[Path])
     ]
     assert registry.history()[5].why == "„neu“\nzwei Zeilen"
     assert len((registry.root / "history.jsonl").read_text(encoding="utf-8").splitlines()) == len(registry.history())
+
+
+def test_the_oldest_go_and_those_that_are_needed_stay(tmp_path: Path, runs: list[Path]) -> None:
+    """Whatever is to be kept: the champion, the one a rollback leads to, and the challenger."""
+    registry, (a, b, c) = entered(tmp_path / "here", runs)
+    d = registry.enter(write_run(tmp_path / "run-d", "d"), None)
+    registry.promote(c, why="the first")
+    registry.promote(b, why="better")
+    assert registry.prune(4, why="none is too many") == ()
+    cut_off = registry.root / "versions" / f"{'0' * 12}.removed"
+    (cut_off / "bundle").mkdir(parents=True)
+    assert registry.prune(1, why="the disk is full") == (a,)
+    assert not cut_off.exists()
+    assert registry.versions() == (b, c, d)
+    assert (registry.history()[-1].action, registry.history()[-1].why) == ("remove", "the disk is full")
+    registry.challenge(d, why="to be watched")
+    assert registry.prune(0, why="the disk is full") == ()
+    registry.challenge(None, why="seen enough")
+    assert registry.prune(0, why="the disk is full") == (d,)
+    registry.rollback(why="what it leads to is there")
+    assert champion(registry) == c
+    with pytest.raises(RegistryError, match="no version"):
+        registry.promote(a, why="gone")
+    assert registry.enter(runs[0], None) == a
+
+
+def test_a_killed_prune_leaves_whole_versions(tmp_path: Path, runs: list[Path]) -> None:
+    """Every version that is listed can serve, and doing it again does it."""
+    registry, (_, b, c) = entered(tmp_path / "template", runs)
+    registry.promote(b, why="the first")
+    states = killed_everywhere(registry.root, tmp_path / "here", "here.prune(1, why='old')", every=3)
+    assert states[-1]["ended"]
+    assert len(states) > 5
+    assert {state["then"] for state in states} == {b}
+    assert {tuple(state["versions"][-2:]) for state in states} == {(b, c)}  # type: ignore[index]
 
 
 def test_a_challenger_is_set_and_taken_away(tmp_path: Path, runs: list[Path]) -> None:

@@ -7,10 +7,10 @@
       champion                a link to versions/..., replaced by one rename: what `ftdeploy serve` follows
       history.jsonl           what was done, when and why; only ever added to
 
-A version never changes once it is there. Every step takes the registry's lock, and may be killed anywhere: a version
-appears by a rename when it is whole and on the disk, and of a change of the champion the history is written first, so
-that a reason is never lost. Where history and link disagree then (a kill between the two, a link set by hand), the link
-is right, and whoever comes next writes that down.
+A version never changes once it is there; `Registry.prune` deletes old ones whole. Every step takes the registry's lock,
+and may be killed anywhere: a version appears by a rename when it is whole and on the disk, goes by one, and of a change
+of the champion the history is written first, so that a reason is never lost. Where history and link disagree then (a
+kill between the two, a link set by hand), the link is right, and whoever comes next writes that down.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ RECIPE = "recipe.yaml"
 DIGITS = 12
 #: What is asked for may be shorter, as with git.
 _LEAST_DIGITS = 4
+#: After the name of a version that is being deleted.
+_REMOVED = ".removed"
 _VERSION = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 #: Entering copies a run while it holds the lock; who waits longer than this is told, in seconds.
 _PATIENCE = 60.0
@@ -213,6 +215,36 @@ class Registry:
             if name != before:
                 self._note("shadow", name, before=before, why=why)
                 self._point(SHADOW, name)
+
+    def prune(self, keep: int, *, why: str) -> tuple[str, ...]:
+        """Delete the oldest versions, with all that was recorded beside them. The champion, the one that a rollback
+        leads to and the challenger always stay.
+
+        Args:
+            keep: so many of the newest stay, too.
+            why: for the history.
+
+        Returns:
+            Names of those that were deleted.
+
+        Raises:
+            RegistryError: there is no registry, or a pointer leads nowhere.
+            LockedError: somebody else has held the lock for a minute.
+            StorageError: the disk refuses.
+        """
+        with self._changing():
+            versions = self.root / VERSIONS
+            for cut_off in versions.glob(f"*{_REMOVED}"):
+                shutil.rmtree(cut_off)
+            known = self.versions()
+            roles = {path.name for path in (self.champion(), self.shadow()) if path is not None}
+            stay = {*known[max(0, len(known) - keep) :], *reigns(self.history())[-2:], *roles}
+            gone = tuple(name for name in known if name not in stay)
+            for name in gone:
+                self._note("remove", name, before=None, why=why)
+                removed = (versions / name).rename(versions / f"{name}{_REMOVED}")
+                shutil.rmtree(removed)
+        return gone
 
     def _change(self, action: Literal["promote", "rollback"], version: str, why: str) -> None:
         now = self.champion()

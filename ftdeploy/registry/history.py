@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from ftdeploy.artifact import fsync
 from ftdeploy.errors import ArtifactError
 
-Action = Literal["enter", "promote", "rollback", "shadow", "found"]
+Action = Literal["enter", "promote", "rollback", "shadow", "found", "remove"]
 
 
 class RegistryError(ArtifactError):
@@ -31,7 +31,7 @@ class Event:
     Attributes:
         time: when, UTC.
         action: ``enter`` a version came; ``promote``, ``rollback`` another champion; ``shadow`` another challenger;
-            ``found`` the champion was another one than was written down.
+            ``found`` the champion was another one than was written down; ``remove`` a version's folder was deleted.
         digest: the version that it is about; empty for no challenger any more.
         before: the champion (or challenger) until then; None when there was none.
         why: in words.
