@@ -1,7 +1,8 @@
 """How soon a change is told, beside published methods, all at one rate of false alarms; run by hand, prints a table.
 
-``python tests/benchmarks/drift_peers.py RUN SNIPPETS [--features FILE] [--peer evidently=PYTHON]``; the first two are
-those of `drift_detection.py`, FILE keeps the answers to all rows for the next time, PYTHON has Evidently installed.
+``python tests/benchmarks/drift_peers.py RUN SNIPPETS [--features FILE] [--peer evidently=PYTHON] [--mirror FOLDER]``;
+the first two are those of `drift_detection.py`, FILE keeps the answers to all rows for the next time, PYTHON has
+Evidently installed, FOLDER holds PhraseBank and PriceRunner, which then take the place of the other domains.
 
 A stream is 1,000 rows: movie reviews that the reference (1,500 others) does not hold, or 200 of them and then a share
 of rows of another domain. Every method gives a score after each row, or after every tenth. Its limit is the score that
@@ -16,6 +17,7 @@ Sources: Gretton et al. 2012 (MMD); Bu, Alippi, Zhao 2018 (LSDD); Ross, Adams 20
 from __future__ import annotations
 
 import argparse
+import csv
 import math
 import pickle
 import subprocess
@@ -29,8 +31,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftdeploy.drift import Features, reference_of
+from ftdeploy.drift import Features, bundle_projection, features_of, reference_of
+from ftdeploy.predictor import Predictor
 from ftdeploy.serve import detectors
+from ftdeploy.tasks import TASKS
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.drift_detection import read_domains
@@ -229,6 +233,22 @@ def stream_of(movie: Features, other: Features | None, share: float, seed: int) 
     return reference, Features(**columns)
 
 
+def mirrored(run: Path, folder: Path) -> dict[str, Features]:
+    """Sentences of financial news, and names of products, as the model of a run reads them."""
+    predictor = Predictor(run / "bundle" / "src" / "model", threads=1)
+    projection, task = bundle_projection(predictor, seed=13), TASKS[predictor.signature.task]
+    news = [line.rpartition("@")[0] for line in
+            (folder / "finance-phrasebank.txt").read_text("iso-8859-1").splitlines()]  # fmt: skip
+    with (folder / "pricerunner.csv").open(encoding="utf-8", newline="") as handle:
+        products = [row[1] for row in csv.reader(handle)]
+    generator = np.random.default_rng(7)
+    return {
+        name: features_of(predictor, task, [texts[n] for n in generator.permutation(len(texts))[:LENGTH * 3]],
+                          projection=projection)
+        for name, texts in (("PhraseBank", news), ("PriceRunner", products))
+    }  # fmt: skip
+
+
 def delay_of(scores: Floats, limit: float) -> float:
     """Rows from the change to the first alarm after it; infinite without one."""
     found = np.flatnonzero(scores[BEFORE:] > limit)
@@ -274,6 +294,7 @@ def main(say: Callable[[str], None]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="A run of recipes/sentiment.yaml: its bundle and its dataset.")
     parser.add_argument("snippets", type=Path, help="The folder hutto_ICWSM_2014 of the source package.")
+    parser.add_argument("--mirror", type=Path, help="Take the domains of this folder instead.")
     parser.add_argument("--features", type=Path, help="Where answers are kept between runs.")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
     parser.add_argument("--streams", type=int, default=20, help="Of each change; twice as many without one, twice.")
@@ -286,6 +307,8 @@ def main(say: Callable[[str], None]) -> None:
         domains = {name: one.features for name, one in answered.items()}
         if asked.features:
             asked.features.write_bytes(pickle.dumps(domains))
+    if asked.mirror:
+        domains = {"movie": domains["movie"], **mirrored(asked.run, asked.mirror)}
     detectors.ALARM = 1e60  # the evidence itself is wanted; a limit is set from it here
     heads = [f"{domain} {share:.0%}" for domain in domains if domain != "movie" for share in SHARES]
     say(f"| method | limit | false alarms in 1,000 | {' | '.join(heads)} | microseconds |")
