@@ -96,6 +96,16 @@ def test_a_contract_stands_in_one_split(contracts: Prepared) -> None:
     assert len(set(contracts.column("group", "test"))) > 80
 
 
+def test_a_review_is_of_the_clauses_and_their_model(contracts: Prepared) -> None:
+    """So that one training does for both; what has to be looked at are categories that the model has."""
+    clauses, review = contracts.recipe, load_recipe(ROOT / "recipes" / "contract-review.yaml")
+    for section in ("seed", "task", "data", "model", "train", "export", "compress"):
+        assert getattr(clauses, section) == getattr(review, section)
+    assert clauses.validate_.suite.gates == review.validate_.suite.gates
+    assert review.package.review is not None
+    assert set(review.package.review.critical) < set(contracts.profile["labels"])
+
+
 @pytest.fixture(scope="module")
 def cuad() -> ModuleType:
     """The loader is named by path, so it is imported by path."""
