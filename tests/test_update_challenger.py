@@ -10,9 +10,10 @@ from test_prepare import many, write_jsonl
 from ftdeploy.artifact import Artifact, open_artifact
 from ftdeploy.dataset import read_split
 from ftdeploy.prepare import prepare
-from ftdeploy.recipe import Recipe, as_text, load_recipe
+from ftdeploy.recipe import Recipe, ValidateSettings, as_text, load_recipe
 from ftdeploy.stage import run_stage
-from ftdeploy.update.challenger import challenger_recipe, split_counts
+from ftdeploy.update.challenger import NEW, challenger_recipe, split_counts, without_floors
+from ftdeploy.update.gates import OLD, challenger_suite
 
 DATA = {"columns": {"text": "text", "label": "label", "time": "when"}, "split": {"by": "time"}, "limit": 60,
         "clean": {"min_chars": 4}, "quality": {"action": "drop"}}  # fmt: skip
@@ -68,6 +69,22 @@ def test_half_the_rate_is_that_of_the_first_training(champion: Path) -> None:
     dataset = open_artifact(champion / "dataset", kind="dataset")
     following = challenger_recipe(made, champion=champion, dataset=dataset, rows=champion / "new.jsonl")
     assert following.train.learning_rate == made.train.learning_rate
+
+
+def test_floors_are_kept_for_the_old_rows(champion: Path) -> None:
+    """The challenger's own run, whose test rows are old and new ones, is not judged by them; its recipe has them still,
+    for the judgement beside the champion and for the next update."""
+    gates = [{"kind": "non-inferiority", "metric": "accuracy", "margin": 0.02},
+             {"kind": "floor", "metric": "accuracy", "minimum": 0.9},
+             {"kind": "ceiling", "metric": "log_loss", "maximum": 0.5},
+             {"kind": "worst-slice", "minimum": 0.5}]  # fmt: skip
+    suite = {"name": "demo", "gates": gates}
+    made = recipe(champion).model_copy(update={"validate_": ValidateSettings.model_validate({"suite": suite})})
+    run = without_floors(made)
+    assert [gate.kind for gate in run.validate_.suite.gates] == ["non-inferiority"]
+    assert [gate.kind for gate in made.validate_.suite.gates] == [str(gate["kind"]) for gate in gates]
+    judged = challenger_suite(made, [OLD, NEW]).gates
+    assert {gate.kind for gate in judged if gate.case == OLD} == {str(gate["kind"]) for gate in gates}
 
 
 def test_what_would_take_rows_away_with_every_update_is_off(champion: Path) -> None:

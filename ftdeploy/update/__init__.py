@@ -35,7 +35,7 @@ from ftdeploy.registry import RECIPE, Registry
 from ftdeploy.stage import Outcome as StageOutcome
 from ftdeploy.stage import Stage
 from ftdeploy.tasks import TASKS, require_training
-from ftdeploy.update.challenger import challenger_recipe, split_counts
+from ftdeploy.update.challenger import challenger_recipe, split_counts, without_floors
 from ftdeploy.update.collect import NewRows, TooFewRows, collect
 from ftdeploy.update.gates import judge
 from ftdeploy.update.outcome import (
@@ -268,7 +268,7 @@ def _begin(folder: Path, begun: Begun, rows: NewRows, recipe: Recipe, *, champio
 
 def _challenge(registry: Registry, folder: Path, begun: Begun, *, watch: Watch) -> Outcome:
     try:
-        run_recipe(load_recipe(folder / RECIPE), folder, watch=watch)
+        run_recipe(without_floors(load_recipe(folder / RECIPE)), folder, watch=watch)
     except (GateFailed, GateInconclusive) as error:
         progress.say(f"the challenger does not pass the suite of its own run: {error.what}")
         found = read_report(folder / "report" / "report.json")
@@ -330,7 +330,8 @@ def _updated(registry: Registry, outcome: Outcome, *, repeated: bool) -> Updated
 
 
 def _said(registry: Registry, outcome: Outcome, champion: str) -> str:
-    challenger = f"the challenger {outcome.version} of {outcome.begun.rows:,} new rows"
+    name = f"the challenger {outcome.version}" if outcome.version else "a challenger"
+    challenger = f"{name} of {outcome.begun.rows:,} new rows"
     if outcome.verdict != "pass":
         return f"{challenger} did not pass ({outcome.verdict}); {champion} stays the champion"
     if champion == outcome.version:

@@ -14,9 +14,12 @@ from typing import Any
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SPLITS, SplitName, label_names, read_profile
 from ftdeploy.recipe import Columns, DataSettings, ModelSettings, Recipe, SourceEntry, Split, TrainSettings
+from ftdeploy.suite import Ceiling, Floor, WorstSlice
 
 #: The source of new rows, in ids before the colon.
 NEW = "new"
+#: Gates that hold a score against a number, whatever the baseline scores.
+_FIXED = (Floor, Ceiling, WorstSlice)
 #: Times the rate of the first training.
 _SLOWER = 0.5
 
@@ -97,6 +100,19 @@ def _train(recipe: Recipe) -> TrainSettings:
 def _rate(recipe: Recipe) -> float:
     """Of all layers; written into the challenger's recipe, or each update would halve that of the one before."""
     return recipe.update.learning_rate or recipe.train.learning_rate * _SLOWER
+
+
+def without_floors(recipe: Recipe) -> Recipe:
+    """What a challenger is run by. Floors and ceilings are for the old rows, where it is judged by them beside the
+    champion; its own test rows are old and new ones together, and a new domain may be harder than they allow.
+
+    Args:
+        recipe: the challenger's.
+    """
+    suite = recipe.validate_.suite
+    gates = tuple(gate for gate in suite.gates if not isinstance(gate, _FIXED))
+    validate = recipe.validate_.model_copy(update={"suite": suite.model_copy(update={"gates": gates})})
+    return recipe.model_copy(update={"validate_": validate})
 
 
 def split_counts(dataset: Artifact) -> Mapping[SplitName, int]:
