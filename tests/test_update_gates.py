@@ -72,11 +72,24 @@ def recipe(sources: list[dict[str, str]], **sections: Any) -> Recipe:
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A champion's and a challenger's datasets; new texts are about words that are strange to the champion."""
-    folder = tmp_path_factory.mktemp("rows")
+    return datasets(tmp_path_factory.mktemp("rows"), texts(120, STRANGE, 9))
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same with labels that have nothing to do with the words: three in four are positive."""
+    labels = ["positive"] * 90 + ["negative"] * 30
+    random.Random(4).shuffle(labels)  # noqa: S311 - test data
+    new = [row | {"label": label} for row, label in zip(texts(120, STRANGE, 9), labels, strict=True)]
+    return datasets(tmp_path_factory.mktemp("mixed"), new)
+
+
+def datasets(folder: Path, fresh: list[dict[str, str]]) -> dict[str, Path]:
+    """Of a champion, and of a challenger with new rows."""
     known = [word for word in WORDS if word not in STRANGE]
     sources = [{"path": str(write_jsonl(folder / f"old-{role}.jsonl", texts(80, known, seed))), "role": role}
                for seed, role in enumerate(("train", "validation", "test"))]  # fmt: skip
-    new = {"path": str(write_jsonl(folder / "new.jsonl", texts(120, STRANGE, 9))), "name": "new"}
+    new = {"path": str(write_jsonl(folder / "new.jsonl", fresh)), "name": "new"}
     for name, parts in (("champion", sources), ("challenger", [*sources, new])):
         run_stage(prepare, recipe(parts), {}, folder / name / "dataset")
     return {name: folder / name / "dataset" for name in ("champion", "challenger")}
@@ -96,14 +109,20 @@ def versions(folder: Path, rows: dict[str, Path], **challenger: Sequence[str]) -
 def verdicts(folder: Path, rows: dict[str, Path], **words: Sequence[str]) -> tuple[str, dict[str, str]]:
     """The whole verdict, and those of the gates by kind and case."""
     found = judge(recipe([{"path": "x"}]), **versions(folder, rows, **words), report=folder / "report").report
-    return found.verdict, {f"{gate.kind} {gate.case}".strip(): gate.verdict for gate in found.gates}
+    named = ("superiority", "non-inferiority", "floor")
+    return found.verdict, {
+        f"{gate.metric if gate.kind in named else ''} {gate.kind} {gate.case}".strip(): gate.verdict
+        for gate in found.gates
+    }
 
 
 def test_better_on_new_rows_and_no_worse_on_old_ones_passes(tmp_path: Path, rows: dict[str, Path]) -> None:
     """By these gates and no others: those about compression are left out, the budget is asked."""
     verdict, gates = verdicts(tmp_path, rows)
     assert verdict == "pass"
-    assert gates == dict.fromkeys(("superiority new", "non-inferiority old", "floor old", "ratio", "golden"), "pass")
+    wanted = ("accuracy superiority new", "mcc superiority new", "accuracy non-inferiority old", "accuracy floor old",
+              "ratio", "golden")  # fmt: skip
+    assert gates == dict.fromkeys(wanted, "pass")
     assert json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))["suite"] == "own-update"
 
 
@@ -111,14 +130,23 @@ def test_what_forgets_old_rows_fails(tmp_path: Path, rows: dict[str, Path]) -> N
     """However well it does on the new ones."""
     verdict, gates = verdicts(tmp_path, rows, flipped=["awful", "great"])
     assert verdict == "fail"
-    assert (gates["superiority new"], gates["non-inferiority old"]) == ("pass", "fail")
+    assert (gates["accuracy superiority new"], gates["accuracy non-inferiority old"]) == ("pass", "fail")
 
 
 def test_what_learns_nothing_fails(tmp_path: Path, rows: dict[str, Path]) -> None:
     """A champion that answers alike is no worse, and has the place already."""
     verdict, gates = verdicts(tmp_path, rows, without=STRANGE)
     assert verdict == "fail"
-    assert (gates["superiority new"], gates["non-inferiority old"]) == ("fail", "pass")
+    assert (gates["accuracy superiority new"], gates["accuracy non-inferiority old"]) == ("fail", "pass")
+
+
+def test_what_learns_how_frequent_labels_are_does_not_pass(tmp_path: Path, mixed: dict[str, Path]) -> None:
+    """Of labels that were mixed up three in four say the same, and a challenger that always says that is right more
+    often; it tells nothing by the texts, though, and that is asked, too."""
+    verdict, gates = verdicts(tmp_path, mixed, flipped=["worst"])
+    assert (gates["accuracy superiority new"], gates["accuracy non-inferiority old"]) == ("pass", "pass")
+    assert gates["mcc superiority new"] != "pass"
+    assert verdict != "pass"
 
 
 def test_a_golden_row_is_kept(tmp_path: Path, rows: dict[str, Path]) -> None:
@@ -139,13 +167,13 @@ def test_without_new_test_rows_nothing_can_be_told(tmp_path: Path, rows: dict[st
 def test_the_margin_of_update_takes_the_place_of_the_suites(margin: float | None, expected: float) -> None:
     """And a suite that compares no scores gets a gate that does."""
     stated = recipe([{"path": "x"}], update={"margin": margin, "by": 0.03, "budgets": {}})
-    first, second = challenger_suite(stated, []).gates[:2]
+    first, _, second = challenger_suite(stated, []).gates[:3]
     assert isinstance(first, Superiority)
     assert (first.by, first.case) == (0.03, "new")
     assert isinstance(second, NonInferiority)
     assert second.margin == expected
     without = stated.model_copy(update={"validate_": stated.validate_.model_copy(
         update={"suite": stated.validate_.suite.model_copy(update={"gates": ()})})})  # fmt: skip
-    added = challenger_suite(without, []).gates[1]
+    added = challenger_suite(without, []).gates[2]
     assert isinstance(added, NonInferiority)
     assert added.margin == (margin or 0.02)

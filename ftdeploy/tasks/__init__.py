@@ -48,6 +48,8 @@ class Task(Protocol):
     """``problem_type`` of the checkpoint's config."""
     metrics: tuple[str, ...]
     """Names of metrics (``ftdeploy.metrics``), the deciding one first; higher is better."""
+    beyond_chance: str | None
+    """One that nothing is gained of by learning how frequent each label is; None where the deciding one is such."""
     encoder_decoder: bool
     """Whether a checkpoint with encoder and decoder can do it."""
     per_token: bool

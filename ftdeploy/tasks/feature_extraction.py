@@ -33,6 +33,7 @@ class FeatureExtraction:
     auto_class = "AutoModel"
     problem_type: str | None = None
     metrics: tuple[str, ...] = ("neighbour_agreement",)
+    beyond_chance: str | None = None
     encoder_decoder = False
     per_token = False
     vectors = True

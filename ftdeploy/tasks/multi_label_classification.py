@@ -31,6 +31,7 @@ class MultiLabelClassification:
     auto_class = "AutoModelForSequenceClassification"
     problem_type: str | None = "multi_label_classification"
     metrics: tuple[str, ...] = ("label_f1", "label_macro_f1", "accuracy")
+    beyond_chance: str | None = None
     encoder_decoder = False
     per_token = False
     vectors = False

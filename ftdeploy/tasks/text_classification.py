@@ -30,6 +30,7 @@ class TextClassification:
     auto_class = "AutoModelForSequenceClassification"
     problem_type: str | None = "single_label_classification"
     metrics: tuple[str, ...] = ("accuracy", "macro_f1")
+    beyond_chance: str | None = "mcc"
     encoder_decoder = False
     per_token = False
     vectors = False

@@ -46,6 +46,7 @@ class TokenClassification:
     auto_class = "AutoModelForTokenClassification"
     problem_type: str | None = None
     metrics: tuple[str, ...] = ("entity_f1", "entity_precision", "entity_recall")
+    beyond_chance: str | None = None
     encoder_decoder = False
     per_token = True
     vectors = False

@@ -14,7 +14,7 @@ from ftdeploy.evaluation.origins import Given, Raw, of_dataset
 from ftdeploy.origin import Source
 from ftdeploy.recipe import Recipe
 from ftdeploy.suite import Case, Equivalence, Flips, Gate, NonInferiority, Ratio, Suite, Superiority
-from ftdeploy.tasks import TASKS
+from ftdeploy.tasks import TASKS, Task
 from ftdeploy.update.challenger import NEW
 
 OLD = "old"
@@ -60,7 +60,8 @@ def challenger_suite(recipe: Recipe, names: Sequence[str]) -> Suite:
         names: of the cases.
     """
     suite, settings = recipe.validate_.suite, recipe.update
-    metric = settings.metric or TASKS[recipe.task].metrics[0]
+    task = TASKS[recipe.task]
+    metric = settings.metric or task.metrics[0]
     margin = settings.margin
     kept: list[Gate] = []
     for gate in suite.gates:
@@ -74,12 +75,20 @@ def challenger_suite(recipe: Recipe, names: Sequence[str]) -> Suite:
         kept.append(NonInferiority(kind="non-inferiority", metric=metric, margin=margin or _MARGIN, case=OLD))
     gates = (
         Superiority(kind="superiority", metric=metric, by=settings.by, case=NEW),
+        *_beyond_chance(task, metric),
         *kept,
         *(Ratio(kind="ratio", metric=cost, maximum=most) for cost, most in settings.budgets.items()),
     )
     cases = tuple(Case(name=name, source=Source(path=Path(f"{name}.parquet"))) for name in names)
     own = {"name": f"{suite.name}-update", "task": recipe.task, "cases": cases, "gates": gates}
     return suite.model_copy(update=own)
+
+
+def _beyond_chance(task: Task, metric: str) -> Iterator[Gate]:
+    """Labels that were mixed up still tell which of them is frequent, and a challenger that has learned that alone is
+    right more often."""
+    if task.beyond_chance is not None and task.beyond_chance != metric:
+        yield Superiority(kind="superiority", metric=task.beyond_chance, by=0.0, case=NEW)
 
 
 def _dataset(run: Path) -> Artifact:
