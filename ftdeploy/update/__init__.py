@@ -104,9 +104,9 @@ class Updated:
             f"the challenger is not promoted; {self.champion} stays the champion:\n{listed}",
             cause="it is not better on the new rows, or worse on the old ones; labels may be wrong"
             if failed
-            else "there are too few test rows to tell the challenger from the champion",
+            else "there are too few test rows to tell the challenger from the champion, or labels that say little",
             fix=f"open {self.report}/report.html; "
-            + ("look at the labels of the new rows" if failed else "label more rows, and update again"),
+            + ("look at the labels of the new rows" if failed else "look at the labels, label more, and update again"),
         )
 
 
