@@ -22,6 +22,7 @@ from ftdeploy.dataset import SplitName, read_profile, read_split
 from ftdeploy.drift import bundle_projection, features_of, reference_of, summary_ids, write_reference
 from ftdeploy.errors import ConfigError, DependencyError, did_you_mean
 from ftdeploy.origin import Origin
+from ftdeploy.populations import make_populations
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import (
     DataSettings,
@@ -91,24 +92,30 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
     }
     write_signature(folder, Signature.model_validate(signature))  # the folder can be opened from here on
     decided: Facts = {}
+    held: Facts = {}
     if package.thresholds is not None:
         least, decided = _thresholds(folder, dataset, task, package.thresholds, device=device)
         signature |= {"thresholds": least, "fallback": package.thresholds.fallback}
     if package.review is not None:
         signature |= {"review": _reviewed(package.review, signature["labels"], signature["fallback"])}
+    if package.anomaly is not None:
+        signature |= {"anomaly": package.anomaly.model_dump()}
+        held = make_populations(folder, dataset, package.anomaly, device=device)
     _write_drift_reference(folder, dataset, task, package, device=device, seed=seed)
     limits = serve.model_dump() | (_tuned(folder, serve, device) if package.tune_service else {})
     write_signature(folder, Signature.model_validate(signature | {"serve": limits}))
     sbom = bill_of_materials(name, sha256_file(folder / "model.onnx"), requirements)
     (folder / "sbom.json").write_text(json.dumps(sbom, indent=1) + "\n", encoding="utf-8")
     made = (dataset, checkpoint, compressed)
-    card = _model_card(found, package, origins_in_words(data, model), made, name=name, task=task, decided=decided)
+    card = _model_card(
+        found, package, origins_in_words(data, model), made, name=name, task=task, decided=decided, held=held
+    )
     (folder / "model_card.md").write_text(card, encoding="utf-8")
 
     version = hashlib.sha256(f"{compressed.digest}{report.digest}".encode()).hexdigest()[:16]
     with progress.task("build the Bento"):
         _build(context, name, version, requirements, out)
-    return {**_facts(found, compressed, folder=out / "src" / "model"), **decided}
+    return {**_facts(found, compressed, folder=out / "src" / "model"), **decided, **held}
 
 
 def service_sources() -> Path:
@@ -266,7 +273,8 @@ def origins_in_words(data: DataSettings, model: ModelSettings) -> list[str]:
 
 
 def _model_card(report: Report, settings: PackageSettings, origins: list[str],
-                made: tuple[Artifact, Artifact, Artifact], *, name: str, task: str, decided: Facts) -> str:  # fmt: skip
+                made: tuple[Artifact, Artifact, Artifact], *, name: str, task: str, decided: Facts,
+                held: Facts) -> str:  # fmt: skip
     import jinja2
 
     dataset, _, compressed = made
@@ -290,6 +298,7 @@ def _model_card(report: Report, settings: PackageSettings, origins: list[str],
         windows=signature.windows,
         temperature=signature.temperature,
         decided=decided,
+        held=held,
         report=report,
         weakest=sorted((s for s in report.slices if s.metric == primary), key=lambda s: s.candidate.value)[:5],
         sources=origins,

@@ -58,6 +58,14 @@ class Review(Section):
     """Labels that somebody has to look at: their passages are marked."""
 
 
+class Anomaly(Section):
+    """Texts are held against the rows of their label by a conformal p-value (`POST /anomaly`)."""
+
+    level: float = Field(default=0.05, gt=0, lt=1)
+    """A text with at most this p-value counts as unusual: so do, by chance, at most so many of the texts like the rows.
+    A label needs 1 / level - 1 validation rows (19 for 0.05); those that have fewer are left out."""
+
+
 class Signature(Section):
     """The contract of a model folder (``model.onnx`` and ``tokenizer.json`` beside it)."""
 
@@ -92,6 +100,8 @@ class Signature(Section):
     """The answer where the likeliest label has less; empty has none. It may be one of ``labels``."""
     review: Review | None = None
     """How documents are read; None does not."""
+    anomaly: Anomaly | None = None
+    """When a text is unusual, by the populations beside the model (see ``ftdeploy.anomaly``); None does not say."""
     session: SessionOptions = SessionOptions()
     """ONNX Runtime options measured with this model."""
     serve: Mapping[str, float | tuple[str, ...]] = {}

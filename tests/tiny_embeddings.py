@@ -43,6 +43,7 @@ def write_tiny_embeddings(folder: Path, *, rows: int = 400,
     document["compress"] = {"candidates": ["ort-dynamic"], "max_drop": {"neighbour_agreement": 0.4}, "rows": 32,
                             "rounds": 3, "allow_slower": True, "min_gain": 1.0,
                             "objective": {"throughput": 0, "size": 1.0}}  # fmt: skip
+    document["package"] = {**document.get("package", {}), "anomaly": {"level": 0.1}}
     for section, settings in (sections or {}).items():
         document[section] = {**document.get(section, {}), **settings}
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")

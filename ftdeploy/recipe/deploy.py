@@ -12,7 +12,7 @@ from ftdeploy.batching import Batching
 from ftdeploy.document import NestedError, Section
 from ftdeploy.errors import ConfigError
 from ftdeploy.origin import relative_to_recipe
-from ftdeploy.signature import Review
+from ftdeploy.signature import Anomaly, Review
 from ftdeploy.suite import Suite, load_suite
 from ftdeploy.web_origins import wrong_origin, wrong_webhook
 
@@ -105,6 +105,9 @@ class PackageSettings(Section):
     review: Review | None = None
     """Read whole documents (contracts, reports) passage by passage: `POST /review` and the page give each passage its
     label and its place. None by default."""
+    anomaly: Anomaly | None = None
+    """Say how unusual texts are beside those of their label: `POST /anomaly`. For vectors of rows with labels; those of
+    train are what texts are compared with, those of validation how far is usual. None by default."""
     tune_service: bool = True
     """Measure which `lanes`, `batch_call_tokens` and `batch_tokens` of `serve` answer most texts a second on this
     machine, and set what is clearly better; those that the recipe names stay. `ftdeploy bench BUNDLE --tune` measures

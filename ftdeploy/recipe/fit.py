@@ -38,6 +38,8 @@ def fitted(name: str, section: Any, task: Task) -> Any:
         ValueError: it has what does not go with the task; all of it.
     """
     wrong = [*_labels_wanted(name, section, task), *_keys_named(name, section, task)]
+    if name == "package" and section.anomaly is not None and not task.vectors:
+        wrong.append(f"`anomaly` compares vectors, and {task.name} has none")
     wrong += _metrics_named(name, section, task)
     if wrong:
         raise ValueError("; ".join(wrong))

@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 #: Modules of ftdeploy that a bundle carries, relative to the package; `package` copies them, a test keeps it closed.
 RUNTIME = (
     "__init__.py",
+    "anomaly.py",
     "artifact.py",
     "batching.py",
     "document.py",
@@ -43,6 +44,7 @@ RUNTIME = (
     "serve/alert_hooks.py",
     "serve/alert_options.py",
     "serve/alerts.py",
+    "serve/anomaly.py",
     "serve/answer_cache.py",
     "serve/answers.py",
     "serve/app.py",

@@ -41,6 +41,7 @@ ROUTES: Mapping[str, KeyScope | None] = {
     "/predict/bulk": "predict",
     "/review": "predict",
     "/embed": "predict",
+    "/anomaly": "predict",
     "/v1/embeddings": "predict",
     "/v2/models/{name}/infer": "predict",
     "/invocations": "predict",

@@ -16,10 +16,13 @@ from typing import Any
 import orjson
 
 from ftdeploy import __version__
+from ftdeploy.anomaly import read_populations
 from ftdeploy.serve import bulk, embed, kserve
 from ftdeploy.serve.about import describe_bundle, report_summary
 from ftdeploy.serve.access import needed, open_access
 from ftdeploy.serve.admission import Admission, Place
+from ftdeploy.serve.anomaly import PATH as ANOMALY
+from ftdeploy.serve.anomaly import parse_anomaly
 from ftdeploy.serve.answers import Answers, Parse
 from ftdeploy.serve.cors import Cors
 from ftdeploy.serve.engine import Engine
@@ -283,6 +286,10 @@ class App:
             parse_openai = partial(embed.parse_openai, engine.signature)
             routes["/embed"] = ("/embed", self._asked("/embed", embed.parse_embed))
             routes["/v1/embeddings"] = ("/v1/embeddings", self._asked("/v1/embeddings", parse_openai))
+        if engine.signature.anomaly is not None:
+            known = read_populations(engine.folder / "model")
+            parse_unusual = partial(parse_anomaly, known, engine.signature.anomaly)
+            routes[ANOMALY] = (ANOMALY, self._asked(ANOMALY, parse_unusual))
         if engine.signature.review is not None:
             routes[REVIEW] = (REVIEW, {"POST": self._review})
         described = describe(engine.signature, engine.limits, digest=engine.digest, version=__version__)

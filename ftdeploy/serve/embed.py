@@ -83,7 +83,7 @@ def parse_embed(body: bytes | bytearray, scope: Scope, limits: Limits) -> Embed:
         raise invalid(
             f"texts are cut at the right only; truncation_direction is {short(asked['truncation_direction'])}"
         )
-    return Embed(texts=_texts(asked, "inputs", limits), whole=_flag(asked, "truncate") is False)
+    return Embed(texts=texts_of(asked, "inputs", limits), whole=_flag(asked, "truncate") is False)
 
 
 def parse_openai(signature: Signature, body: bytes | bytearray, scope: Scope,  # noqa: ARG001  # as all protocols
@@ -114,11 +114,15 @@ def parse_openai(signature: Signature, body: bytes | bytearray, scope: Scope,  #
         raise invalid(f"vectors have {signature.dimensions} dimensions and cannot be cut, so not {short(dimensions)}")
     if not isinstance(asked.get("user", ""), str):
         raise invalid(f"user wants a text, not {kind_of(asked['user'])}")
-    return Embeddings(texts=_texts(asked, "input", limits), base64=form == "base64")
+    return Embeddings(texts=texts_of(asked, "input", limits), base64=form == "base64")
 
 
-def _texts(asked: dict[str, Any], key: str, limits: Limits) -> list[str]:
-    """One text, or a list of texts."""
+def texts_of(asked: dict[str, Any], key: str, limits: Limits) -> list[str]:
+    """One text, or a list of texts.
+
+    Raises:
+        Refusal: 422 another type, or none; 413 too many texts, or one too long.
+    """
     given = asked.get(key)
     if not isinstance(given, str | list):
         raise invalid(f"{key} wants a text or a list of texts, not {kind_of(given)}")

@@ -63,6 +63,7 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
         "/invocations": {"post": _invocations()},
         **(_embed() if TASKS[signature.task].vectors else {"/feedback": {"post": _feedback()}}),
         **(_review() if signature.review is not None else {}),
+        **(_anomaly() if signature.anomaly is not None else {}),
         "/": {"get": _text("A page to try the model.", "text/html; charset=utf-8")},
         "/about": {"get": _read("The bundle, its report in short, and its drift.", "About")},
         "/v2": {"get": _read("The server (Open Inference Protocol).", "Server")},
@@ -150,6 +151,25 @@ def _review() -> dict[str, Any]:
                     {JSON: ref("Document"), PDF: ref("Pdf")}, {"one": {"inputs": "1. Some clause.\n\n2. Another."}}
                 ),
                 "responses": _answers({JSON: ref("Reviewed")}, _OF_A_QUESTION, _NAMED),
+            }
+        }
+    }
+
+
+def _anomaly() -> dict[str, Any]:
+    """The path of models that say how unusual a text is."""
+    examples = {"known": {"inputs": ["some text"], "label": "some label"}, "unknown": {"inputs": "some text"}}
+    return {
+        "/anomaly": {
+            "post": {
+                "operationId": "anomaly",
+                "summary": "How unusual each text is beside those of its label: a conformal p-value.",
+                "description": (
+                    "Without a label a text is held against the rows of all labels. That it is not unusual does not "
+                    "say that it is usual."
+                ),
+                "requestBody": _body({JSON: ref("AnomalyQuestion")}, examples),
+                "responses": _answers({JSON: ref("Unusual")}, _OF_A_QUESTION),
             }
         }
     }

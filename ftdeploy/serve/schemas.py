@@ -41,6 +41,7 @@ def schemas(signature: Signature, limits: Limits) -> dict[str, Schema]:
         **_infer(signature, limits),
         **_embed(signature, limits),
         **_review(signature),
+        **_anomaly(signature, limits),
         **_feedback(signature),
     }
 
@@ -202,6 +203,22 @@ def _review(signature: Signature) -> dict[str, Schema]:
         "Document": closed({"inputs": TEXT | {"description": "The text of one document."}}),
         "Reviewed": closed({"passages": array(passage), "model_digest": TEXT, "request_id": TEXT} | of_pdf, *of_pdf),
         "Pdf": {"type": "string", "format": "binary"},
+    }
+
+
+def _anomaly(signature: Signature, limits: Limits) -> dict[str, Schema]:
+    """Of `ftdeploy.serve.anomaly`, where texts are held against those of a label."""
+    if signature.anomaly is None:
+        return {}
+    texts: Schema = {"anyOf": [ref("Text"), array(ref("Text"), 1, limits.max_texts)]}
+    told = {
+        "p_value": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "unusual": FLAG | {"description": f"The p-value is at most {signature.anomaly.level:g}."},
+        "nearest": TEXT | {"description": "The label whose rows are nearest, whatever was asked."},
+    }
+    return {
+        "AnomalyQuestion": closed({"inputs": texts, "label": {"type": ["string", "null"]}}, "label"),
+        "Unusual": array(closed(told), 1),
     }
 
 

@@ -116,6 +116,20 @@ def test_every_protocol_gives_the_same_vectors(url: str) -> None:
         assert np.asarray(other, dtype=np.float64) == pytest.approx(np.asarray(vector), abs=1e-6)
 
 
+def test_a_text_is_held_against_those_of_its_label(url: str, run: TinyRun) -> None:
+    """By the populations in the bundle, as the card says; what is no label is refused."""
+    (one,) = _post(url, "/anomaly", {"inputs": "a good film", "label": "positive"})
+    assert one["unusual"] is (one["p_value"] <= 0.1)
+    several = _post(url, "/anomaly", {"inputs": ["a good film", "a bad film"]})
+    assert {found["nearest"] for found in (one, *several)} <= {"negative", "positive"}
+    assert httpx.post(f"{url}/anomaly", json={"inputs": "a", "label": "neutral"}).status_code == 422
+    facts = artifact(run.run, "bundle").facts
+    assert facts["populations"] == 2
+    assert float(facts["unusual_share"]) < 0.4
+    card = (run.run / "bundle" / "src" / "model" / "model_card.md").read_text(encoding="utf-8")
+    assert "Asked at `/anomaly`" in card
+
+
 def test_the_limits_and_names_of_predict_hold(url: str) -> None:
     """Request ids, what was cut, too many texts, health, metrics under one name, and no labels that come back."""
     reply = httpx.post(f"{url}/embed", json={"inputs": ["good " * 100]}, headers={"x-request-id": "mine"})
