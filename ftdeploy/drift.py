@@ -34,6 +34,8 @@ LENGTH_EDGES = np.unique(np.round(1.5 ** np.arange(0, 24)))
 UNKNOWN_EDGES = np.array([0, 1e-9, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0 + 1e-9])
 
 
+#: Bins of answers that are numbers.
+NUMBER_BINS = 20
 #: Bins of confidence with equally many rows, in which the model is right or not.
 RELIABILITY_BINS = 10
 
@@ -44,7 +46,7 @@ class Features:
 
     Attributes:
         labels: predicted class ids (of summaries, see `ftdeploy.tasks.Task`), int64, shape (rows,).
-        confidence: probability of that label, float64, shape (rows,).
+        confidence: probability of that label, float64, shape (rows,); or the answer itself, where that is a number.
         tokens: length in tokens before cutting, float64, shape (rows,).
         unknown: share of unknown tokens, float64, shape (rows,).
         truncated: whether the text was cut, bool, shape (rows,).
@@ -105,6 +107,14 @@ def features_of(predictor: Predictor, task: Task, texts: Sequence[str], *,
     )
 
 
+def number_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges of bins with about equally many of some numbers, the outer ones far outside: a histogram counts what lies
+    beyond them into the first and the last."""
+    inner = np.unique(np.quantile(values, np.arange(1, NUMBER_BINS) / NUMBER_BINS))
+    reach = max(1.0, float(np.abs(inner).max()), float(np.ptp(inner)))
+    return np.concatenate([[inner[0] - reach], inner, [inner[-1] + reach]])
+
+
 def _told(outputs: Outputs, task: Task, predictor: Predictor) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """What was answered, as `Features` has it; vectors are all called alike, and nothing is surer than another."""
     if task.vectors:
@@ -155,7 +165,8 @@ def compute_reference(predictor: Predictor, task: Task, texts: Sequence[str], *,
 
 
 def reference_of(rows: Features, projection: NDArray[np.float32], *, classes: int, seed: int,
-                 truths: NDArray[np.int64] | None = None) -> dict[str, NDArray[Any]]:  # fmt: skip
+                 truths: NDArray[np.int64] | None = None,
+                 edges: NDArray[np.float64] = CONFIDENCE_EDGES) -> dict[str, NDArray[Any]]:  # fmt: skip
     """The reference of rows whose features are known.
 
     Args:
@@ -164,6 +175,7 @@ def reference_of(rows: Features, projection: NDArray[np.float32], *, classes: in
         classes: how many labels there are.
         seed: of the sample.
         truths: true class ids, int64, shape (rows,), where they are known.
+        edges: of the histogram of the confidence.
 
     Returns:
         Arrays by name: ``format`` int64 (); ``rows`` int64 (); ``projection`` float32 (width, 32), Gaussian;
@@ -186,7 +198,7 @@ def reference_of(rows: Features, projection: NDArray[np.float32], *, classes: in
         "sample": projected[kept].astype(np.float16),
         "label_counts": np.bincount(rows.labels, minlength=classes).astype(np.int64),
         "truncated_counts": np.array([(~rows.truncated).sum(), rows.truncated.sum()], dtype=np.int64),
-        **_histogram("confidence", rows.confidence, CONFIDENCE_EDGES),
+        **_histogram("confidence", rows.confidence, edges),
         **_histogram("length", rows.tokens, LENGTH_EDGES),
         **_histogram("unknown", rows.unknown, UNKNOWN_EDGES),
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import ModelError
+from ftdeploy.signature import Units
 from ftdeploy.tasks import Task
 
 if TYPE_CHECKING:
@@ -105,6 +106,12 @@ def answer_of(model: PreTrainedModel, task: Task) -> Answer:
         return lambda found, _mask: found.logits
     pool = POOLING[pooling_of(model.config)]
     return lambda found, mask: _of_length_one(pool(found.last_hidden_state, mask))
+
+
+def units_of(config: PretrainedConfig) -> Units:
+    """What a number is in the units of the data, as `train` noted it; of another's checkpoint the number itself."""
+    offset, scale = getattr(config, "ftdeploy_offset", 0.0), getattr(config, "ftdeploy_scale", 1.0)
+    return Units(offset=float(offset), scale=float(scale))
 
 
 def pooling_of(config: PretrainedConfig) -> str:

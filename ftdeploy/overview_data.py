@@ -35,23 +35,36 @@ def data_parts(dataset: Artifact) -> Iterator[Part]:
             yield make(heading, found)
 
 
+#: Of labels that are numbers, in `profile.json`.
+_OF_NUMBERS = ("mean", "deviation", "least", "greatest")
+
+
 def _splits(profile: Profile) -> Part:
     sources = profile.get("sources") or [profile]
-    told = "; ".join(
+    origins = "; ".join(
         ", ".join(str(one[key]) for key in ("source", "licence", "citation", "encoding") if one.get(key))
         for one in sources
     )
-    labels, texts = profile["labels"], profile.get("unlabelled")
+    labels, texts, numbers = profile["labels"], profile.get("unlabelled"), profile.get("numbers")
+
+    def told(split: str, found: Profile) -> list[str]:
+        if numbers is None:
+            return [f"{found['labels'].get(label, 0):,}" for label in labels]
+        return [f"{numbers.get(split, {}).get(name, 0):.4g}" for name in _OF_NUMBERS]
+
     rows = [
-        [split, f"{found['rows']:,}", *(f"{found['labels'].get(label, 0):,}" for label in labels)]
+        [split, f"{found['rows']:,}", *told(split, found)]
         for split, found in ((split, profile["splits"][split]) for split in SPLITS)
     ]
     return Part(
         heading="Data",
-        text=f"{told}. {profile['read']:,} rows were read, {profile['kept']:,} are used; "
+        text=f"{origins}. {profile['read']:,} rows were read, {profile['kept']:,} are used; "
         f"{profile['duplicates']:,} duplicates and {profile['conflicts']:,} contradicting rows were dropped."
         + (" {kept:,} of {read:,} texts without labels stand beside them.".format_map(texts) if texts else ""),
-        table=Table(columns=("split", "#rows", *(f"#{label}" for label in labels)), rows=rows),
+        table=Table(
+            columns=("split", "#rows", *(f"#{name}" for name in (labels if numbers is None else _OF_NUMBERS))),
+            rows=rows,
+        ),
     )
 
 

@@ -19,7 +19,15 @@ from ftdeploy.artifact import Artifact, digest_of, sha256_file, walk_files
 from ftdeploy.bill import bill_of_materials, pinned
 from ftdeploy.child import run_module
 from ftdeploy.dataset import SplitName, read_profile, read_split
-from ftdeploy.drift import bundle_projection, features_of, reference_of, summary_ids, write_reference
+from ftdeploy.drift import (
+    CONFIDENCE_EDGES,
+    bundle_projection,
+    features_of,
+    number_edges,
+    reference_of,
+    summary_ids,
+    write_reference,
+)
 from ftdeploy.errors import ConfigError, DependencyError, did_you_mean
 from ftdeploy.origin import Origin
 from ftdeploy.populations import make_populations
@@ -195,10 +203,12 @@ def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings:
     texts = [row["text"] for row in kept]
     predictor, kind = Predictor(folder, device=device), TASKS[task]
     projection = bundle_projection(predictor, seed=seed)
-    if kind.vectors:  # labels and confidence have nothing to tell, and no accuracy can be estimated
+    if not kind.probabilities:  # labels have nothing to tell, and no accuracy can be estimated
         plain = features_of(predictor, kind, texts, projection=projection)
-        reference = reference_of(plain, projection, classes=1, seed=seed)
-        told = {name: values for name, values in reference.items() if not name.startswith(("label", "confidence"))}
+        edges = number_edges(plain.confidence) if kind.number else CONFIDENCE_EDGES
+        reference = reference_of(plain, projection, classes=1, seed=seed, edges=edges)
+        left = ("label",) if kind.number else ("label", "confidence")  # vectors have none
+        told = {name: values for name, values in reference.items() if not name.startswith(left)}
         write_reference(folder / "drift_reference.npz", told)
         return
     labels = kind.summaries(predictor.signature.labels)
@@ -293,6 +303,9 @@ def _model_card(report: Report, settings: PackageSettings, origins: list[str],
         multi_label=kind.multi_label,
         function=kind.function,
         vectors=kind.vectors,
+        number=kind.number,
+        units=signature.units,
+        numbers=read_profile(dataset).get("numbers", {}).get("train", {}),
         dimensions=signature.dimensions,
         max_length=signature.max_length,
         windows=signature.windows,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
 from ftdeploy.document import Section
 from ftdeploy.errors import ArtifactError
 from ftdeploy.windows import Windows
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class SessionOptions(Section):
@@ -49,6 +53,19 @@ class SessionOptions(Section):
     provider: Literal["", "OpenVINOExecutionProvider"] = ""
     """Execution provider that was measured as the fastest one on processors; it is taken where the installed
     onnxruntime has it and no device is forced. Empty is ONNX Runtime's own."""
+
+
+class Units(Section):
+    """What a network's number is in the units of the data: ``offset + scale * logit``."""
+
+    offset: float = 0.0
+    """Mean of the training rows' labels, of which the network learned the difference."""
+    scale: float = Field(default=1.0, gt=0)
+    """Their standard deviation."""
+
+    def of(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Numbers in the units of the data, float32, of the same shape."""
+        return (logits.astype("float64") * self.scale + self.offset).astype("float32")
 
 
 class Review(Section):
@@ -94,6 +111,8 @@ class Signature(Section):
     """The encoder layer whose mean-pooled output ``embedding`` is."""
     temperature: float = Field(default=1.0, gt=0)
     """Logits are divided by this before the softmax (Guo et al. 2017); 1 leaves them alone."""
+    units: Units = Units()
+    """Where an answer is a number: its units."""
     thresholds: Mapping[str, float] = {}
     """Label -> the least probability at which it is the answer (see ``ftdeploy.serve.thresholds``); none is 0."""
     fallback: str = ""

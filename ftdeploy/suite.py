@@ -17,10 +17,12 @@ from ftdeploy.metrics import (
     LABEL_SET_METRICS,
     METRICS,
     NEIGHBOUR_METRICS,
-    SCORE_METRICS,
+    NUMBER_METRICS,
     SPAN_METRICS,
+    is_error,
     is_metric_name,
     metric_names,
+    without_bound,
 )
 from ftdeploy.origin import RecipePath, Source, relative_to_recipe
 from ftdeploy.tasks import known_task
@@ -36,7 +38,7 @@ def known_metric(name: str) -> str:
     Raises:
         ValueError: no such metric has that name.
     """
-    known = (*METRICS, *SPAN_METRICS, *LABEL_SET_METRICS, *NEIGHBOUR_METRICS)
+    known = (*METRICS, *SPAN_METRICS, *LABEL_SET_METRICS, *NEIGHBOUR_METRICS, *NUMBER_METRICS)
     if name not in known:
         raise ValueError(f"{name!r} is not a metric; {did_you_mean(name, known)}")
     return name
@@ -51,13 +53,17 @@ def _metric_or_file(name: str, info: ValidationInfo) -> str:
     return name
 
 
-def _is_error(name: str) -> bool:
-    """Whether a metric of ftdeploy is one where lower is better; of the user's own, it shows when it is opened."""
-    return name in SCORE_METRICS and not SCORE_METRICS[name].greater_is_better
+def _margin(value: float, info: ValidationInfo) -> float:
+    """A margin of at most 1, unless the metric is in the units of the data."""
+    if value >= 1 and not without_bound(info.data.get("metric", "")):
+        raise ValueError("a margin is less than 1, but of errors in the units of the data")
+    return value
 
 
 #: A metric of ftdeploy by its name, or the path of a file with an `evaluate.Metric`.
 MetricName = Annotated[str, AfterValidator(_metric_or_file)]
+#: In units of the metric that stands before it.
+Margin = Annotated[float, Field(gt=0), AfterValidator(_margin)]
 
 
 class _Gate(Section):
@@ -74,8 +80,8 @@ class NonInferiority(_Gate):
     """Which rule."""
     metric: MetricName
     """A metric's name, or the path of a file with an `evaluate.Metric`."""
-    margin: float = Field(gt=0, lt=1)
-    """The largest loss that is tolerated, in units of the metric."""
+    margin: Margin
+    """The largest loss that is tolerated, in units of the metric; less than 1, but of `mse`, `rmse` and `mae`."""
     method: Literal["bootstrap", "mcnemar"] = "bootstrap"
     """`bootstrap`: paired, for every metric. `mcnemar`: for accuracy, by Tango's (1998) score interval, which at no
     margin is McNemar's test."""
@@ -95,8 +101,8 @@ class Equivalence(_Gate):
     """Which rule."""
     metric: MetricName
     """A metric's name, or the path of a file with an `evaluate.Metric`."""
-    margin: float = Field(gt=0, lt=1)
-    """The largest difference that is tolerated, in units of the metric."""
+    margin: Margin
+    """The largest difference that is tolerated, in units of the metric; less than 1, but of `mse`, `rmse` and `mae`."""
 
 
 class Superiority(_Gate):
@@ -123,7 +129,7 @@ class Floor(_Gate):
     @field_validator("metric")
     @classmethod
     def _higher_is_better(cls, value: str) -> str:
-        if _is_error(value):
+        if is_error(value):
             raise ValueError(f"of {value} lower is better: a ceiling gate is meant")
         return value
 
@@ -141,7 +147,7 @@ class Ceiling(_Gate):
     @field_validator("metric")
     @classmethod
     def _lower_is_better(cls, value: str) -> str:
-        if not value.endswith(".py") and not _is_error(value):
+        if not value.endswith(".py") and not is_error(value):
             raise ValueError(f"of {value} higher is better: a floor gate is meant")
         return value
 
@@ -166,8 +172,8 @@ class Slices(_Gate):
     """Which rule."""
     metric: MetricName = "accuracy"
     """A metric's name."""
-    margin: float = Field(gt=0, lt=1)
-    """The largest loss that is tolerated in a slice, in units of the metric."""
+    margin: Margin
+    """The largest loss that is tolerated in a slice, in its units; less than 1, but of `mse`, `rmse`, `mae`."""
     slices: tuple[str, ...] = ()
     """What the rows are cut by, as in reports (`text length`, `label`, a column); empty is everything."""
     rule: Literal["all-proven", "none-worse"] = "all-proven"
@@ -192,7 +198,7 @@ class WorstSlice(_Gate):
     @field_validator("metric")
     @classmethod
     def _higher_is_better(cls, value: str) -> str:
-        if _is_error(value):
+        if is_error(value):
             raise ValueError(f"of {value} lower is better, and the worst slice is held against a minimum")
         return value
 

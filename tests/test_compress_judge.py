@@ -8,7 +8,9 @@ import pytest
 from ftdeploy.batching import SERVED
 from ftdeploy.compress.judge import Jury
 from ftdeploy.encoded import Outputs
+from ftdeploy.signature import Units
 from ftdeploy.tasks import TASKS
+from ftdeploy.values import dump
 
 ROWS = 1000
 
@@ -68,3 +70,29 @@ def test_flips_show_what_got_worse_first() -> None:
     assert [flip.id for flip in flips] == ["10", "11", "3"]
     assert (flips[0].label, flips[0].fp32, flips[0].winner) == ("no", "no", "yes")
     assert flips[2].winner == flips[2].label
+
+
+def test_of_numbers_an_error_rises_where_a_correlation_falls() -> None:
+    """In the units of the labels, which the network does not know; and the better one of two is told from the worse."""
+    random = np.random.default_rng(4)
+    logits = random.normal(size=(ROWS, 1)).astype(np.float32)
+    references = [dump(float(10 + 2 * value)) for value in logits[:, 0]]
+    jury = Jury(
+        texts=["t"] * ROWS, ids=["i"] * ROWS, references=references, labels=("score",), task=TASKS["text-regression"],
+        max_drop={"mae": 0.5, "spearman": 0.2}, accept="proven", batching=SERVED, device="cpu", seed=1,
+        units=Units(offset=10.0, scale=2.0),
+    )  # fmt: skip
+    same = np.zeros((ROWS, 4), dtype=np.float32)
+    base = Outputs(logits=logits, embedding=same)
+
+    def off(by: float) -> Outputs:
+        return Outputs(logits=logits + by, embedding=same)
+
+    near, far = (jury.hold(off(by), base, same_embedding=False) for by in (0.2, 0.4))
+    assert near.status == "kept"
+    assert near.metrics["mae"].value == pytest.approx(0.4, abs=1e-5)
+    assert far.status == "dropped"
+    assert far.reason == "mae rises by 0.8000, allowed is 0.5"
+    assert far.metrics["spearman"].value == pytest.approx(1.0)
+    assert near.metrics["mae"].good > far.metrics["mae"].good
+    assert far.metrics["mae"].loss == pytest.approx(0.8, abs=1e-5)

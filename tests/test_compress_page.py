@@ -24,8 +24,8 @@ from search_samples import (
     unmade,
 )
 
-from ftdeploy.compress.outcome import Budget, CandidateResult, Confirmation, Flip, SearchResult, Sensitivity
-from ftdeploy.compress.page import PAGE, duration, page, proof, ranked, sentence, write_page
+from ftdeploy.compress.outcome import Budget, CandidateResult, Confirmation, Flip, Scored, SearchResult, Sensitivity
+from ftdeploy.compress.page import PAGE, direction, duration, page, proof, ranked, sentence, write_page
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror='alert(2)'> \" ' & {{ 7 * 7 }}"
 #: The sign, which looks like an x.
@@ -192,6 +192,24 @@ def test_the_margin_is_drawn_below_zero_and_only_where_there_is_one() -> None:
         assert bottom == pytest.approx(float(str(limit.get("y1"))))
     for plot in plots[3:]:
         assert not [line for line in plot.iter("line") if line.get("class") == "limit"]
+
+
+def test_an_error_is_in_the_table_and_in_no_plot() -> None:
+    """Where up is better. Its limit stands on the other side of zero."""
+    mae = Scored(value=1.0, difference=0.1, lower=0.05, upper=0.15, verdict="pass", greater_is_better=False)
+    fast = measured("fast", speedup=4, smaller=4, difference=0.002)
+    some = [one.model_copy(update={"metrics": {**one.metrics, "mae": mae}}) for one in (FP32, fast)]
+    source = page(search(some, winner="fast", max_drop={"accuracy": 0.01, "mae": 0.2}))
+    assert "mae against" not in source
+    assert "mae 1.0000 (+0.1000)" in source
+    assert "0.2 may be lost" in source
+
+
+def test_of_numbers_the_nearer_one_is_right() -> None:
+    """None is equal to what is true."""
+    worse = Flip(id="1", text="t", label="3", fp32="3.2", winner="-5")
+    assert direction(worse) == "right to wrong"
+    assert direction(worse.model_copy(update={"fp32": "-5", "winner": "3.2"})) == "wrong to right"
 
 
 def test_status_front_and_winner_are_told_by_shape_too() -> None:

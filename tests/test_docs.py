@@ -26,6 +26,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 FOLLOW = {
     "MultiLabelClassification": "Task",
     "TextClassification": "Task",
+    "TextRegression": "Task",
     "TokenClassification": "Task",
     "FeatureExtraction": "Task",
     "Accuracy": "Metric",

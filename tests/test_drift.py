@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny import WORDS, write_model_folder
 
-from ftdeploy.drift import SAMPLE, WIDTH, compute_reference, read_reference, write_reference
+from ftdeploy.drift import SAMPLE, WIDTH, compute_reference, number_edges, read_reference, write_reference
 from ftdeploy.predictor import Predictor
 from ftdeploy.signature import read_signature, write_signature
 from ftdeploy.tasks import TASKS
@@ -98,3 +98,13 @@ def test_no_text_is_kept(predictor: Predictor, tmp_path: Path) -> None:
     """Only numbers go in: no array of texts, no pickled object."""
     write_reference(tmp_path / "r.npz", compute_reference(predictor, TASK, TEXTS, seed=1))
     assert {values.dtype.kind for values in read_reference(tmp_path / "r.npz").values()} <= {"f", "i"}
+
+
+def test_bins_of_numbers_hold_equally_many() -> None:
+    """Wherever they lie, with room beyond them; where all are equal there is one edge between what is below and not."""
+    values = np.random.default_rng(1).exponential(size=1000) * 1e6 - 5e6
+    edges = number_edges(values)
+    counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
+    assert counts.min() >= 49
+    assert counts.max() <= 51
+    assert number_edges(np.full(5, 3.0)).tolist() == [0.0, 3.0, 6.0]

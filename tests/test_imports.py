@@ -24,7 +24,7 @@ LATE = frozenset({"ftdeploy.train.averaging", "ftdeploy.train.callbacks", "ftdep
 STAGES = frozenset({"prepare", "train", "export", "compress", "validate", "package"})
 #: What each module may import at its top, from the ground up. A name stands for a module and all below it.
 LAYERS = (
-    {"encoded", "label_sets", "neighbours", "spans"},
+    {"encoded", "label_sets", "neighbours", "spans", "values"},
     {
         "errors",
         "progress",

@@ -88,3 +88,13 @@ def test_the_small_service_answers_each_text_differently() -> None:
     """Otherwise the tests of order would prove nothing."""
     assert len({tuple(scores_of(f"text {number}")) for number in range(200)}) == 200
     assert labelled("x")[0]["score"] >= labelled("x")[-1]["score"]
+
+
+def test_a_number_is_an_output_of_its_own() -> None:
+    """One for each text, in one dimension, where there is no matrix of scores."""
+    outputs = [{"name": "score", "datatype": "FP32", "shape": [-1]}]
+    with served("kserve", meta={"outputs": outputs}) as service:
+        client = Client(service.url, Calls())
+        dialect = next(iter(dialects(client, ("score",))))
+        client.close()
+    assert dialect.body(["x"])["outputs"] == [{"name": "score"}]

@@ -187,3 +187,11 @@ def test_keys_are_numbered_as_numpy_numbers_them(rows: int) -> None:
     found = number_keys(*key.T)
     assert (found[0] == first).all()
     assert (found[1] == number.ravel()).all()
+
+
+def test_numbers_of_one_text_contradict_each_other_whatever_part_they_are_in() -> None:
+    """Labels that are numbers are divided by their fifth, and compared by themselves."""
+    made = replace(index([1, 1, 2, 2], [0, 0, 0, 1]), value=np.array([1.0, 1.0, 2.0, 3.0]))
+    assert mark_duplicates(made).tolist() == [0, DUPLICATE, CONFLICT, CONFLICT]
+    alike = replace(made, label=np.array([0, 0, 1, 1], dtype=np.int32))
+    assert mark_duplicates(alike).tolist() == mark_duplicates(made).tolist()

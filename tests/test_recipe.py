@@ -223,6 +223,7 @@ def test_the_schema_describes_the_recipe(tmp_path: Path) -> None:
         "feature-extraction",
         "multi-label-classification",
         "text-classification",
+        "text-regression",
         "token-classification",
     ]
     document = yaml.safe_load(SENTIMENT.read_text(encoding="utf-8"))

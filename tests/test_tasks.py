@@ -21,6 +21,7 @@ def test_a_task_that_there_is_not_is_told_from_those_there_are() -> None:
         ("token-classification", False, True),
         ("feature-extraction", False, False),
         ("multi-label-classification", False, True),
+        ("text-regression", False, True),
     ],
 )
 def test_commands_ask_for_properties(task: str, one_label: bool, training: bool) -> None:

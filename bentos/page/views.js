@@ -151,6 +151,8 @@ function similarities(others) {
   return make("table", "", tableHead(["#Text", "", "#Similarity"]), make("tbody", "", ...rows));
 }
 
+const shownNumber = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
+
 // Whether a label of any number holds: from a half on, as the model was judged.
 const holds = (item) => item.score >= 0.5;
 
@@ -256,6 +258,16 @@ const views = {
     labels: () => about.labels,
     columns: () => ["written"],
     cells: (answer) => [written(answer)],
+  },
+  numbers: {
+    empty: "The number that each text gets appears here.",
+    show: (text, answer) => [...passage("text", text.length, text), make("p", "figure", make("b", "", shownNumber(answer[0].score)))],
+    groups: () => [],
+    sure: () => null,
+    hue: () => "",
+    labels: () => [],
+    columns: () => ["score"],
+    cells: (answer) => [answer[0].score],
   },
   // A task that this page does not know.
   json: {

@@ -28,6 +28,7 @@ from ftdeploy.hardware import choose_provider, cpu_flags, processors, saturates_
 from ftdeploy.measure import Measurement, cost_ratio, measure
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import CompressSettings, Device, ExportSettings, Recipe, ServeSettings, Shape
+from ftdeploy.signature import read_signature
 from ftdeploy.stage import Facts, stage
 from ftdeploy.tasks import TASKS, Task
 from ftdeploy.temperature import calibrate_folder
@@ -66,7 +67,7 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     provider = choose_provider(device)
     progress.say(f"measuring on {provider.name} ({provider.reason})")
     clock = _clock(compress, checkpoint, work)
-    jury = _jury(dataset, "validation", TASKS[task], compress, serve=serve, device=device, seed=seed)
+    jury = _jury(dataset, "validation", onnx, compress, serve=serve, device=device, seed=seed)
     workshop, cuts = _workshop(checkpoint, onnx, dataset, TASKS[task], compress, device=device, seed=seed, work=work)
     search = Search(workshop, jury, compress, clock, cuts=cuts)
     search.run()
@@ -81,7 +82,7 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     results = [one.model_copy(update={"pareto": one.name in front}) for one in results]
     winner = choose(results, compress)
     safe = choose([one for one in results if _certain(one, compress)], compress).name
-    confirmation = _confirm(winner, folders, dataset, TASKS[task], compress, serve=serve, device=device, seed=seed)
+    confirmation = _confirm(winner, folders, dataset, onnx, compress, serve=serve, device=device, seed=seed)
     if confirmation is not None and not confirmation.accepted:
         progress.say(f"{winner.name}: {confirmation.reason}")
         lost = winner.model_copy(update={"status": "dropped", "reason": confirmation.reason})
@@ -94,7 +95,7 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     outputs = chosen.judged.outputs
     calibration = None
     if (
-        outputs is not None and winner.steps and not jury.task.vectors
+        outputs is not None and winner.steps and jury.task.probabilities
     ):  # which have no probabilities; fp32 keeps the export's: fitted in other batches, it would not be itself
         targets = TASKS[task].targets(jury.references, jury.labels, outputs.rows)
         calibration = calibrate_folder(out, outputs.logits, targets, export.temperature)
@@ -146,16 +147,16 @@ def _int8_note(settings: CompressSettings) -> tuple[str, ...]:
     return (f"Int8 weights were scaled so that they need no VNNI: {why}.",)
 
 
-def _jury(dataset: Artifact, split: SplitName, task: Task, settings: CompressSettings, *, serve: ServeSettings,
+def _jury(dataset: Artifact, split: SplitName, onnx: Artifact, settings: CompressSettings, *, serve: ServeSettings,
           device: str, seed: int) -> Jury:  # fmt: skip
-    table = read_split(dataset, split)
-    labels = label_names(dataset)
+    table, signature = read_split(dataset, split), read_signature(onnx.path)
     return Jury(
         texts=table["text"].to_pylist(),
         ids=[str(name) for name in table["id"].to_pylist()],
         references=table["label"].to_pylist(),
-        labels=labels,
-        task=task,
+        labels=label_names(dataset),
+        task=TASKS[signature.task],
+        units=signature.units,
         max_drop=settings.max_drop,
         accept=settings.accept,
         batching=serve.batching(),
@@ -164,12 +165,12 @@ def _jury(dataset: Artifact, split: SplitName, task: Task, settings: CompressSet
     )
 
 
-def _confirm(winner: CandidateResult, folders: Mapping[str, Path], dataset: Artifact, task: Task,
+def _confirm(winner: CandidateResult, folders: Mapping[str, Path], dataset: Artifact, onnx: Artifact,
              settings: CompressSettings, *, serve: ServeSettings, device: str,
              seed: int) -> Confirmation | None:  # fmt: skip
     """One look at the test rows, for the one that was chosen: whoever is best of many on validation rows looks better
     than it is. It must be proven, or likely, there too."""
-    jury = _jury(dataset, "test", task, settings, serve=serve, device=device, seed=seed)
+    jury = _jury(dataset, "test", onnx, settings, serve=serve, device=device, seed=seed)
     if not winner.steps or not jury.texts:
         return None
     base, _, _ = jury.ask(folders["fp32"], "fp32 on test rows")
@@ -192,7 +193,7 @@ def _certain(one: CandidateResult, settings: CompressSettings) -> bool:
     in so few rows that the interval keeps to half of what is allowed."""
     return not one.steps or (
         one.status == "kept"
-        and all(one.metrics[name].lower > -margin / 2 for name, margin in settings.max_drop.items())
+        and all(one.metrics[name].most_loss < margin / 2 for name, margin in settings.max_drop.items())
     )
 
 
@@ -248,7 +249,9 @@ def _finalists(found: Sequence[Found]) -> list[Found]:
     proven = [one for one in good if one.judged.status == "kept"]
     others = sorted(good, key=lambda one: one.judged.speed, reverse=True)
     chosen: list[Found] = []
-    certain = sorted(proven, key=lambda one: sum(scored.lower for scored in one.judged.metrics.values()), reverse=True)
+    certain = sorted(
+        proven, key=lambda one: -sum(scored.most_loss for scored in one.judged.metrics.values()), reverse=True
+    )
     fast = sorted(certain[:3], key=lambda one: one.judged.speed, reverse=True)
     for one in (*_front(good)[: FINALISTS - 2], *fast[:2], *others):
         if len(chosen) < FINALISTS and one not in chosen:
@@ -274,7 +277,7 @@ def _front(some: Sequence[Found]) -> list[Found]:
 def _look(one: Found, *, doubt: float = 1.0) -> tuple[float, float, float]:
     """Score, speed and size as far as they are known without measuring."""
     size = sum(path.stat().st_size for path in (one.made.folder or Path()).iterdir())
-    return next(iter(one.judged.metrics.values())).value, one.judged.speed * doubt, -float(size)
+    return next(iter(one.judged.metrics.values())).good, one.judged.speed * doubt, -float(size)
 
 
 def _result(one: Found, measured: Mapping[str, Measurement], jury: Jury, settings: CompressSettings) -> CandidateResult:

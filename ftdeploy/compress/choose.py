@@ -44,7 +44,7 @@ def choose(results: Sequence[CandidateResult], settings: CompressSettings) -> Ca
     equal = [one for one in results if gained.get(one.name, -math.inf) >= max(best - margin, 1e-9)]
     smallest = min(_costs(one).size for one in equal)
     small = [one for one in equal if _costs(one).size <= smallest * settings.min_gain]
-    return max(small, key=lambda one: (one.status == "kept", [scored.value for scored in one.metrics.values()]))
+    return max(small, key=lambda one: (one.status == "kept", [scored.good for scored in one.metrics.values()]))
 
 
 def gain(base: Costs, now: Costs, weights: Goal) -> float:
@@ -65,7 +65,7 @@ def pareto(results: Sequence[CandidateResult]) -> frozenset[str]:
     """Names of the measured candidates that no other one beats: at least as good in score, throughput and size, and
     better in one of them. The score is the first metric."""
     points = {
-        one.name: (next(iter(one.metrics.values())).value, one.costs.speedup, -one.costs.size)
+        one.name: (next(iter(one.metrics.values())).good, one.costs.speedup, -one.costs.size)
         for one in results
         if one.costs is not None and one.metrics
     }

@@ -44,7 +44,8 @@ def invariance(folder: Path, texts: Sequence[str], *, batching: Batching = SERVE
         folder: a model folder.
         texts: validation texts.
         batching: how the service batches.
-        tolerance: largest difference of a probability that counts as the same answer.
+        tolerance: largest difference of a probability, or of a number in standard deviations, that counts
+            as the same answer.
         rows: rows that are asked, taken at even distances of length; all where there are fewer.
         seed: of the random batches and tokens.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -128,7 +129,9 @@ def _together(predictor: Predictor, ids: Sequence[Ids], plan: list[tuple[list[in
 def _judge(alone: NDArray[np.float32], beside: NDArray[np.float32], predictor: Predictor,
            tolerance: float) -> Invariance:  # fmt: skip
     """Differences of ``alone`` (rows, labels) and ``beside`` (kinds of batch, rows, labels)."""
-    if predictor.task.vectors:  # of length 1
+    if predictor.task.number:  # of variance 1
+        apart, changed = float(np.abs(beside - alone).max()), None
+    elif predictor.task.vectors:  # of length 1
         apart, changed = float(1 - (beside * alone).sum(axis=-1).min()), None
     else:
         temperature = predictor.signature.temperature

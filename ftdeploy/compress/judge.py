@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from ftdeploy.encoded import Outputs
 from ftdeploy.errors import ConfigError, FtdeployError
 from ftdeploy.metrics import Ids, Metric, resolve
 from ftdeploy.predictor import Predictor
-from ftdeploy.signature import Signature
+from ftdeploy.signature import Signature, Units
 from ftdeploy.statistics import compare
 from ftdeploy.tasks import Task
 from ftdeploy.tasks.said import numbered
@@ -66,6 +66,7 @@ class Jury:
         batching: how the service batches.
         device: ``auto``, ``cpu`` or ``cuda``.
         seed: of the resampling.
+        units: of the model, where an answer is a number.
     """
 
     texts: Sequence[str]
@@ -78,6 +79,7 @@ class Jury:
     batching: Batching
     device: str
     seed: int
+    units: Units = field(default_factory=Units)
 
     def ask(self, folder: Path, name: str) -> tuple[Outputs | None, str, float]:
         """Outputs of all rows, or why there are none; and rows a second."""
@@ -116,7 +118,7 @@ class Jury:
         metrics = self._metrics(table, references, before, after)
         cosine = _cosine(base.embedding, outputs.embedding)
         drops = [
-            f"{name} falls by {-metrics[name].difference:.4f}, allowed is {margin:g}"
+            f"{name} {_moves(metrics[name])} by {metrics[name].loss:.4f}, allowed is {margin:g}"
             for name, margin in self.max_drop.items()
             if metrics[name].verdict == "fail"
         ]
@@ -152,7 +154,7 @@ class Jury:
 
     def _signature(self) -> Signature:
         """As far as labels follow from logits: no temperature changes which is the likeliest."""
-        return Signature(name="jury", task=self.task.name, labels=tuple(self.labels), max_length=1)
+        return Signature(name="jury", task=self.task.name, labels=tuple(self.labels), max_length=1, units=self.units)
 
     def _numbered(self, base: Outputs, outputs: Outputs) -> tuple[Sequence[str], Sequence[Ids]]:
         """Class id -> label; and what is right, what fp32 says and what the other one says."""
@@ -163,11 +165,12 @@ class Jury:
     def _metrics(self, table: Sequence[str], references: Ids, before: Ids, after: Ids) -> dict[str, Scored]:
         found = {}
         for name in dict.fromkeys((*self.task.metrics, *self.max_drop)):
-            one = compare(_metric(name, table), references, before, after, classes=len(table),
+            metric = _metric(name, table)
+            one = compare(metric, references, before, after, classes=len(table),
                           margin=self.max_drop.get(name, 1.0), seed=self.seed)  # fmt: skip
             found[name] = Scored(
                 value=one.candidate, difference=one.difference, lower=one.lower, upper=one.upper, verdict=one.verdict,
-                rows_to_decide=one.rows_to_decide,
+                rows_to_decide=one.rows_to_decide, greater_is_better=metric.greater_is_better,
             )  # fmt: skip
         return found
 
@@ -179,11 +182,16 @@ class Jury:
             return "kept", "within max_drop, by the gate"
         needed = max(metrics[name].rows_to_decide or 0 for name in open_)
         words = f"{' and '.join(open_)}: {len(self.texts):,} rows are too few to tell, about {needed:,} would do"
-        worst = {name: -metrics[name].difference for name in open_}
+        worst = {name: metrics[name].loss for name in open_}
         if self.accept == "likely" and all(drop <= self.max_drop[name] / 2 for name, drop in worst.items()):
             return "undecided", f"likely within max_drop; {words}"
-        fall = ", ".join(f"{name} falls by {drop:.4f}" for name, drop in worst.items())
+        fall = ", ".join(f"{name} {_moves(metrics[name])} by {drop:.4f}" for name, drop in worst.items())
         return "dropped", f"not shown to be within max_drop; {fall}; {words}"
+
+
+def _moves(scored: Scored) -> str:
+    """What a metric does that gets worse."""
+    return "falls" if scored.greater_is_better else "rises"
 
 
 def _metric(name: str, table: Sequence[str]) -> Metric:

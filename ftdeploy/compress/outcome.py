@@ -33,6 +33,23 @@ class Scored(Section):
     """Non-inferior by ``max_drop`` (see `ftdeploy.statistics.compare`)."""
     rows_to_decide: int | None = None
     """For an inconclusive verdict: about how many rows would decide."""
+    greater_is_better: bool = True
+    """Whether a higher value is the better one."""
+
+    @property
+    def good(self) -> float:
+        """The value, such that higher is better."""
+        return self.value if self.greater_is_better else -self.value
+
+    @property
+    def loss(self) -> float:
+        """How much worse than fp32 it is; less than 0 is better."""
+        return -self.difference if self.greater_is_better else self.difference
+
+    @property
+    def most_loss(self) -> float:
+        """The end of the interval of ``loss`` that speaks against it."""
+        return -self.lower if self.greater_is_better else self.upper
 
 
 class Costs(Section):

@@ -15,6 +15,7 @@ from ftdeploy.compress.outcome import CandidateResult, Flip, Scored, SearchResul
 from ftdeploy.compress.plots import AXES, DEEPEST, MANY, pareto_plot
 from ftdeploy.files import write_text
 from ftdeploy.page import page_style
+from ftdeploy.values import is_number, load
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -105,7 +106,7 @@ def ranked(result: SearchResult) -> dict[int, CandidateResult]:
     then those that only have a score from the best, then the others as they came."""
 
     def rank(one: CandidateResult) -> tuple[float, ...]:
-        best = max((scored.difference for scored in one.metrics.values()), default=-math.inf)
+        best = max((-scored.loss for scored in one.metrics.values()), default=-math.inf)
         return (
             one.name != result.winner,
             one.costs is None,
@@ -118,6 +119,9 @@ def ranked(result: SearchResult) -> dict[int, CandidateResult]:
 
 def direction(flip: Flip) -> str:
     """``right to wrong`` or ``wrong to right``, seen from fp32."""
+    if all(map(is_number, (flip.label, flip.fp32, flip.winner))):
+        label, fp32, winner = map(load, (flip.label, flip.fp32, flip.winner))
+        return "right to wrong" if abs(fp32 - label) < abs(winner - label) else "wrong to right"
     return "right to wrong" if flip.fp32 == flip.label else "wrong to right"
 
 
@@ -147,7 +151,9 @@ def _named(result: SearchResult, name: str) -> CandidateResult:
 def _plots(plotted: Mapping[int, CandidateResult], result: SearchResult) -> dict[str, list[Markup]]:
     """By metric, a plot an axis; none where there is only one candidate to show."""
     found = {}
-    for metric in result.candidates[0].metrics:
+    for metric, scored in result.candidates[0].metrics.items():
+        if not scored.greater_is_better:  # up is better in a plot; those have a column of the table
+            continue
         shown = {number: one for number, one in plotted.items() if metric in one.metrics}
         if len(shown) > 1:
             margin = result.max_drop.get(metric)
@@ -175,16 +181,17 @@ def _bar(scored: Scored, metric: str, result: SearchResult) -> Bar:
     """One scale for all candidates of a metric, which ends where the plots end."""
     margin = result.max_drop.get(metric)
     everyone = [one.metrics[metric] for one in result.candidates if metric in one.metrics]
-    floor = -DEEPEST * margin if margin else -math.inf
+    worse = -1 if scored.greater_is_better else 1
+    floor = -DEEPEST * margin if margin and worse < 0 else -math.inf
     shown = [0.0, *(max(floor, end) for one in everyone for end in (one.difference, one.lower, one.upper))]
-    low, high = min(*shown, -(margin or 0)), max(shown)
+    low, high = min(*shown, worse * (margin or 0)), max(*shown, worse * (margin or 0))
     room = (high - low or 1.0) * 0.06
 
     def place(number: float) -> float:
         return round(100 * (max(number, low) - low + room) / (high - low + 2 * room), 2)
 
     return Bar(value=place(scored.difference), lower=place(scored.lower), upper=place(scored.upper), zero=place(0.0),
-               limit=None if margin is None else place(-margin), below=scored.difference < low)  # fmt: skip
+               limit=None if margin is None else place(worse * margin), below=scored.difference < low)  # fmt: skip
 
 
 def _not_made(numbered: Mapping[int, CandidateResult]) -> Sequence[dict[str, Any]]:

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from ftdeploy.metrics import counts, entities, label_sets, neighbourhoods, ranks, scored
+from ftdeploy.metrics import counts, entities, label_sets, neighbourhoods, numbers, ranks, scored
 from ftdeploy.metrics.counts import Accuracy, FromCounts, MacroF1
 from ftdeploy.metrics.entities import Entities
 from ftdeploy.metrics.label_sets import LabelSets
 from ftdeploy.metrics.metric import Floats, Ids, Metric, Named, OwnMetric
 from ftdeploy.metrics.neighbourhoods import Neighbours
+from ftdeploy.metrics.numbers import Numbers
 from ftdeploy.metrics.ranks import Ranking
 from ftdeploy.metrics.scored import CalibrationError, MeanLoss
 
 __all__ = [
-    "CLASS_METRICS", "METRICS", "NEIGHBOUR_METRICS", "SCORE_METRICS", "SPAN_METRICS", "Accuracy", "Floats", "Ids",
-    "MacroF1", "Metric", "Named", "OwnMetric", "is_metric_name", "resolve", "score",
+    "CLASS_METRICS", "METRICS", "NEIGHBOUR_METRICS", "NUMBER_METRICS", "SCORE_METRICS", "SPAN_METRICS", "Accuracy",
+    "Floats", "Ids", "MacroF1", "Metric", "Named", "OwnMetric", "is_error", "is_metric_name", "resolve", "score",
+    "without_bound",
 ]  # fmt: skip
 
 #: Computed from predicted classes alone; higher is better in all of them.
@@ -56,19 +58,32 @@ SPAN_METRICS = tuple(entities.FUNCTIONS)
 LABEL_SET_METRICS = tuple(label_sets.FUNCTIONS)
 #: Of what lies near a row, where an answer is a vector.
 NEIGHBOUR_METRICS = tuple(neighbourhoods.FUNCTIONS)
+#: Of numbers.
+NUMBER_METRICS = numbers.NAMES
+_OF_ANSWERS = (*SPAN_METRICS, *LABEL_SET_METRICS, *NEIGHBOUR_METRICS, *NUMBER_METRICS)
 
 
 def is_metric_name(name: str) -> bool:
     """Whether some model has a metric of that name: for where the labels are not known yet."""
     kind, colon, label = name.partition(":")
     named = kind in (*CLASS_METRICS, *SPAN_METRICS, *LABEL_SET_METRICS)
-    return name in (*_EVERY, *SPAN_METRICS, *LABEL_SET_METRICS, *NEIGHBOUR_METRICS) or bool(colon and label and named)
+    return name in (*_EVERY, *_OF_ANSWERS) or bool(colon and label and named)
 
 
 def metric_names() -> list[str]:
     """All names, those of one class with ``LABEL`` in the place of the label: for hints."""
     of_one = (*CLASS_METRICS, *SPAN_METRICS, *LABEL_SET_METRICS)
-    return [*_EVERY, *SPAN_METRICS, *LABEL_SET_METRICS, *NEIGHBOUR_METRICS, *(f"{kind}:LABEL" for kind in of_one)]
+    return [*_EVERY, *_OF_ANSWERS, *(f"{kind}:LABEL" for kind in of_one)]
+
+
+def is_error(name: str) -> bool:
+    """Whether a metric of ftdeploy is one where lower is better."""
+    return name in numbers.ERRORS or (name in _EVERY and not _EVERY[name].greater_is_better)
+
+
+def without_bound(name: str) -> bool:
+    """Whether a metric is in the units of the data, so that a difference may be any number."""
+    return name in numbers.ERRORS
 
 
 def resolve(name: str, labels: Sequence[str]) -> Metric:
@@ -91,6 +106,8 @@ def resolve(name: str, labels: Sequence[str]) -> Metric:
         if name == neighbourhoods.OF_LABELS and not neighbourhoods.labelled(labels):
             raise ValueError(f"{name} compares labels of rows, and none of these has one; use {NEIGHBOUR_METRICS[0]}")
         return Neighbours(name, labels)
+    if name in NUMBER_METRICS:
+        return Numbers(name, labels)
     if name in _EVERY:
         return _EVERY[name]
     if not colon or kind not in CLASS_METRICS:

@@ -23,6 +23,8 @@ _NAMED = re.compile(r"(?P<base>.*)/v2/models/(?P<name>[^/]+)(?P<version>/version
 #: Names that servers give to the output with a probability for each label, the usual one first.
 _OUTPUTS = ("scores", "probabilities", "probs", "predictions", "output")
 _MATRIX = 2  # dimensions
+#: What the output of a model is called that answers with a number.
+NUMBER = "score"
 
 
 class ShapeError(Exception):
@@ -224,6 +226,8 @@ def _output(outputs: Mapping[str, Mapping[str, Any]]) -> str | None:
         for name, one in outputs.items()
         if str(one.get("datatype", "")).startswith("FP") and len(one.get("shape", ())) == _MATRIX
     ]
+    if not matrices and str(outputs.get(NUMBER, {}).get("datatype", "")).startswith("FP"):
+        return NUMBER
     usual = [name for name in _OUTPUTS if name in matrices]
     return usual[0] if usual else matrices[0] if len(matrices) == 1 else None
 
@@ -253,7 +257,8 @@ def _kserve_reader(output: str, labels: tuple[str, ...]) -> Callable[[Any, int],
             raise ShapeError(f"the output {output!r} holds what is no number")
         if len(flat) % len(labels):
             raise ShapeError(f"{len(flat)} scores are no whole number of rows of {len(labels)} labels")
-        if found.get("shape") not in (None, [len(flat) // len(labels), len(labels)]):
+        shapes = (None, [len(flat) // len(labels), len(labels)], *([[len(flat)]] if len(labels) == 1 else []))
+        if found.get("shape") not in shapes:
             raise ShapeError(
                 f"{len(flat)} scores for {rows} texts of shape {found['shape']}, with {len(labels)} labels"
             )

@@ -19,6 +19,8 @@ from ftdeploy.measure import Opened
 from ftdeploy.models.client import Answer, Calls, Client
 from ftdeploy.models.dialects import Scored, ShapeError, dialects
 from ftdeploy.models.model import Kind, OneLabel, label_order, no_advance
+from ftdeploy.tasks.said import Said
+from ftdeploy.values import dump
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +97,20 @@ class ServiceModel(OneLabel):
     def alone(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See `ftdeploy.models.Model`."""
         return self._gather([[text] for text in texts], no_advance)
+
+    def said(self, texts: Sequence[str], *, advance: Callable[[float], None] = no_advance) -> Said:
+        """See `ftdeploy.models.Model`: of a service that answers with a number."""
+        return self._numbers(self.scores(texts, advance=advance))
+
+    def said_alone(self, texts: Sequence[str]) -> Said:
+        """See `ftdeploy.models.Model`."""
+        return self._numbers(self.alone(texts))
+
+    def _numbers(self, scores: NDArray[np.float32]) -> Said:
+        if len(self.labels) != 1:
+            return OneLabel.said(self, ())
+        found = scores[:, 0]
+        return Said(labels=[dump(value) for value in found.tolist()], scores=found)
 
     def timed(self) -> Opened:
         """The service with its way over HTTP; its size is not known, and given as 0."""
@@ -206,6 +222,8 @@ class ServiceModel(OneLabel):
             for label, score in row.items():
                 found[index, self._columns[label]] = score
         sums = found.sum(axis=1)
+        if len(self.labels) == 1:  # a number
+            return found
         if len(rows) and (float(found.min()) < -_ROUNDING or float(np.abs(sums - 1).max()) > _ROUNDING):
             raise self._wrong(
                 f"gives scores that are no probabilities: {found[int(np.abs(sums - 1).argmax())].tolist()}",

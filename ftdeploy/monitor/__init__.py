@@ -111,8 +111,9 @@ def monitor_bundle(bundle: Path, *, traffic: Path | None = None, since: float | 
     labels = task.summaries(signature.labels)
     window = read_window(folder, labels, digest=digest, since=since, until=until)
     found, scores = make_report(reference, window, signature, options, digest=digest, seed=_SEED, now=datetime.now(UTC))
-    # Where answers are vectors there is nobody to ask for labels.
-    return _store(found, window, scores, target, count=0 if task.vectors else options.label_rows, labels=labels)
+    # Where answers are vectors or numbers nobody can be asked for labels.
+    count = options.label_rows if task.probabilities else 0
+    return _store(found, window, scores, target, count=count, labels=labels)
 
 
 def _check_folder(target: Path) -> None:

@@ -17,7 +17,7 @@ from ftdeploy.prepare import bias, quality, unlabelled
 from ftdeploy.prepare.clean import libraries
 from ftdeploy.prepare.decide import decide
 from ftdeploy.prepare.privacy import report as privacy
-from ftdeploy.prepare.profile import tallies
+from ftdeploy.prepare.profile import profile_numbers, tallies
 from ftdeploy.prepare.report import balance, look_up_in, report, say_balance
 from ftdeploy.prepare.split import CONFLICT, DUPLICATE, SAMPLED_OUT
 from ftdeploy.prepare.spool import distribute, fill, profile_sources
@@ -87,11 +87,13 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "splits": {name: splits[name].as_dict() for name in SPLITS},
     }
     profile |= found
-    if not TASKS[task].vectors:  # of which no label is learned, so that none is too rare
+    if TASKS[task].probabilities:  # of labels that are learned as such, and may be too rare
         balanced = balance({name: splits[name].labels for name in SPLITS})
         if balanced["rare"]:
             profile["balance"] = balanced
         say_balance(balanced)
+    if spool.index.value is not None:
+        profile["numbers"] = profile_numbers(spool.index.value, where)
     profile |= spool.survey.as_dict(data.clean, spool.counts.mask)
     if spool.counts.reported:
         profile["reported"] = tallies(spool.counts.reported)

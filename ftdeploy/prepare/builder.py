@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,11 +33,17 @@ from ftdeploy.prepare.split import FREE, Index
 from ftdeploy.prepare.times import Clock
 from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
 from ftdeploy.tasks import TASKS, Task
+from ftdeploy.values import load
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: After so many rows a column that was not seen is missing; not after the first, because JSON leaves out what is null.
 _SETTLED = 4096
 #: A longer text (characters) is taken for a fault of the file, unless `data.clean.max_chars` allows it.
 _ABSURD = 1_000_000
+#: Numbers are divided such that each split has its share of so many parts of them.
+_PARTS = 5
 
 
 @dataclass(kw_only=True)
@@ -76,6 +82,7 @@ class Builder:
     fixed: array[int] = field(default_factory=lambda: array("B"))
     times: array[int] = field(default_factory=lambda: array("q"))
     clock: Clock | None = field(init=False)
+    values: array[float] = field(default_factory=lambda: array("d"))
     sketches: Sketches | None = None
     terms: Callable[[str], dict[str, str]] = field(init=False)
 
@@ -154,6 +161,8 @@ class Builder:
         self._note(row, fold(text))
         self.classes.update(dict.fromkeys(names))
         self.labels.append(self.names.setdefault(summary, len(self.names)))
+        if self.task.number:
+            self.values.append(load(label))
         # 0 stands for no group.
         self.groups.append(max(1, text_key(group, self.seed)[0]) if group is not None else 0)
         self.sources.append(row.source)
@@ -173,9 +182,8 @@ class Builder:
         except ValueError as error:
             raise DataError(
                 f"the row at {row.where}: {error}",
-                cause=f"column {columns.label!r} does not fit the text: another tokenization, a shifted offset, or a "
-                "tag that the scheme does not have",
-                fix="correct that row; offsets count characters from 0, the end is exclusive",
+                cause=f"column {columns.label!r}: {self.task.misfit[0]}",
+                fix=self.task.misfit[1],
             ) from error
 
     def _note(self, row: Row, folded: str) -> None:
@@ -248,16 +256,31 @@ class Builder:
         for label, first_seen in self.names.items():
             ids[first_seen] = ordered.index(label)
         fixed = np.frombuffer(self.fixed, dtype=np.uint8)
+        parts = ids[np.frombuffer(self.labels, dtype=np.int32)]
+        value = np.frombuffer(self.values, dtype=np.float64) if self.task.number else None
+        if value is not None:
+            ordered, parts = _fifths(value)
         return Index(
             key=np.frombuffer(self.keys, dtype=np.uint64).reshape(-1, 2),
-            label=ids[np.frombuffer(self.labels, dtype=np.int32)],
+            label=parts,
             group=np.frombuffer(self.groups, dtype=np.uint64),
             labels=ordered,
             source=np.frombuffer(self.sources, dtype=np.uint16),
             fixed=fixed if (fixed != FREE).any() else None,
             time=np.frombuffer(self.times, dtype=np.int64) if self.clock is not None else None,
+            value=value,
             sketch=self.sketches.array() if self.sketches is not None else None,
         )
+
+
+def _fifths(values: NDArray[np.float64]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Numbers in five parts of about as many rows: their names, and the part of each, int32, shape (rows,). Equal
+    numbers stand together."""
+    inner = np.unique(np.quantile(values, np.arange(1, _PARTS) / _PARTS)) if len(values) else np.empty(0)
+    part = np.searchsorted(inner, values, side="left")
+    kept, place = np.unique(part, return_inverse=True)
+    names = tuple(f"{values[part == one].min():.4g} to {values[part == one].max():.4g}" for one in kept.tolist())
+    return names, place.astype(np.int32)
 
 
 def no_column(missing: Sequence[str], columns: Iterable[str], *, source: str = "") -> DataError:

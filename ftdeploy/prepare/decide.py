@@ -93,7 +93,7 @@ def decide(index: Index, data: DataSettings, task: str, look_up: LookUp) -> Deci
         if data.split.leakage == "drop":
             where = placed.copy()
             where[leaks.all] = LEAK
-    if not TASKS[task].vectors:  # whose labels nobody learns
+    if TASKS[task].probabilities:  # of labels that are learned as such
         _check_every_label(index, where, data.split)
     where[marks != 0] = marks[marks != 0]
     return Decision(where=where, pairs=pairs, leaks=leaks, placed=placed)

@@ -23,6 +23,7 @@ Each only where there is something to say:
   and ``last`` time by split) and ``gap`` (rows left out).
 - ``balance``, where a label has fewer than 20 rows in train or in test: ``shares`` by label over all splits,
   ``imbalance`` (the most frequent label's rows over the rarest's), ``rare`` (rows by label and split).
+- ``numbers``, where labels are numbers: by split their ``mean``, ``deviation`` (standard), ``least`` and ``greatest``.
 - ``quality``: ``models`` (tfidf, tfidf + encoder, out_of_fold) and their out-of-fold ``accuracy`` on the training rows,
   ``splits`` (by name: rows ``judged``, ``suspects``, ``ambiguous``, ``outliers``), ``estimated_noise`` (by given label:
   about how many training rows truly have each other label), ``balance`` (training rows by label before anything was
@@ -44,12 +45,32 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy.prepare.clean import DEFAULT_RULES, Tally
 from ftdeploy.prepare.cleaning.counts import beginning, difference
+from ftdeploy.prepare.split import TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _SLICE_VALUES = 100
+_PLACES = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+
+
+def profile_numbers(values: NDArray[np.float64], where: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
+    """The labels of each split, where these are numbers.
+
+    Args:
+        values: of all rows, shape (rows,).
+        where: the split of each, likewise (`ftdeploy.prepare.split`).
+    """
+    found = {}
+    for name, place in _PLACES.items():
+        some = values[where == place]
+        if len(some):
+            found[name] = {"mean": float(some.mean()), "deviation": float(some.std()),
+                           "least": float(some.min()), "greatest": float(some.max())}  # fmt: skip
+    return found
 
 
 @dataclass(kw_only=True)

@@ -39,6 +39,8 @@ class Index:
         source: uint16, shape (rows,): index of the row's source in ``data.entries``; empty where nobody asked.
         fixed: uint8, shape (rows,): the split that a column or the source says, ``FREE`` for none; None where all are.
         time: int64, shape (rows,): microseconds since 1970; None without times.
+        value: float64, shape (rows,): the label, where it is a number; ``label`` is then the fifth of the numbers that
+            it is in. None where labels are names.
         sketch: uint8, shape (rows, ``near.PERMUTATIONS``); None where near duplicates are not looked for.
     """
 
@@ -49,6 +51,7 @@ class Index:
     source: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, dtype=np.uint16))
     fixed: NDArray[np.uint8] | None = None
     time: NDArray[np.int64] | None = None
+    value: NDArray[np.float64] | None = None
     sketch: NDArray[np.uint8] | None = None
 
     def counts(self, kept: NDArray[np.bool_]) -> dict[str, int]:
@@ -113,10 +116,10 @@ def mark_duplicates(index: Index) -> NDArray[np.uint8]:
     """
     within = () if index.fixed is None else (index.fixed,)
     first, cluster = number_keys(*index.key.T, *within)
-    lowest = np.full(len(first), np.iinfo(np.int32).max, dtype=np.int32)
-    highest = np.full(len(first), -1, dtype=np.int32)
-    np.minimum.at(lowest, cluster, index.label)
-    np.maximum.at(highest, cluster, index.label)
+    told = index.label if index.value is None else index.value
+    lowest, highest = told[first], told[first]
+    np.minimum.at(lowest, cluster, told)
+    np.maximum.at(highest, cluster, told)
     marks = np.full(len(index.label), DUPLICATE, dtype=np.uint8)
     marks[first] = 0
     marks[(lowest != highest)[cluster]] = CONFLICT

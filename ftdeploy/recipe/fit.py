@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ftdeploy.metrics import METRICS
+from ftdeploy.metrics import METRICS, is_error, without_bound
 from ftdeploy.suite import NonInferiority, Suite
 from ftdeploy.tasks import TASKS, Task
 
@@ -62,16 +62,17 @@ def _keys_named(name: str, section: Any, task: Task) -> Iterator[str]:
         yield f"`windows` does not go with {task.name}, which has an answer of its own for long texts"
     if task.vectors and name == "train":
         yield from (f"`{key}`: nothing is trained, {task.name} takes the checkpoint as it is" for key in changed)
-    elif task.vectors and name == "export":
-        yield from (f"`{key}`: vectors have no probabilities" for key in changed if key == "temperature")
+    elif not task.probabilities and name == "export":
+        what = "vectors" if task.vectors else task.unit
+        yield from (f"`{key}`: {what} have no probabilities" for key in changed if key == "temperature")
     elif not task.one_label:
-        for key in _OF_ROWS.get(name, ()):
-            if key in changed:
-                yield f"`{key}` is made for one label a row, and does not go with {task.name}"
-    if task.multi_label and name == "train":
-        for key in _OF_SOFTMAX:
-            if key in changed:
-                yield f"`{key}` is made for labels of which one is right, and does not go with {task.name}"
+        for key in (one for one in _OF_ROWS.get(name, ()) if one in changed):
+            yield f"`{key}` is made for one label a row, and does not go with {task.name}"
+    if task.number and name == "data" and "labels" in changed:
+        yield f"`labels`: the labels of {task.name} are numbers"
+    for key in _OF_SOFTMAX if (task.multi_label or task.number) and name == "train" else ():
+        if key in changed:
+            yield f"`{key}` is made for labels of which one is right, and does not go with {task.name}"
 
 
 def _metrics_in(name: str, section: Any) -> Iterator[tuple[str, str]]:
@@ -87,9 +88,15 @@ def _metrics_in(name: str, section: Any) -> Iterator[tuple[str, str]]:
 def _metrics_named(name: str, section: Any, task: Task) -> Iterator[str]:
     # While training nobody has the texts, so whole rows of spans cannot be compared.
     known = [one for one in task.measures if not (task.per_token and name == "train" and one == "accuracy")]
+    if name == "compress":
+        for metric, drop in section.max_drop.items():
+            if drop >= 1 and not without_bound(metric):
+                yield f"`max_drop.{metric}`: input should be less than 1"
     for key, metric in _metrics_in(name, section):
         if not task.one_label and metric not in (*known, *(() if task.vectors else ("loss",))):
             yield f"`{key}`: {metric} is no metric of {task.unit}; {task.name} has {', '.join(known)}"
+        elif name != "compress" and is_error(metric):  # what follows it takes higher for better
+            yield f"`{key}`: of {metric} lower is better; name {', '.join(one for one in known if not is_error(one))}"
         elif task.one_label and metric in _OF_WHOLE:
             yield f"`{key}`: {metric} is a metric of {_OF_WHOLE[metric]}, and this task has one label a row"
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ftdeploy.document import Section
 from ftdeploy.errors import did_you_mean
-from ftdeploy.metrics import LABEL_SET_METRICS, METRICS, SPAN_METRICS
+from ftdeploy.metrics import LABEL_SET_METRICS, METRICS, NUMBER_METRICS, SPAN_METRICS
 from ftdeploy.origin import Origin
 from ftdeploy.recipe.objective import ClassWeights, Ema, Lora, Teacher, senseless
 from ftdeploy.windows import Windows
@@ -52,7 +52,7 @@ class EarlyStopping(Section):
 
     @model_validator(mode="after")
     def _metric_is_known(self) -> Self:
-        known = (*METRICS, *SPAN_METRICS, *LABEL_SET_METRICS, "loss")
+        known = (*METRICS, *SPAN_METRICS, *LABEL_SET_METRICS, *NUMBER_METRICS, "loss")
         if self.metric is not None and self.metric not in known:
             raise ValueError(f"there is no metric {self.metric!r}; {did_you_mean(self.metric, known)}")
         return self

@@ -54,8 +54,8 @@ class Answers:
                 probabilities: scores of another function are held against none.
 
         Raises:
-            Refusal: 422 the model finds entities or gives vectors, and these are chosen by neither; or a softmax is
-                wanted of labels that do not exclude one another.
+            Refusal: 422 the model finds entities or gives vectors, and these are chosen by neither; a softmax is
+                wanted of labels that do not exclude one another; or anything is made of a number.
         """
         task = TASKS[self.signature.task]
         function = function or task.function
@@ -63,6 +63,8 @@ class Answers:
             raise Refusal(422, "validation", f"top_k and function_to_apply do not go with {task.name}")
         if task.vectors:
             return list(self.vectors())
+        if task.number and function != task.function:
+            raise Refusal(422, "validation", f"{function} does not go with {task.name}: a number is no probability")
         if task.multi_label and function == "softmax":
             raise Refusal(
                 422, "validation", f"softmax does not go with {task.name}, whose labels do not exclude others"

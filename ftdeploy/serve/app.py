@@ -320,8 +320,9 @@ class App:
 
     async def _feedback(self, scope: Scope, receive: Receive) -> Reply:
         engine = self.engine
-        if TASKS[engine.signature.task].vectors:
-            raise Refusal(409, "unlabelled", "this model answers with vectors: there is no label to tell", unread=True)
+        if not TASKS[engine.signature.task].probabilities:
+            what = "vectors" if TASKS[engine.signature.task].vectors else "numbers"
+            raise Refusal(409, "unlabelled", f"this model answers with {what}: there is no label to tell", unread=True)
         if engine.recorder is None:
             raise Refusal(409, "unrecorded", "this service records no traffic, so no labels either", unread=True)
         with self._admission.request() as place:

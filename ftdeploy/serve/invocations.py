@@ -91,7 +91,7 @@ class Invocation:
     def render(self, answers: Answers) -> Reply:
         """The answer in its media type."""
         task = TASKS[answers.signature.task]
-        whole = not task.one_label  # there is no best one
+        whole = not (task.one_label or task.number)  # there is no best one
         choice = replace(self.choice, top_k=None) if whole and not self.listed else self.choice
         labels = choice.of(answers)
         records: list[Any] = labels if self.listed or whole else [one[0] for one in labels]

@@ -31,6 +31,8 @@ LABEL_OUTPUTS = ("label", "score", "scores")
 ENTITY_OUTPUTS = ("entities",)
 #: Of a model that gives vectors.
 VECTOR_OUTPUTS = ("embedding",)
+#: Of a model that answers with a number.
+NUMBER_OUTPUTS = ("score",)
 OUTPUTS = (*LABEL_OUTPUTS, *ENTITY_OUTPUTS, *VECTOR_OUTPUTS)
 #: What the server's metadata list.
 EXTENSIONS = ("binary_tensor_data",)
@@ -106,12 +108,14 @@ def about(answers: Answers) -> dict[str, str]:
 def output_tensors(answers: Answers, wanted: Collection[str]) -> dict[str, Tensor]:
     """label BYTES [n], score FP32 [n], scores FP32 [n, labels] in the signature's order; those that are wanted. A
     fallback may be the label; the scores are those of the model's own labels. Of a model that finds entities: entities
-    BYTES [n], JSON; of one that gives vectors: embedding FP32 [n, dimensions]."""
+    BYTES [n], JSON; of one that gives vectors: embedding FP32 [n, dimensions]; of one that gives a number: score."""
     task = TASKS[answers.signature.task]
     if task.vectors:
         vectors = answers.vectors()
         return {"embedding": ("FP32", list(vectors.shape), vectors.ravel())}
     labels = answers.labels()
+    if task.number:
+        return {"score": ("FP32", [len(labels)], [one[0]["score"] for one in labels])}
     if task.per_token:
         return {"entities": ("BYTES", [len(labels)], [orjson.dumps(one).decode() for one in labels])}
     rows, known = len(labels), answers.signature.labels
@@ -156,6 +160,8 @@ def parse_infer(body: bytes | bytearray, scope: Scope, limits: Limits) -> InferQ
 def outputs_of(signature: Signature) -> tuple[str, ...]:
     """The names of the output tensors of a model."""
     task = TASKS[signature.task]
+    if task.number:
+        return NUMBER_OUTPUTS
     return VECTOR_OUTPUTS if task.vectors else ENTITY_OUTPUTS if task.per_token else LABEL_OUTPUTS
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ftdeploy.serve.exposition import Snapshot, sample
 from ftdeploy.serve.thresholds import sure_enough
+from ftdeploy.tasks import TASKS
 
 if TYPE_CHECKING:
     from ftdeploy.serve.model import Counted, Scored
@@ -190,6 +191,7 @@ class Texts:
 
     def __init__(self, signature: Signature | None = None) -> None:
         self._signature = signature if signature is not None and signature.fallback else None
+        self._sure = signature is None or TASKS[signature.task].probabilities
         self._fallbacks = 0
         self._lengths = Histogram(TOKENS)
         self._confidence = Histogram(SHARES)
@@ -205,8 +207,9 @@ class Texts:
             (label, score), length = one.summary, row.length
             lengths[bisect_left(TOKENS, length)] += 1
             tokens += length
-            confidence[bisect_left(SHARES, score)] += 1
-            certain += score
+            if self._sure:  # vectors and numbers are none that could be sure of anything
+                confidence[bisect_left(SHARES, score)] += 1
+                certain += score
             labels[label] += 1
             self._unknown += row.unknown
             if row.truncated():

@@ -284,6 +284,8 @@ def _predict(signature: Signature, limits: Limits) -> dict[str, Schema]:
     flat, nested = _texts(limits)
     task = TASKS[signature.task]
     functions = [name for name in FUNCTIONS if not (task.multi_label and name == "softmax")]
+    if task.number:
+        functions = [task.function]
     choice: dict[str, Schema] = {
         "top_k": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_WHOLE, "description": "null is all."},
         "function_to_apply": {
@@ -353,7 +355,7 @@ def _invocations(signature: Signature, limits: Limits) -> dict[str, Schema]:
         "index",
     )
     task = TASKS[signature.task]
-    whole = not task.one_label
+    whole = not (task.one_label or task.number)
     record: Schema = ref("Answer") if whole else {"anyOf": [ref("Score"), ref("Answer")]}
     forms: dict[str, Schema] = {
         "inputs": {"anyOf": [flat, nested, one_key({"anyOf": [flat, nested]})]},

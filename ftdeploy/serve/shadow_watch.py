@@ -99,10 +99,10 @@ class ShadowWatch:
                     fix="make it again",
                 )
             task = TASKS[read_signature(folder / "src" / "model").task]
-            if task.vectors:
+            if not task.probabilities:
                 raise ServeError(
                     f"a challenger of {task.name} has nothing to show yet",
-                    cause="answers are compared by their label and how sure it is, and a vector has none",
+                    cause="answers are compared by their label and how sure it is, and vectors and numbers have none",
                     fix="compare the two with `ftdeploy eval`",
                 )
             self._started += 1

@@ -14,6 +14,7 @@ from ftdeploy.metrics.entities import Entities
 from ftdeploy.metrics.label_sets import LabelSets
 from ftdeploy.metrics.metric import wanted
 from ftdeploy.metrics.neighbourhoods import Neighbours
+from ftdeploy.metrics.numbers import Numbers
 from ftdeploy.metrics.ranks import Ranking
 from ftdeploy.metrics.scored import CalibrationError
 from ftdeploy.statistics import calibration
@@ -87,7 +88,13 @@ def sample(metric: Metric | OwnMetric, references: Ids, answers: Sequence[Answer
         seed: of the generator.
     """
     heaviest = metric.heaviest() if isinstance(metric, Entities | LabelSets | Neighbours) else None
-    options = _rows_to_come(references, answers, classes=classes, heaviest=heaviest)
+    options = (
+        _rows_seen(references, answers)
+        if isinstance(metric, Numbers)
+        else _rows_to_come(references, answers, classes=classes, heaviest=heaviest)
+    )
+    if isinstance(metric, Numbers) and metric.of_ranks:
+        return _sample_number_ranks(metric, references, answers, options, resamples=resamples, seed=seed)
     if isinstance(metric, OwnMetric):
         return _sample_rows(metric, references, answers, options, resamples=min(resamples, OWN_RESAMPLES), seed=seed)
     if isinstance(metric, Ranking):
@@ -102,6 +109,16 @@ class _Rows(NamedTuple):
     def at(self, row: int) -> _Rows:
         only = np.array([row])
         return _Rows(self.references[only], [one.of(only) for one in self.answers])
+
+
+def _rows_seen(references: Ids, answers: Sequence[Answered]) -> _Rows:
+    """The rows that there are, and then these with the models' answers exchanged: numbers have no end, and so none that
+    could come is the least favourable; of those that came one is."""
+    swapped = list(reversed(answers))
+    return _Rows(
+        np.concatenate([references, references]),
+        [one.and_(other) for one, other in zip(answers, swapped, strict=True)],
+    )
 
 
 def _rows_to_come(references: Ids, answers: Sequence[Answered], *, classes: int,
@@ -199,6 +216,36 @@ def _cells(metric: Metric, references: Ids, answers: Sequence[Answered], classes
     found, counts = np.unique(codes, return_counts=True)
     truth, *said = np.unravel_index(found, shape)
     return distinct(_statistics(metric, truth, [Answered(ids) for ids in said], classes), counts)
+
+
+def _sample_number_ranks(metric: Numbers, references: Ids, answers: Sequence[Answered], options: _Rows, *,
+                         resamples: int, seed: int) -> Sampled:  # fmt: skip
+    """As `_sample_ranks`: tried are the rows that move the difference most by what they add now."""
+    function = _over_sums(metric, len(answers))
+
+    def added(truth: Ids, said: Sequence[Answered]) -> Floats:
+        return _statistics(metric, truth, said, 0)
+
+    own, rows = added(references, answers), len(references)
+    ones, sums = np.ones(rows, dtype=np.int64), own.sum(axis=0)
+    halves = [own, np.concatenate(np.split(own, len(answers), axis=1)[::-1], axis=1)]
+    moved = function(sums + np.concatenate(halves))
+
+    def drawn(row: int) -> Floats:
+        more = options.at(row)
+        longer = [one.and_(extra) for one, extra in zip(answers, more.answers, strict=True)]
+        found = added(np.append(references, more.references), longer)
+        cells, members = condense(found[:-1], ones, function)
+        return function(draw(np.vstack([cells, found[-1]]), np.append(members, 1), rows, resamples=resamples,
+                             seed=seed))  # fmt: skip
+
+    return Sampled(
+        values=tuple(float(metric.value(part)) for part in np.split(sums, len(answers))),
+        value=float(function(sums)),
+        below=drawn(int(np.argmin(moved))),
+        above=drawn(int(np.argmax(moved))),
+        deviation=deviation(own, ones, function),
+    )
 
 
 def _sample_ranks(metric: Ranking, references: Ids, answers: Sequence[Answered], options: _Rows, *, classes: int,

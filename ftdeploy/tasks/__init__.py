@@ -13,6 +13,7 @@ from ftdeploy.tasks.feature_extraction import FeatureExtraction
 from ftdeploy.tasks.multi_label_classification import MultiLabelClassification
 from ftdeploy.tasks.said import Function, Said
 from ftdeploy.tasks.text_classification import TextClassification
+from ftdeploy.tasks.text_regression import TextRegression
 from ftdeploy.tasks.token_classification import TokenClassification
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ class Task(Protocol):
     is, rows need no labels, and answers are compared by what lies near them (`ftdeploy.neighbours`)."""
     multi_label: bool
     """Whether any number of names are a row's label, each decided by itself: a sigmoid over logits (rows, labels)."""
+    number: bool
+    """Whether an answer is a number, and no label: one output, of which the signature says the units. Labels are the
+    numbers themselves, and answers are as good as they are near."""
+    probabilities: bool
+    """Whether logits become probabilities of names: what a temperature, a reliability diagram and an estimate of the
+    accuracy are of."""
     one_label: bool
     """Whether a row's label is one of the network's outputs; else whole answers are compared."""
     unit: str
@@ -70,7 +77,9 @@ class Task(Protocol):
     windows: bool
     """Whether ``model.windows`` can be asked of it: a text's windows are answered as the text, and pooled."""
     view: str
-    """How the page shows an answer: ``labels``, ``sets``, ``entities`` or ``vectors``."""
+    """How the page shows an answer: ``labels``, ``sets``, ``entities``, ``vectors`` or ``numbers``."""
+    misfit: tuple[str, str]
+    """Why `read` may refuse a label, and what to do about it."""
 
     def read(self, row: Mapping[str, Any], text: str, label: str | None,
              separator: str | None = None) -> tuple[Any, Any]:  # fmt: skip
@@ -140,7 +149,8 @@ class Task(Protocol):
 
     def targets(self, labels: Sequence[str], known: Sequence[str], rows: Sequence[Encoded] = ()) -> Any:
         """What the network is to answer: class ids, int64, shape (rows,); or for each row a list with one id a token;
-        or, of any number of names, which of them hold: float32, shape (rows, labels), 0 or 1.
+        or, of any number of names, which of them hold: float32, shape (rows, labels), 0 or 1; or numbers, float32,
+        shape (rows,).
 
         Args:
             labels: of the texts.
@@ -189,6 +199,7 @@ _EVERY: tuple[Task, ...] = (
     TokenClassification(),
     FeatureExtraction(),
     MultiLabelClassification(),
+    TextRegression(),
 )
 TASKS: Mapping[str, Task] = {task.name: task for task in _EVERY}
 

@@ -38,12 +38,15 @@ class FeatureExtraction:
     per_token = False
     vectors = True
     multi_label = False
+    number = False
+    probabilities = False
     one_label = False
     unit = "neighbours"
     measures: tuple[str, ...] = ("neighbour_agreement", "neighbour_accuracy")
     function: Function = "softmax"
     windows = False
     view = "vectors"
+    misfit = ("the column holds something else than names", "check `data.columns.label`")
 
     # ---- rows
 

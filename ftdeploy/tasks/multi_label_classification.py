@@ -36,12 +36,18 @@ class MultiLabelClassification:
     per_token = False
     vectors = False
     multi_label = True
+    number = False
+    probabilities = True
     one_label = False
     unit = "sets of labels"
     measures: tuple[str, ...] = ("label_f1", "label_macro_f1", "label_precision", "label_recall", "accuracy")
     function: Function = "sigmoid"
     windows = True
     view = "sets"
+    misfit = (
+        "the column holds something else than names of labels, or they are written in another way",
+        "correct that row, or check `data.columns.label` and `data.columns.label_separator`",
+    )
 
     # ---- rows
 

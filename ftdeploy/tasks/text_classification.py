@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import DataError
 from ftdeploy.tasks.said import Function, Said, encode_whole, ranked, sigmoid, softmax, unknown_label
+from ftdeploy.values import is_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,12 +36,15 @@ class TextClassification:
     per_token = False
     vectors = False
     multi_label = False
+    number = False
+    probabilities = True
     one_label = True
     unit = "labels"
     measures: tuple[str, ...] = ()
     function: Function = "softmax"
     windows = True
     view = "labels"
+    misfit = ("the column holds something else than names", "check `data.columns.label`")
 
     def read(self, row: Mapping[str, Any], text: str, label: str | None,
              separator: str | None = None) -> tuple[Any, Any]:  # noqa: ARG002 - the protocol's  # fmt: skip
@@ -74,7 +78,9 @@ class TextClassification:
             raise DataError(
                 f"labels with fewer than {_FEWEST_ROWS} rows: {listed}",
                 cause="each of train, validation and test wants at least one row of a label; often a typing error",
-                fix="correct or merge these labels, or remove their rows",
+                fix="for numbers that are to be estimated, set `task: text-regression`"
+                if all(map(is_number, counts))
+                else "correct or merge these labels, or remove their rows",
             )
 
     def counted(self, names: Sequence[str]) -> tuple[str, ...]:

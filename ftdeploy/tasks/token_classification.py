@@ -51,12 +51,18 @@ class TokenClassification:
     per_token = True
     vectors = False
     multi_label = False
+    number = False
+    probabilities = True
     one_label = False
     unit = "spans"
     measures: tuple[str, ...] = (*metrics, "accuracy")
     function: Function = "softmax"
     windows = False  # sentences that are too long have windows of their own, whose words are answered once
     view = "entities"
+    misfit = (
+        "labels do not fit the text: another tokenization, a shifted offset, or a tag that the scheme does not have",
+        "correct that row; offsets count characters from 0, the end is exclusive",
+    )
 
     # ---- rows
 

@@ -26,6 +26,7 @@ from ftdeploy.train.objective import weigh_labels
 from ftdeploy.train.precision import choose_precision
 from ftdeploy.train.regularize import reinitialize_layers
 from ftdeploy.train.resume import last_complete_checkpoint
+from ftdeploy.train.standardize import note_units, standardize
 from ftdeploy.train.tokens import ArrowRows, encode_to_file
 from ftdeploy.train.untrained import choose_pooling, note_pooling
 
@@ -96,6 +97,10 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     tables = {split: read_split(dataset, split) for split in ("train", "validation")}
     tables["train"] = weigh_labels(tables["train"], labels, chosen, train)
     tables["train"] = add_teacher(tables["train"], train.teacher, labels, task=task, device=device, work=work)
+    units = None
+    if chosen.number:
+        tables, units = standardize(tables)
+        progress.say(f"labels: mean {units.offset:.4g}, standard deviation {units.scale:.4g}; learned standardised")
     rows = {
         split: encode_to_file(
             tables.pop(split),
@@ -131,6 +136,8 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     whole = trainer.watch.seconds  # with what killed runs of it took
     if adapters is not None:
         merge_lora(adapters)
+    if units is not None:
+        note_units(trainer.model.config, units)
     _save(trainer.model, tokenizer, out)
     history = trainer.history()
     (out / "history.json").write_text(json.dumps(history, indent=1, sort_keys=True) + "\n", encoding="utf-8")

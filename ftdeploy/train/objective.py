@@ -28,7 +28,8 @@ def batch_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tenso
     Args:
         logits: float, shape (rows, labels).
         targets: int64, shape (rows,); or float32, shape (rows, labels), where any number of labels hold: the loss of a
-            row is then the mean binary cross-entropy over its labels.
+            row is then the mean binary cross-entropy over its labels; or float32, shape (rows,): numbers, whose loss is
+            the squared error.
         weights: float32, shape (rows,), mean about 1 over the training rows; None is all 1.
         settings: the recipe's ``train`` section.
         again: logits of a second pass with other dropout (R-Drop, Liang et al. 2021): the losses of both are averaged,
@@ -38,8 +39,11 @@ def batch_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tenso
     Returns:
         A scalar.
     """
-    from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+    from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
+    if targets.is_floating_point() and targets.dim() == 1:
+        losses = mse_loss(logits.float().squeeze(-1), targets.float(), reduction="none")
+        return (losses if weights is None else losses * weights).mean()
     if targets.is_floating_point():
         losses = binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean(dim=-1)
         return (losses if weights is None else losses * weights).mean()

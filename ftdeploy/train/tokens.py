@@ -60,7 +60,8 @@ def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task,
 
 def collate(rows: Sequence[Row], *, pad_id: int) -> dict[str, torch.Tensor]:
     """A batch: ``input_ids`` and ``attention_mask`` int64 (rows, longest); ``labels`` int64 (rows,), or (rows, longest)
-    where each token has one (-100 has none), or float32 (rows, labels) where any number hold; and where the rows have
+    where each token has one (-100 has none), or float32 (rows, labels) where any number hold, or float32 (rows,) of
+    numbers; and where the rows have
     them, ``weight`` float32 (rows,), ``teacher`` float32 (rows, labels), and ``row``, their index."""
     import torch
 
@@ -180,10 +181,11 @@ def mean_weight(rows: Sequence[Row]) -> float:
 
 def _schema(rows: Sequence[Row], pa: Any) -> pa.Schema:
     several = bool(rows) and isinstance(rows[0]["labels"], list)
+    number = bool(rows) and isinstance(rows[0]["labels"], float)
     hot = several and isinstance(rows[0]["labels"][0], float)
     types = {
         "input_ids": pa.list_(pa.int32()),
-        "labels": pa.list_(pa.float32() if hot else pa.int32()) if several else pa.int64(),
+        "labels": pa.list_(pa.float32() if hot else pa.int32()) if several else pa.float32() if number else pa.int64(),
     }
     if rows and "text" in rows[0]:
         types["text"] = pa.int64()

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from ftdeploy.tasks import Task
     from ftdeploy.windows import Pooling
 
+#: Labels of which guessing has about the loss that it has of numbers with a variance of 1.
+_OF_A_NUMBER = 3
+
 
 class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
     """The Trainer with length-grouped batches, layer-wise rates and a loss that must be a number."""
@@ -191,7 +194,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers ships no types
             logs |= ({"frozen": frozen} if frozen else {}) | ({"learning_rates": found} if found else {})
         super().log(logs, start_time)
         check_log(
-            self.state.log_history, classes=self.model.config.num_labels, weight=self._weight,
+            self.state.log_history, classes=max(_OF_A_NUMBER, self.model.config.num_labels), weight=self._weight,
             max_grad_norm=self._settings.max_grad_norm, rate=self._settings.learning_rate,
         )  # fmt: skip
 

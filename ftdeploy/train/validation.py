@@ -12,6 +12,7 @@ from ftdeploy.batching import by_length
 from ftdeploy.metrics import METRICS, score
 from ftdeploy.metrics.entities import tag_scores
 from ftdeploy.metrics.label_sets import set_scores
+from ftdeploy.metrics.numbers import number_scores
 from ftdeploy.tasks.token_classification import IGNORED
 from ftdeploy.train.tokens import ArrowRows, Row, row_lengths
 from ftdeploy.windows import Pooling, pool
@@ -50,7 +51,7 @@ def watched_metric(task: Task, settings: TrainSettings) -> str:
 def validation_metrics(task: Task, followed: str, *, labels: Sequence[str],
                        whole: Pool | None = None) -> Callable[[Any], dict[str, float]]:  # fmt: skip
     """From all logits and targets of an evaluation: the task's metrics, the one that is followed, and ``loss``, the
-    mean cross-entropy over the rows (or words).
+    mean cross-entropy over the rows (or words), or of numbers the mean squared error.
 
     Args:
         task: whose metrics they are.
@@ -64,6 +65,10 @@ def validation_metrics(task: Task, followed: str, *, labels: Sequence[str],
         answers, known = found.predictions, found.label_ids
         if whole is not None:
             answers, known = whole(answers, known)
+        if task.number:
+            numbers, truths = answers[:, 0].astype(np.float64), known.astype(np.float64)
+            of_numbers = number_scores(truths, numbers)
+            return of_numbers | {"loss": of_numbers["mse"]}
         if task.multi_label:
             said, truth = (answers > 0).astype(np.float64), known.astype(np.float64)
             losses = np.logaddexp(0, answers.astype(np.float64)) - answers * truth

@@ -15,6 +15,7 @@ from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SPLITS, SplitName, label_names, read_profile
 from ftdeploy.recipe import Columns, DataSettings, ModelSettings, Recipe, SourceEntry, Split, TrainSettings
 from ftdeploy.suite import Ceiling, Floor, WorstSlice
+from ftdeploy.tasks import TASKS
 
 #: The source of new rows, in ids before the colon.
 NEW = "new"
@@ -66,7 +67,7 @@ def _data(recipe: Recipe, dataset: Artifact, rows: Path) -> DataSettings:
             ),
             SourceEntry(path=rows, name=NEW, format="parquet", columns=columns),
         ),
-        "labels": label_names(dataset),
+        "labels": () if TASKS[recipe.task].number else label_names(dataset),
         "split": Split(
             test=settings.test, validation=settings.validation, stratify=stratify, leakage="drop", others="divide"
         ),

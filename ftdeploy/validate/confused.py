@@ -16,6 +16,8 @@ _MOST_CONFUSED = 200
 
 def confused(answers: Answers) -> Confusion:
     """How often each label, kind or name was answered with which: rows, spans or names by [true][answered]."""
+    if answers.task.number:
+        return Confusion(labels=(), baseline=(), candidate=())
     if answers.task.per_token:
         return _span_confusion(answers)
     if answers.task.multi_label:

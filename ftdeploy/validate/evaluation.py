@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _MEMORY_RUNS = 5
 #: The keys of a signature that decide what a model answers.
 _ANSWERING = {"task", "labels", "max_length", "windows", "pad_id", "inputs", "outputs", "temperature",
-              "session"}  # fmt: skip
+              "units", "session"}  # fmt: skip
 
 
 def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline: Model | None, dataset: Compared,
@@ -229,11 +229,15 @@ def _check_whole(suite: Suite, task: Task) -> None:
         for path, name in named.items()
         if isinstance(name, str) and name and name.partition(":")[0] not in task.measures
     ]
+    if task.number:
+        problems += [Problem(path=f"golden[{index}]", message="a golden row has a label, and an answer is a number")
+                     for index in range(len(suite.golden))]  # fmt: skip
     if problems:
+        whole = f"; accuracy is of rows whose {task.unit} are all right" if "accuracy" in task.measures else ""
         raise ConfigError(
             f"suite {suite.name}: {len(problems)} metric(s) or gate(s) are made for one label a row",
             cause="the suite was written for another task",
-            fix=f"use {', '.join(task.measures)}; accuracy is of rows whose {task.unit} are all right",
+            fix=f"use {', '.join(task.measures)}{whole}",
             problems=problems,
         )
 
@@ -303,8 +307,10 @@ def _golden(suite: Suite, baseline: Subject, candidate: Subject) -> list[GoldenR
 def _slices(names: Sequence[str], suite: Suite, answers: Answers) -> Iterator[SliceResult]:
     for part in slices(answers, least=suite.slice_rows):
         some = answers.take(part.rows)
-        # Over rows of one true label, accuracy is that label's recall, and an average over labels says nothing.
-        for name in ("accuracy",) if part.single_class else names:
+        # Over rows of one true label, accuracy is that label's recall, and an average over labels says nothing; numbers
+        # that are all equal are not told apart by anything.
+        alone = () if answers.task.number else ("accuracy",)
+        for name in alone if part.single_class else names:
             found = scored(name, suite, some)
             yield SliceResult(**dict(found), slice=part.slice, value=part.value, rows=len(part.rows))
 

@@ -14,8 +14,8 @@ BINS = 15
 
 
 def reliability(answers: Answers) -> Reliability | None:
-    """The diagrams of both models; of vectors, which have no probability, none."""
-    if answers.task.vectors:
+    """The diagrams of both models; of vectors and numbers, which have no probability, none."""
+    if not answers.task.probabilities:
         return None
     return Reliability(
         baseline=_bins(answers.baseline, answers.references), candidate=_bins(answers.candidate, answers.references)

@@ -21,6 +21,7 @@ from ftdeploy.tasks import Said
 from ftdeploy.validate.answers import Answer, Answers, Subject, chances
 from ftdeploy.validate.perturb import perturb
 from ftdeploy.validate.slices import case_rows
+from ftdeploy.values import numbers, tolerance
 from ftdeploy.verdict import Example, RobustnessResult, Scored
 
 Kind: TypeAlias = Literal["robustness", "directional", "consistency"]
@@ -105,8 +106,11 @@ class _Asker:
         return self._asked(gate.perturbation, "robustness", rows, texts, self._other)
 
     def _other(self, texts: Sequence[str], before: Said, changed: Sequence[str], after: Said) -> Flags:
-        """Whether a text is labelled otherwise, read as people read it: case and white space aside, which a change may
-        be about."""
+        """Whether a text is labelled otherwise, or its number is another one (`ftdeploy.values`). Spans are read as
+        people read them: case and white space aside, which a change may be about."""
+        if self.answers.task.number:
+            truths = numbers(self.answers.labels)[self.answers.references]
+            return np.asarray(np.abs(after.scores - before.scores) > tolerance(truths))
         if not self.answers.task.per_token:
             return np.asarray(np.array(before.labels) != np.array(after.labels))
         show = self.answers.task.show

@@ -627,6 +627,19 @@ def test_labels_of_which_any_number_hold_are_marked(browser: Browser) -> None:
         assert "(none)" in tab.text("#groups")
 
 
+def test_a_number_is_shown_as_a_number(browser: Browser) -> None:
+    """With four digits, whatever its size; no bar and no share of a hundred."""
+    numbers = {"good": 3.14159, "long": -123456.7}
+    with scripted(answer=lambda text: [{"label": "score", "score": numbers[text]}], view="numbers",
+                  task="text-regression", labels=["score"]) as service, browser.open(service.url) as tab:  # fmt: skip
+        run(tab, "\n".join(numbers))
+        assert tab.ask("[...document.querySelectorAll('.answer .figure')].map((one) => one.textContent)") == [
+            "3.142",
+            "-123,500",
+        ]
+        assert "%" not in "".join(tab.ask(CARDS))
+
+
 def test_a_text_without_entities_says_so(browser: Browser) -> None:
     """It is shown all the same."""
     with scripted(answer=lambda _text: [], view="entities", labels=["O", "B-X"]) as service, \
