@@ -7,8 +7,8 @@ Evidently installed, FOLDER holds PhraseBank and PriceRunner, which then take th
 A stream is 1,000 rows: movie reviews that the reference (1,500 others) does not hold, or 200 of them and then a share
 of rows of another domain. Every method gives a score after each row, or after every tenth. Its limit is the score that
 5% of the streams without a change exceed, so all have the same rate, whatever limit they come with; other streams are
-measured. The methods of alibi-detect and NannyML are written anew from their descriptions. Windows slide, which is
-more than NannyML's chunks do; Evidently's stand side by side.
+measured. The methods of alibi-detect and NannyML are written anew from their descriptions, and their windows slide;
+Evidently itself, and NannyML itself (`--peer nannyml=PYTHON`), have windows side by side.
 
 Sources: Gretton et al. 2012 (MMD); Bu, Alippi, Zhao 2018 (LSDD); Ross, Adams 2012 (CVM); Rabanser et al. 2019
 (Kolmogorov-Smirnov with Bonferroni); NannyML's documentation: CBPE, univariate Jensen-Shannon, PCA reconstruction.
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
 import pickle
 import subprocess
 import sys
@@ -191,18 +192,22 @@ def pca(reference: Features, stream: Features, *, size: int) -> Floats:
     return spread_out(standardised(found, known), size)
 
 
-class Evidently:
-    """Evidently's data drift preset on label, confidence, length and the embedding's columns: smallest p-value.
+class Peer:
+    """A package itself, in an environment of its own, over windows side by side (`drift_evidently`, `drift_nannyml`).
 
     Args:
         python: that has it installed.
+        script: beside this file.
         folder: for what goes to and fro.
+        method: of the package, where it has several.
     """
 
-    def __init__(self, python: str, folder: Path) -> None:
-        self.folder = folder
-        command = [python, str(Path(__file__).parent / "drift_evidently.py"), str(folder)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, python: str, script: str, folder: Path, *method: str) -> None:
+        self.folder = folder / "-".join((script, *method))
+        self.folder.mkdir()
+        command = [python, str(Path(__file__).parent / script), str(self.folder), *method]
+        silent = os.environ | {"NML_DISABLE_USAGE_LOGGING": "1"}  # NannyML tells its makers of each call otherwise
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=silent)
 
     def score(self, reference: Features, stream: Features, *, size: int) -> Floats:
         """Scores of windows side by side."""
@@ -215,7 +220,7 @@ class Evidently:
         self.process.stdin.flush()
         while self.process.stdout.readline().strip() != "scored":
             if self.process.poll() is not None:
-                raise SystemExit("Evidently ended; see above")
+                raise SystemExit("the peer ended; see above")
         return spread_out(np.load(self.folder / "scores.npy"), size, size)
 
 
@@ -265,8 +270,11 @@ def methods_of(peers: dict[str, str], folder: Path) -> dict[str, Method]:
                       ("PCA reconstruction", pca)):  # fmt: skip
         found |= {f"{name}, {size}": partial(one, size=size) for size in (50, 200)}
     if "evidently" in peers:
-        peer = Evidently(peers["evidently"], folder)
+        peer = Peer(peers["evidently"], "drift_evidently.py", folder)
         found |= {f"Evidently, {size}": partial(peer.score, size=size) for size in (200, 50)}
+    for method in ("reconstruction", "jensen-shannon") if "nannyml" in peers else ():
+        peer = Peer(peers["nannyml"], "drift_nannyml.py", folder, method)
+        found |= {f"NannyML {method}, {size}": partial(peer.score, size=size) for size in (200, 50)}
     return found
 
 
@@ -321,7 +329,7 @@ def main(say: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, method in methods_of(peers, Path(folder)).items():
             if name.startswith(asked.only):
-                few = asked.streams // 4 if name.startswith("Evidently") else asked.streams
+                few = asked.streams // 4 if name.startswith(("Evidently", "NannyML")) else asked.streams
                 measured(method, domains, few, say, name)
 
 
