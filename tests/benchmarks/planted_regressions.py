@@ -247,7 +247,7 @@ PLANTED: tuple[Change, ...] = (
         name="case kept by the tokenizer",
         opened=simply(plants.keep_case),
         fails=frozenset({"robustness case"}),
-        perhaps=frozenset({"non-inferiority", "slices", "flips"}),
+        perhaps=WORSE,
         names="Case change",
     ),
     Change(
