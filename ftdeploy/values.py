@@ -23,20 +23,11 @@ def dump(value: float) -> str:
     return f"{value + 0.0:.9g}"  # -0.0 is 0
 
 
-def load(label: str) -> float:
-    """The number of a label, as `dump` or a person wrote it.
-
-    Raises:
-        ValueError: it is none, or none that can be learned: infinite, or not a number.
-    """
-    return parse(label)
-
-
 def parse(cell: Any) -> float:
-    """A number of a cell.
+    """A number of a cell, or of a label, as `dump` or a person wrote it.
 
     Raises:
-        ValueError: it is none, with what it is.
+        ValueError: it is none, or none that can be learned (infinite, or not a number); with what it is.
     """
     if isinstance(cell, bool) or not isinstance(cell, int | float | str):
         raise ValueError(f"{str(cell)[:60]!r} is no number")  # noqa: TRY004  # what reads a row raises
@@ -52,7 +43,7 @@ def parse(cell: Any) -> float:
 def is_number(label: str) -> bool:
     """Whether a label can be read as a number."""
     try:
-        load(label)
+        parse(label)
     except ValueError:
         return False
     return True
@@ -60,7 +51,7 @@ def is_number(label: str) -> bool:
 
 def numbers(labels: Sequence[str]) -> NDArray[np.float64]:
     """The numbers of labels: float64, shape (rows,)."""
-    return np.array([load(label) for label in labels], dtype=np.float64)
+    return np.array([parse(label) for label in labels], dtype=np.float64)
 
 
 def tolerance(truths: NDArray[np.float64]) -> float:

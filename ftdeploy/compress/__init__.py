@@ -249,9 +249,7 @@ def _finalists(found: Sequence[Found]) -> list[Found]:
     proven = [one for one in good if one.judged.status == "kept"]
     others = sorted(good, key=lambda one: one.judged.speed, reverse=True)
     chosen: list[Found] = []
-    certain = sorted(
-        proven, key=lambda one: -sum(scored.most_loss for scored in one.judged.metrics.values()), reverse=True
-    )
+    certain = sorted(proven, key=lambda one: sum(scored.most_loss for scored in one.judged.metrics.values()))
     fast = sorted(certain[:3], key=lambda one: one.judged.speed, reverse=True)
     for one in (*_front(good)[: FINALISTS - 2], *fast[:2], *others):
         if len(chosen) < FINALISTS and one not in chosen:

@@ -15,7 +15,7 @@ from ftdeploy.compress.outcome import CandidateResult, Flip, Scored, SearchResul
 from ftdeploy.compress.plots import AXES, DEEPEST, MANY, pareto_plot
 from ftdeploy.files import write_text
 from ftdeploy.page import page_style
-from ftdeploy.values import is_number, load
+from ftdeploy.values import is_number, parse
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -120,7 +120,7 @@ def ranked(result: SearchResult) -> dict[int, CandidateResult]:
 def direction(flip: Flip) -> str:
     """``right to wrong`` or ``wrong to right``, seen from fp32."""
     if all(map(is_number, (flip.label, flip.fp32, flip.winner))):
-        label, fp32, winner = map(load, (flip.label, flip.fp32, flip.winner))
+        label, fp32, winner = map(parse, (flip.label, flip.fp32, flip.winner))
         return "right to wrong" if abs(fp32 - label) < abs(winner - label) else "wrong to right"
     return "right to wrong" if flip.fp32 == flip.label else "wrong to right"
 

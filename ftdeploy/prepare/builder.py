@@ -33,7 +33,7 @@ from ftdeploy.prepare.split import FREE, Index
 from ftdeploy.prepare.times import Clock
 from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
 from ftdeploy.tasks import TASKS, Task
-from ftdeploy.values import load
+from ftdeploy.values import parse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,7 +162,7 @@ class Builder:
         self.classes.update(dict.fromkeys(names))
         self.labels.append(self.names.setdefault(summary, len(self.names)))
         if self.task.number:
-            self.values.append(load(label))
+            self.values.append(parse(label))
         # 0 stands for no group.
         self.groups.append(max(1, text_key(group, self.seed)[0]) if group is not None else 0)
         self.sources.append(row.source)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.errors import DataError
-from ftdeploy.prepare.leakage import Leaks, LookUp, find_leaks, place_fixed, refusal, report_leaks
+from ftdeploy.prepare.leakage import FIXED, Leaks, LookUp, find_leaks, place_fixed, refusal, report_leaks
 from ftdeploy.prepare.near import chain_clusters, find_pairs, most_central
 from ftdeploy.prepare.split import (
     DUPLICATE,
@@ -18,9 +18,7 @@ from ftdeploy.prepare.split import (
     NEAR_DUPLICATE,
     NO_PAIRS,
     SAMPLED_OUT,
-    TEST,
     TRAIN,
-    VALIDATION,
     Index,
     Shares,
     assign,
@@ -36,8 +34,6 @@ from ftdeploy.tasks import TASKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_NAMES = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +135,9 @@ def _by_chance_or_time(
 def _check_every_label(index: Index, where: NDArray[np.uint8], split: Split) -> None:
     """Refuse a label without rows to learn from; and, where chance divides the rows, one missing in any split."""
     used = np.unique(index.label[where < DUPLICATE])
-    missing = {part: np.setdiff1d(used, index.label[where == part]).tolist() for part in _NAMES}
+    missing = {part: np.setdiff1d(used, index.label[where == part]).tolist() for part in FIXED.values()}
     given = index.fixed is not None or split.by == "time"
-    listed = [f"{index.labels[label]!r} in {_NAMES[part]}" for part in _NAMES for label in missing[part]]
+    listed = [f"{index.labels[label]!r} in {name}" for name, part in FIXED.items() for label in missing[part]]
     if not listed:
         return
     if given and not missing[TRAIN]:

@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy.prepare.clean import DEFAULT_RULES, Tally
 from ftdeploy.prepare.cleaning.counts import beginning, difference
-from ftdeploy.prepare.split import TEST, TRAIN, VALIDATION
+from ftdeploy.prepare.leakage import FIXED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _SLICE_VALUES = 100
-_PLACES = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
 def profile_numbers(values: NDArray[np.float64], where: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
@@ -64,8 +63,8 @@ def profile_numbers(values: NDArray[np.float64], where: NDArray[np.uint8]) -> di
         values: of all rows, shape (rows,).
         where: the split of each, likewise (`ftdeploy.prepare.split`).
     """
-    found = {}
-    for name, place in _PLACES.items():
+    found: dict[str, dict[str, float]] = {}
+    for name, place in FIXED.items():
         some = values[where == place]
         if len(some):
             found[name] = {"mean": float(some.mean()), "deviation": float(some.std()),
