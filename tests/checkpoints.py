@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import runpy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,31 @@ def write_tiny_checkpoint(folder: Path, *, hidden: int = 32, layers: int = 2, vo
         BertModel(config).save_pretrained(folder, safe_serialization=True)
 
 
+def rewrite_rows(path: Path, label: str, told: Callable[[str, str], object]) -> None:
+    """Give the rows of `write_rows` other labels.
+
+    Args:
+        path: the file.
+        label: what their column is called from now on.
+        told: of a row's text and label.
+    """
+    with path.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(("text", label))
+        writer.writerows((row["text"], told(row["text"], row["label"])) for row in rows)
+
+
+def write_recipe(path: Path, document: Mapping[str, Any], sections: Mapping[str, Any] | None = None) -> Path:
+    """Write a recipe, with settings laid over it section by section; the path."""
+    laid = {name: {**document.get(name, {}), **settings} for name, settings in (sections or {}).items()}
+    # JSON is YAML, and writes 2e-3 in a form that YAML 1.1 reads as a number.
+    path.write_text(json.dumps({**document, **laid}, indent=1), encoding="utf-8")
+    yaml.safe_load(path.read_text(encoding="utf-8"))
+    return path
+
+
 def write_tiny_recipe(folder: Path, *, rows: int = 400, checkpoint: Path | None = None,
                       sections: Mapping[str, Any] | None = None) -> Path:  # fmt: skip
     """Write ``rows.csv`` and ``recipe.yaml``, and the checkpoint they name unless there is one.
@@ -131,10 +156,4 @@ def write_tiny_recipe(folder: Path, *, rows: int = 400, checkpoint: Path | None 
         "validate": {"suite": SUITE},
         "package": {"tune_service": False},
     }
-    for section, settings in (sections or {}).items():
-        document[section] = {**document.get(section, {}), **settings}
-    path = folder / "recipe.yaml"
-    # JSON is YAML, and writes 2e-3 in a form that YAML 1.1 reads as a number.
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    yaml.safe_load(path.read_text(encoding="utf-8"))
-    return path
+    return write_recipe(folder / "recipe.yaml", document, sections)

@@ -7,7 +7,7 @@ import pytest
 
 from ftdeploy.errors import DataError
 from ftdeploy.tasks import TASKS
-from ftdeploy.values import dump, is_number, load, numbers, parse, tolerance
+from ftdeploy.values import dump, is_number, numbers, parse, tolerance
 
 
 @pytest.mark.parametrize("cell", [3, -0.5, "3", " 1e3 ", "-0.25"])
@@ -26,7 +26,7 @@ def test_what_cannot_be_learned_is_no_number(cell: object) -> None:
 def test_strings_tell_any_two_float32_apart() -> None:
     """And equal numbers have one string, whatever their sign of zero."""
     value = np.float32(0.1)
-    assert np.float32(load(dump(float(value)))) == value
+    assert np.float32(parse(dump(float(value)))) == value
     assert dump(float(value)) != dump(float(np.nextafter(value, np.float32(1))))
     assert dump(-0.0) == dump(0.0) == "0"
     assert numbers(["1", "-2.5"]).tolist() == [1.0, -2.5]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoints import write_tiny_recipe
-from tiny_run import TinyRun, ftdeploy
+from checkpoints import write_recipe, write_tiny_recipe
+from tiny_run import TinyRun, run_to_the_end
 
 SUITE: dict[str, Any] = {
     "name": "tiny-embeddings",
@@ -44,15 +44,9 @@ def write_tiny_embeddings(folder: Path, *, rows: int = 400,
                             "rounds": 3, "allow_slower": True, "min_gain": 1.0,
                             "objective": {"throughput": 0, "size": 1.0}}  # fmt: skip
     document["package"] = {**document.get("package", {}), "anomaly": {"level": 0.1}}
-    for section, settings in (sections or {}).items():
-        document[section] = {**document.get(section, {}), **settings}
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    return path
+    return write_recipe(path, document, sections)
 
 
 def make_tiny_embeddings(folder: Path) -> TinyRun:
     """Write the recipe and run it to the end."""
-    recipe = write_tiny_embeddings(folder)
-    found = ftdeploy("run", recipe, "--out", folder / "run")
-    assert found.returncode == 0, found.stderr
-    return TinyRun(recipe=recipe, run=folder / "run", output=found.stderr + found.stdout)
+    return run_to_the_end(write_tiny_embeddings(folder))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoints import write_tiny_checkpoint
+from checkpoints import write_recipe, write_tiny_checkpoint
 from real_data import MIRROR
-from tiny_run import TinyRun, ftdeploy
+from tiny_run import TinyRun, run_to_the_end
 
 SUITE: dict[str, Any] = {
     "name": "tiny-entities",
@@ -65,16 +64,9 @@ def write_tiny_entities(folder: Path, *, sentences: int = 400,
         "validate": {"suite": SUITE},
         "package": {"tune_service": False},
     }
-    for section, settings in (sections or {}).items():
-        document[section] = {**document.get(section, {}), **settings}
-    path = folder / "recipe.yaml"
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    return path
+    return write_recipe(folder / "recipe.yaml", document, sections)
 
 
 def make_tiny_entities(folder: Path) -> TinyRun:
     """Write the recipe and run it to the end."""
-    recipe = write_tiny_entities(folder)
-    found = ftdeploy("run", recipe, "--out", folder / "run")
-    assert found.returncode == 0, found.stderr
-    return TinyRun(recipe=recipe, run=folder / "run", output=found.stderr + found.stdout)
+    return run_to_the_end(write_tiny_entities(folder))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoints import write_tiny_recipe
-from tiny_run import TinyRun, ftdeploy
+from checkpoints import rewrite_rows, write_recipe, write_tiny_recipe
+from tiny_run import TinyRun, run_to_the_end
 
 SUITE: dict[str, Any] = {
     "name": "tiny-labels",
@@ -42,24 +41,16 @@ def write_tiny_labels(folder: Path, *, rows: int = 400, sections: Mapping[str, A
         "validate": {"suite": SUITE},
     }
     recipe = write_tiny_recipe(folder, rows=rows, sections=given)
-    with (folder / "rows.csv").open(encoding="utf-8", newline="") as handle:
-        read = list(csv.DictReader(handle))
-    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(("text", "labels"))
-        for row in read:
-            names = ["positive"] * (row["label"] == "positive") + ["long"] * (len(row["text"].split()) > 15)
-            writer.writerow((row["text"], "|".join(names) or "|"))
+    rewrite_rows(folder / "rows.csv", "labels", _told)
     document = json.loads(recipe.read_text(encoding="utf-8")) | {"task": "multi-label-classification"}
-    for section, settings in (sections or {}).items():
-        document[section] = {**document.get(section, {}), **settings}
-    recipe.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    return recipe
+    return write_recipe(recipe, document, sections)
+
+
+def _told(text: str, label: str) -> str:
+    names = ["positive"] * (label == "positive") + ["long"] * (len(text.split()) > 15)
+    return "|".join(names) or "|"
 
 
 def make_tiny_labels(folder: Path) -> TinyRun:
     """Write the recipe and run it to the end."""
-    recipe = write_tiny_labels(folder)
-    found = ftdeploy("run", recipe, "--out", folder / "run")
-    assert found.returncode == 0, found.stderr
-    return TinyRun(recipe=recipe, run=folder / "run", output=found.stderr + found.stdout)
+    return run_to_the_end(write_tiny_labels(folder))

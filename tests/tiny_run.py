@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from checkpoints import write_tiny_recipe
+from checkpoints import write_recipe, write_tiny_recipe
 
 from ftdeploy.artifact import Artifact, Kind, open_artifact
 
@@ -68,10 +68,15 @@ def shared_tiny_run(folder: Path) -> TinyRun:
 
 def make_tiny_run(folder: Path) -> TinyRun:
     """Write the tiny recipe, with the candidate of a tool that is imported fast, and run it to the end: about 20 s."""
-    recipe = write_tiny_recipe(folder, sections={"compress": {"candidates": ["ort-dynamic"]}})
-    found = ftdeploy("run", recipe, "--out", folder / "run")
+    return run_to_the_end(write_tiny_recipe(folder, sections={"compress": {"candidates": ["ort-dynamic"]}}))
+
+
+def run_to_the_end(recipe: Path) -> TinyRun:
+    """Run a recipe, into the folder ``run`` beside it."""
+    run = recipe.parent / "run"
+    found = ftdeploy("run", recipe, "--out", run)
     assert found.returncode == 0, found.stderr
-    return TinyRun(recipe=recipe, run=folder / "run", output=found.stderr + found.stdout)
+    return TinyRun(recipe=recipe, run=run, output=found.stderr + found.stdout)
 
 
 def start(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
@@ -135,7 +140,4 @@ def changed_recipe(recipe: Path, target: Path, **sections: Mapping[str, Any]) ->
     """A copy of a recipe with settings laid over it, section by section; its files stay where they are."""
     document = json.loads(recipe.read_text(encoding="utf-8"))
     document["data"]["source"]["path"] = str(recipe.parent / "rows.csv")
-    for section, settings in sections.items():
-        document[section] = {**document.get(section, {}), **settings}
-    target.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    return target
+    return write_recipe(target, document, sections)

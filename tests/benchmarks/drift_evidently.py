@@ -13,16 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from drift_tables import serve
 from evidently import DataDefinition, Dataset, Report
 from evidently.legacy.calculations.stattests import chi_stat_test, ks_stat_test
 from evidently.legacy.core import ColumnType
 from evidently.presets import DataDriftPreset
 
-
-def frame(rows: "np.ndarray") -> pd.DataFrame:
-    """Columns by name, the label first."""
-    names = ["label", "confidence", "tokens", *(f"e{n}" for n in range(rows.shape[1] - 3))]
-    return pd.DataFrame(rows, columns=names).astype({"label": int})
+#: Sizes of the windows that were held against the preset: the first.
+CHECKED: list[int] = []
 
 
 def tested(window: pd.DataFrame, reference: pd.DataFrame) -> list[float]:
@@ -43,23 +41,20 @@ def reported(window: pd.DataFrame, reference: pd.DataFrame) -> list[float]:
     return [float(metric["value"]) for metric in json.loads(found.json())["metrics"] if "ValueDrift" in str(metric)]
 
 
-def main(folder: Path, size: int, *, first: bool) -> None:
-    """Read, score, write."""
-    with np.load(folder / "tables.npz") as stored:
-        reference, stream = (frame(stored[name]) for name in ("reference", "stream"))
+def score(reference: pd.DataFrame, stream: pd.DataFrame, size: int) -> "np.ndarray":
+    """Of each window."""
     scores = []
     for start in range(0, len(stream) - size + 1, size):
         window = stream.iloc[start : start + size].reset_index(drop=True)
         values = tested(window, reference)
-        if first and not start:
+        if not CHECKED:
+            CHECKED.append(size)
             began = time.process_time()
             np.testing.assert_allclose(sorted(values), sorted(reported(window, reference)), rtol=1e-6)
             sys.stderr.write(f"Evidently's preset: {time.process_time() - began:.1f} s a window of {size}\n")
         scores.append(-np.log(max(min(values), 1e-300)))
-    np.save(folder / "scores.npy", np.array(scores))
+    return np.array(scores)
 
 
 if __name__ == "__main__":
-    for number, line in enumerate(sys.stdin):  # importing Evidently takes seconds, so one process scores all streams
-        main(Path(sys.argv[1]), int(line), first=not number)
-        print("scored", flush=True)  # noqa: T201  # who asked waits for it
+    serve(Path(sys.argv[1]), score)

@@ -6,17 +6,20 @@
 """
 
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nannyml
-import numpy as np
 import pandas as pd
+from drift_tables import serve
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
-def main(folder: Path, method: str, size: int) -> None:
-    """Read, score, write."""
-    with np.load(folder / "tables.npz") as stored:
-        reference, stream = (frame(stored[name]) for name in ("reference", "stream"))
+def score(method: str, reference: pd.DataFrame, stream: pd.DataFrame, size: int) -> "np.ndarray":
+    """Of each chunk."""
     names = list(reference)
     if method == "reconstruction":
         calculator = nannyml.DataReconstructionDriftCalculator(column_names=names[1:], chunk_size=size)
@@ -28,13 +31,7 @@ def main(folder: Path, method: str, size: int) -> None:
     calculator.fit(reference)
     known, found = (values(calculator.calculate(rows)) for rows in (reference, stream))
     scores = ((found - known.mean(axis=0)) / (known.std(axis=0) + 1e-9)).max(axis=1)
-    np.save(folder / "scores.npy", scores[: len(stream) // size])
-
-
-def frame(rows: "np.ndarray") -> pd.DataFrame:
-    """Columns by name, the label first."""
-    names = ["label", "confidence", "tokens", *(f"e{n}" for n in range(rows.shape[1] - 3))]
-    return pd.DataFrame(rows, columns=names).astype({"label": int})
+    return scores[: len(stream) // size]
 
 
 def values(result: "nannyml.base.Result") -> "np.ndarray":
@@ -44,6 +41,4 @@ def values(result: "nannyml.base.Result") -> "np.ndarray":
 
 
 if __name__ == "__main__":
-    for line in sys.stdin:  # importing NannyML takes seconds, so one process scores all streams
-        main(Path(sys.argv[1]), sys.argv[2], int(line))
-        print("scored", flush=True)  # noqa: T201  # who asked waits for it
+    serve(Path(sys.argv[1]), partial(score, sys.argv[2]))
