@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_run import TinyRun, artifact
 
-from ftdeploy.compress.distil import Lessons, _changed, _epoch_rows
+from ftdeploy.compress.distil import Lessons, _changed, _epoch_rows, _passes
 from ftdeploy.compress.students import Cut, School, cut_to, make_student
 from ftdeploy.dataset import label_names, read_split
 from ftdeploy.onnx_export import load_model
@@ -158,3 +158,22 @@ def test_copies_keep_the_ends_and_have_no_label() -> None:
     assert any(len(row.ids) < 32 for row in copies)
     left_out = _changed(rows[0], None, np.random.default_rng(1))
     assert set(left_out) <= set(rows[0])
+
+
+@pytest.mark.parametrize(
+    ("fitting", "asked", "unlabelled", "plan"),
+    [
+        (2.93, 1.0, 0, (3, 0.95)),  # instead of two whole ones and time that is left over
+        (2.4, 1.0, 0, (2, 1.4)),
+        (0.6, 1.0, 0, (1, 0.2)),
+        (0.2, 1.0, 0, (1, 0.0)),  # one pass in any case
+        (40.0, 4.0, 0, (40, 4.0)),
+        (2.9, 0.0, 0, (2, 0.0)),  # no copies where none are wanted
+        (1.75, 1.0, 10, (2, 0.62)),  # unlabelled texts are read in every pass
+    ],
+)
+def test_whole_epochs_fill_the_time(fitting: float, asked: float, unlabelled: int, plan: tuple[int, float]) -> None:
+    """The nearest whole number of passes, with more or fewer copies than asked for, takes as long as what fits."""
+    lessons = Lessons(rows=[[1, 2]] * 10, targets=np.zeros(10, dtype=np.int64), pad_id=0, mask_id=None,
+                      unlabelled=[[1, 2]] * unlabelled)  # fmt: skip
+    assert _passes(fitting, lessons, Distillation(augment=asked)) == plan

@@ -401,6 +401,38 @@ def test_the_same_texts_make_the_same_files(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+def with_positions(folder: Path, *, first: int) -> None:
+    """Adds a row of a table of 60 positions to each token's, which are counted from ``first`` on."""
+    model = onnx.load(str(folder / "model.onnx"))
+    node, graph = helper.make_node, model.graph
+    numbers = {"first": np.array([first]), "zero": np.array([0]), "counted": np.arange(60)[None] + first,
+               "positions": np.random.default_rng(5).normal(size=(60 + first, WIDTH)).astype(np.float32)}  # fmt: skip
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in numbers.items())
+    added = [
+        node("Shape", ["input_ids"], ["size"], start=1),
+        node("Slice", ["counted", "zero", "size", "one", "one"], ["places"]),
+        node("Gather", ["positions", "places"], ["placed"]), node("Add", ["rows", "placed"], ["both"]),
+    ]  # fmt: skip
+    at = next(at for at, one in enumerate(graph.node) if one.op_type == "Mul")
+    graph.node[at].input[0] = "both"
+    nodes = [*graph.node[:at], *added, *graph.node[at:]]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.save(model, str(folder / "model.onnx"))
+
+
+@pytest.mark.parametrize(("first", "kept"), [(0, 24), (2, 62)])
+def test_positions_that_no_row_reaches_go(first: int, kept: int, tmp_path: Path) -> None:
+    """A row has 24 tokens at most, and all answers stay. Positions that are counted from another number are left."""
+    write_folder(tmp_path / "source", tokenizer_text("wordpiece"))
+    with_positions(tmp_path / "source", first=first)
+    texts = [" ".join(real_texts()[:20]), *real_texts()[:20]]
+    trim_vocabulary(tmp_path / "source", tmp_path / "out", texts, safety=0)
+    model = onnx.load(str(tmp_path / "out" / "model.onnx"))
+    assert [one.dims[0] for one in model.graph.initializer if one.name == "positions"] == [kept]
+    _same_answers(tmp_path / "source", tmp_path / "out", texts)
+
+
 def test_rare_tokens_may_go(tmp_path: Path) -> None:
     """With a minimal count some of the texts change, and `compare` names exactly those with a token that went."""
     write_folder(tmp_path / "source", tokenizer_text("wordpiece"))

@@ -35,6 +35,8 @@ POOL = 50
 MASKED, CUT = 0.1, 0.5
 WARMUP = 0.06
 WEIGHT_DECAY = 0.01
+#: Copies beside a row, as the recipe has it.
+MOST_COPIES = 4.0
 #: Steps that are timed for the plan, after two that do not count.
 PROBED = 6
 
@@ -82,8 +84,10 @@ class Pupil:
     pruning: Callable[[int], Sequence[Hooks]] | None = None
 
 
-def epochs_that_fit(pupil: Pupil, lessons: Lessons, settings: Distillation, *, seconds: float, seed: int) -> int:
-    """Passes over the rows that take about ``seconds``; measured on some steps, whose learning is undone. At least 1.
+def what_fits(pupil: Pupil, lessons: Lessons, settings: Distillation, *, seconds: float,
+              seed: int) -> tuple[int, float]:  # fmt: skip
+    """Passes over the rows that take about ``seconds``, and the copies beside each row: as many as the recipe says, but
+    for what a whole number of passes leaves over. Measured on some steps, whose learning is undone. At least one pass.
 
     Args:
         pupil: who learns.
@@ -104,8 +108,17 @@ def epochs_that_fit(pupil: Pupil, lessons: Lessons, settings: Distillation, *, s
         _step(pupil, batch, lessons, settings, optimizer)
         took.append(time.perf_counter() - began)
     pupil.student.load_state_dict(before)
-    steps = len(batches)
-    return max(1, int(seconds / (float(np.mean(took[2:] or took)) * steps)))
+    return _passes(seconds / (float(np.mean(took[2:] or took)) * len(batches)), lessons, settings)
+
+
+def _passes(fitting: float, lessons: Lessons, settings: Distillation) -> tuple[int, float]:
+    """The nearest whole number of passes to ``fitting``, and the copies with which they take as long."""
+    epochs = max(1, round(fitting))
+    if not settings.augment:
+        return max(1, int(fitting)), 0.0
+    others = 1 + len(lessons.unlabelled) / len(lessons.rows)
+    copies = fitting * (others + settings.augment) / epochs - others
+    return epochs, round(min(max(copies, 0.0), MOST_COPIES), 2)
 
 
 def distil(pupil: Pupil, lessons: Lessons, settings: Distillation, *, epochs: int, seed: int, work: Path,

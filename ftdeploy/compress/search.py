@@ -34,7 +34,7 @@ from ftdeploy.errors import CompressionError, FtdeployError
 from ftdeploy.recipe import CompressSettings
 
 #: Quantizers that `auto` tries: quick ones; each was the best somewhere.
-AUTO = ("inc-dynamic", "calibrated", "calibrated-rows", "calibrated-rows-embeddings")
+AUTO = ("inc-dynamic", "calibrated", "calibrated-embeddings", "calibrated-rows", "calibrated-rows-embeddings")
 #: Families that `auto` tries.
 FAMILIES = (FIRST_TOKEN, "students", VOCABULARY, "mixed", "sessions")
 #: Of these, those that count on one label for a row.

@@ -17,7 +17,7 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.compress.checkpoint_shape import Shape as Measures
 from ftdeploy.compress.checkpoint_shape import read_shape
-from ftdeploy.compress.distil import Lessons, Pupil, distil, epochs_that_fit, steps_in
+from ftdeploy.compress.distil import Lessons, Pupil, distil, steps_in, what_fits
 from ftdeploy.compress.first_token import first_token_only
 from ftdeploy.compress.gradual import Schedule, prune_ffn, prune_heads, slim, sparsify
 from ftdeploy.compress.prune import keep_layers
@@ -155,11 +155,14 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
     lessons = Lessons(rows=school.rows, targets=school.targets, pad_id=signature.pad_id,
                       mask_id=_mask_id(school.onnx), unlabelled=school.unlabelled)  # fmt: skip
     left = seconds - (time.monotonic() - began)
-    epochs = school.settings.epochs or _plan(pupil, lessons, school, left, work)
-    steps = steps_in(lessons, school.settings, epochs=epochs)
-    progress.say(f"{cut.name}: {read_shape(student)}, {epochs} epochs")
+    epochs, copies = school.settings.epochs, school.settings.augment
+    if epochs is None:
+        epochs, copies = _plan(pupil, lessons, school, left, work)
+    settings = school.settings.model_copy(update={"augment": copies})
+    steps = steps_in(lessons, settings, epochs=epochs)
+    progress.say(f"{cut.name}: {read_shape(student)}, {epochs} epochs with {copies:g} copies of each row")
     with progress.task(f"teach {cut.name}", steps) as advance:
-        distil(pupil, lessons, school.settings, epochs=epochs, seed=school.seed, work=work, advance=advance)
+        distil(pupil, lessons, settings, epochs=epochs, seed=school.seed, work=work, advance=advance)
     student = student.to("cpu").eval()
     if gradually and _to_prune(read_shape(student), cut):
         slim(student)
@@ -224,15 +227,16 @@ def _to_prune(shape: Measures, cut: Cut) -> set[str]:
     return {name for name, true in narrower.items() if true}
 
 
-def _plan(pupil: Pupil, lessons: Lessons, school: School, seconds: float, work: Path) -> int:
-    """How many epochs; kept, so that a run that resumes goes on with the plan it began with."""
+def _plan(pupil: Pupil, lessons: Lessons, school: School, seconds: float, work: Path) -> tuple[int, float]:
+    """How many epochs, and copies of each row; kept, so that a run that resumes goes on with the plan it began with."""
     note = work / "plan.json"
     if not note.exists():
-        found = epochs_that_fit(pupil, lessons, school.settings, seconds=seconds, seed=school.seed)
+        epochs, copies = what_fits(pupil, lessons, school.settings, seconds=seconds, seed=school.seed)
         unfinished = note.with_suffix(".partial")
-        unfinished.write_text(json.dumps({"epochs": found}), encoding="utf-8")
+        unfinished.write_text(json.dumps({"epochs": epochs, "augment": copies}), encoding="utf-8")
         unfinished.rename(note)
-    return int(json.loads(note.read_text(encoding="utf-8"))["epochs"])
+    plan = json.loads(note.read_text(encoding="utf-8"))
+    return int(plan["epochs"]), float(plan["augment"])
 
 
 def _mask_id(onnx: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""The rows of an ONNX graph that belong to tokens: found from the token ids, and cut.
+"""The rows of an ONNX graph that belong to tokens, and to their positions: found from the token ids, and cut.
 
 Found by what the graph does with its input, not by names: every table that is looked up by the token ids is cut, and
 whatever else is done with the ids or with such a table is refused, because it would silently mean other tokens.
@@ -6,6 +6,7 @@ whatever else is done with the ids or with such a table is refused, because it w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ftdeploy.errors import CompressionError
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import NDArray
 
 _IDS = "input_ids"
 #: Leave values and rows where they are.
@@ -78,6 +80,52 @@ def cut_rows(model: onnx.ModelProto, ids: Sequence[int]) -> None:
         model.graph.value_info.remove(info)  # its shape has the old number of rows
 
 
+def cut_positions(model: onnx.ModelProto, length: int) -> None:
+    """Keep the rows of the first ``length`` positions, where a float table is looked up by 0, 1, 2, ... as BERT's is;
+    changes ``model``. What finds its positions in another way keeps its table.
+
+    Args:
+        model: with its weights loaded.
+        length: most tokens of a row.
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    makers = {name: node for node in model.graph.node for name in node.output}
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    for node in model.graph.node:
+        table = weights.get(node.input[0]) if node.op_type == "Gather" else None
+        if table is None or readers[table.name] > 1 or table.dims[0] <= length:
+            continue
+        if _counts_from_zero(makers.get(node.input[1]), weights, makers):
+            _cut(table, range(length))
+
+
+def _counts_from_zero(maker: Any, weights: Mapping[str, Any], makers: Mapping[str, Any]) -> bool:
+    """Whether a node cuts the beginning off 0, 1, 2, ..., which are stored."""
+    import numpy as np
+
+    if maker is None or maker.op_type != "Slice":
+        return False
+    stored = [_stored(name, weights, makers) for name in maker.input]
+    if len(stored) < 4 or any(one is None for one in stored[:2] + stored[3:]):  # noqa: PLR2004  # data, starts, ends, axes
+        return False
+    numbers, start, _end, axis, *step = (np.asarray(one) for one in stored)
+    last = numbers.ndim - 1
+    counts = bool(np.array_equal(numbers.reshape(-1), np.arange(numbers.shape[last])))
+    plain = all(one.tolist() == [1] for one in step)
+    return counts and plain and start.tolist() == [0] and axis.tolist() in ([last], [-1])
+
+
+def _stored(name: str, weights: Mapping[str, Any], makers: Mapping[str, Any]) -> NDArray[Any] | None:
+    """A tensor that stands in the graph, as a weight or as a constant."""
+    from onnx import numpy_helper
+
+    maker = makers.get(name)
+    tensor = weights.get(name)
+    if tensor is None and maker is not None and maker.op_type == "Constant":
+        tensor = next((attribute.t for attribute in maker.attribute if attribute.name == "value"), None)
+    return None if tensor is None else numpy_helper.to_array(tensor)
+
+
 def _follow(node: Any, places: Sequence[int], parts: _Parts) -> None:
     """Note every tensor with a row for each token that ``node`` reads at ``places``, back to the stored ones."""
     for name in (node.input[place] for place in places if place < len(node.input) and node.input[place]):
@@ -120,20 +168,15 @@ def _numbers(node: Any) -> dict[str, int]:
 
 def _compares_with_kept(node: Any, known: set[str], parts: _Parts, ids: Sequence[int]) -> bool:
     """Whether a node asks if a token is a certain one, whose id does not change."""
-    from onnx import numpy_helper
-
     if node.op_type != "Equal":
         return False
     others = [name for name in node.input if name not in known]
     if len(others) != 1:
         return False
-    tensor = parts.weights.get(others[0])
-    maker = parts.makers.get(others[0])
-    if tensor is None and maker is not None and maker.op_type == "Constant":
-        tensor = next((attribute.t for attribute in maker.attribute if attribute.name == "value"), None)
-    if tensor is None:
+    stored = _stored(others[0], parts.weights, parts.makers)
+    if stored is None:
         return False
-    asked = numpy_helper.to_array(tensor).reshape(-1).tolist()
+    asked = stored.reshape(-1).tolist()
     # A number that no token ever had stays one, as long as it is none of the new ids either.
     return all(id_ == ids[id_] if 0 <= id_ < len(ids) else id_ not in ids for id_ in asked)
 

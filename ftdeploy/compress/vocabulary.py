@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from ftdeploy.compress.token_table import cut_rows
+from ftdeploy.compress.token_table import cut_positions, cut_rows
 from ftdeploy.compress.tokenizer_files import kept_ids, renumbered
 from ftdeploy.errors import CompressionError
 from ftdeploy.measure import folder_size
@@ -73,7 +73,7 @@ def trim_vocabulary(source: Path, out: Path, texts: Iterable[str], *, safety: in
 
     What stays: every token of the texts, however long they are; all single characters and bytes; special and added
     tokens; the ids that signature and post-processor name; and the ``safety`` most general of the remaining tokens,
-    whatever the texts have.
+    whatever the texts have. Positions that no row reaches go, too, as they change nothing.
 
     Args:
         source: model folder; its weights stand in ``model.onnx``, float or quantized (see `cut_rows`).
@@ -111,6 +111,7 @@ def trim_vocabulary(source: Path, out: Path, texts: Iterable[str], *, safety: in
     text = _checked(renumbered(document, ids), tokenizer, ids)
     model = onnx.load(os.fspath(source / "model.onnx"))
     cut_rows(model, ids)
+    cut_positions(model, signature.max_length)
 
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

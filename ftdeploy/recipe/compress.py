@@ -129,7 +129,8 @@ class Distillation(Section):
     """Weight of the hidden states' relative squared distance to the teacher's, over the layers."""
     augment: float = Field(default=1.0, ge=0, le=4)
     """For each training row, how many copies with words masked or cut away are learned beside it; the teacher answers
-    them, so no label can be wrong. Drawn anew in every epoch."""
+    them, so no label can be wrong. Drawn anew in every epoch. Without `epochs` it may be more or less, so that whole
+    epochs fill the search's time."""
     quantization_aware: bool = False
     """The last epoch trains with the rounding of dynamic int8 in place (Jacob et al. 2018), where quantizing costs more
     than `max_drop`."""
