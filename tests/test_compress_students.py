@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from tiny_run import TinyRun, artifact
 
 from ftdeploy.compress.distil import Lessons, _changed, _epoch_rows, _passes
 from ftdeploy.compress.students import Cut, School, cut_to, make_student
+from ftdeploy.compress.tools import graph
 from ftdeploy.dataset import label_names, read_split
 from ftdeploy.onnx_export import load_model
 from ftdeploy.predictor import Predictor
@@ -64,6 +67,23 @@ def test_teaching_brings_a_student_closer_to_its_teacher(tiny: TinyRun, tmp_path
     untaught = _made(_school(tiny, hard=0.0, epochs=1, learning_rate=1e-9), tmp_path / "untaught", cut=cut)
     wanted, learned, plain = (Predictor(folder).predict(texts).logits for folder in (school.onnx, taught, untaught))
     assert np.square(learned - wanted).mean() < 0.5 * np.square(plain - wanted).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [4, None])
+def test_a_student_learns_with_its_embeddings_as_they_will_be_stored(
+    bits: int | None, tiny: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounded before anything is learned, and not learned; without bits they are the teacher's. Small tables stay."""
+    monkeypatch.setattr(graph, "TABLE", 10)
+    school = _school(tiny, epochs=1, embedding_bits=bits)
+    theirs, ours = (
+        {one.name: numpy_helper.to_array(one) for one in onnx.load(str(folder / "model.onnx")).graph.initializer}
+        for folder in (school.onnx, _made(school, tmp_path))
+    )
+    (name,) = (name for name in ours if "word_embeddings" in name)
+    expected = theirs[name] if bits is None else graph.rounded_table(theirs[name], bits=bits)
+    np.testing.assert_array_equal(ours[name], expected)
 
 
 @pytest.mark.slow
@@ -123,9 +143,6 @@ def test_neural_compressor_prunes_while_it_learns_and_leaves_smaller_matrices(ti
 
 def _matrices(folder: Path) -> list[np.ndarray[Any, Any]]:
     """The matrices of the encoder's layers, in a graph as it was exported."""
-    import onnx
-    from onnx import numpy_helper
-
     graph = onnx.load(str(folder / "model.onnx")).graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     names = [node.input[1] for node in graph.node if node.op_type == "MatMul" and "/encoder/layer" in node.name]

@@ -312,6 +312,18 @@ def test_embeddings_in_blocks_are_within_half_a_step(bits: int) -> None:
     assert packed.ByteSize() < before * (bits + 1) / 32
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_rounded_table_is_stored_without_any_further_loss(bits: int) -> None:
+    """What a student learned with is what ONNX Runtime reads, in another representation."""
+    table = np.random.default_rng(4).normal(0, 1, (WORDS, 200)).astype(np.float32)
+    once = graph.rounded_table(table, bits=bits)
+    assert 0 < np.abs(once - table).max() < 1
+    np.testing.assert_allclose(graph.rounded_table(once, bits=bits), once, atol=1e-6)
+    (integers, scales, _), (again, rescaled, _) = (graph.quantize_table(one, bits=bits) for one in (table, once))
+    np.testing.assert_array_equal(again, integers)
+    np.testing.assert_allclose(rescaled, scales, rtol=1e-6)
+
+
 def test_calibration_batches_hold_no_padding(tmp_path: Path) -> None:
     """All rows come back, alike lengths together; with `one_length` all batches have one shape, and a row that was cut
     keeps its closing token."""

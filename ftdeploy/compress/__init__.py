@@ -53,7 +53,7 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     return {"provider": provider, "processors": str(processors()), "cpu": ",".join(wide)}
 
 
-@stage(writes="compressed", version=4, outside=_outside,
+@stage(writes="compressed", version=5, outside=_outside,
        libraries=("onnxruntime", "onnx", "neural-compressor", "optimum-onnx", "torch"))  # fmt: skip
 def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings,
              export: ExportSettings, serve: ServeSettings, device: Device, task: str, seed: int, out: Path,
@@ -189,11 +189,14 @@ def _confirm(winner: CandidateResult, folders: Mapping[str, Path], dataset: Arti
 
 
 def _certain(one: CandidateResult, settings: CompressSettings) -> bool:
-    """Whether validation rows leave so little doubt of it that it needs no second look: fp32, and what differs from it
-    in so few rows that the interval keeps to half of what is allowed."""
+    """Whether validation rows leave so little doubt of it that it needs no look at the test rows: fp32, and what the
+    gate passes and either scores no lower there, or keeps its whole interval to half of what is allowed."""
     return not one.steps or (
         one.status == "kept"
-        and all(one.metrics[name].most_loss < margin / 2 for name, margin in settings.max_drop.items())
+        and all(
+            one.metrics[name].difference >= 0 or one.metrics[name].most_loss < margin / 2
+            for name, margin in settings.max_drop.items()
+        )
     )
 
 

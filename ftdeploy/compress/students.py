@@ -23,6 +23,7 @@ from ftdeploy.compress.gradual import Schedule, prune_ffn, prune_heads, slim, sp
 from ftdeploy.compress.prune import keep_layers
 from ftdeploy.compress.qat import fake_quantized
 from ftdeploy.compress.reconstruct import narrow
+from ftdeploy.compress.tools import graph
 from ftdeploy.compress.tools.int8 import levels
 from ftdeploy.hardware import choose_device, processors
 from ftdeploy.onnx_export import export_onnx, input_names, load_model
@@ -138,6 +139,8 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
     student = copy.deepcopy(teacher)
     signature = read_signature(school.onnx)
     keep_layers(student, cut.layers)
+    if school.settings.embedding_bits is not None:
+        _round_embeddings(student, bits=school.settings.embedding_bits)
     # A layer that computes one token only is not worth pruning.
     spared = first_token_only(copy.deepcopy(student), school.rows[:PROVEN])
     gradually = cut.pruning == "neural-compressor"
@@ -207,6 +210,17 @@ def _prune(student: PreTrainedModel, cut: Cut, school: School, *, pad_id: int, s
     with progress.task(f"prune {cut.name}", len(cut.layers) - spared) as advance:
         narrow(student, [school.rows[index] for index in chosen], channels=cut.channels, heads=cut.heads,
                pad_id=pad_id, advance=advance, spared=spared)  # fmt: skip
+
+
+def _round_embeddings(student: PreTrainedModel, *, bits: int) -> None:
+    """As the quantizers store them; small tables are left in float, as there."""
+    import torch
+
+    table = student.get_input_embeddings().weight
+    if len(table) >= graph.TABLE:
+        rounded = graph.rounded_table(table.detach().numpy(), bits=bits)
+        with torch.no_grad():
+            table.copy_(torch.from_numpy(rounded))
 
 
 def _hooks(student: PreTrainedModel, cut: Cut, steps: int) -> list[Hooks]:

@@ -131,6 +131,9 @@ class Distillation(Section):
     """For each training row, how many copies with words masked or cut away are learned beside it; the teacher answers
     them, so no label can be wrong. Drawn anew in every epoch. Without `epochs` it may be more or less, so that whole
     epochs fill the search's time."""
+    embedding_bits: Literal[4, 8] | None = 4
+    """A student learns with its word embeddings rounded as they may be stored afterwards, so that storing them so costs
+    it nothing; null leaves them as they are. They are the teacher's, and are not learned."""
     quantization_aware: bool = False
     """The last epoch trains with the rounding of dynamic int8 in place (Jacob et al. 2018), where quantizing costs more
     than `max_drop`."""

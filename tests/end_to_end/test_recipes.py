@@ -1,4 +1,5 @@
-"""The recipes on public data: what prepare makes of all rows, and the first stages on a sample of them.
+"""The recipes on public data: what prepare makes of all rows, the first stages on a sample of them, and a sample to the
+served bundle where the recipe says what the service does.
 
 Whole runs take up to ten minutes each and are done by hand (README, "Other recipes").
 """
@@ -10,9 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
-from workspace import ROOT
+from workspace import ROOT, serving
 
 from ftdeploy.dataset import SPLITS
 
@@ -64,3 +66,55 @@ def test_the_recipe_runs_on_a_sample(name: str, tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "checkpoint" / "artifact.json").read_text(encoding="utf-8"))["facts"]
     largest = max(profile["splits"]["validation"]["labels"].values()) / profile["splits"]["validation"]["rows"]
     assert facts["validation_accuracy"] > largest * 0.9, "it learned less than to name the commonest label"
+
+
+#: A sample cannot hold the recipe's gates: this one lets through what became smaller.
+LENIENT = """\
+version: 1
+name: smoke
+metrics: [{metric}]
+gates: [{{kind: ratio, metric: size, maximum: 0.9}}]
+timing_rows: 32
+timing_rounds: 5
+"""
+CONTRACT = """\
+1. Governing Law. This Agreement is governed by and construed in accordance with the laws of the State of New York.
+
+2. Insurance. Distributor shall maintain commercial general liability insurance of at least $1,000,000 per occurrence.
+
+3. Grant. Licensor grants to Licensee a non-exclusive license to use the Marks in the Territory.
+"""
+
+
+def _bundle(name: str, metric: str, folder: Path, *sets: str) -> Path:
+    """The bundle of a sample of the recipe's rows, with one quantizer."""
+    suite = folder / "smoke.yaml"
+    suite.write_text(LENIENT.format(metric=metric), encoding="utf-8")
+    given = ("compress.candidates=[calibrated-rows]", "package.tune_service=false", f"validate.suite={suite}", *sets)
+    _ftdeploy("run", f"recipes/{name}.yaml", "--out", folder, *(part for one in given for part in ("--set", one)))
+    return folder / "bundle"
+
+
+def test_a_contract_is_reviewed_by_a_bundle_of_a_sample(tmp_path: Path) -> None:
+    """contract-review, from real clauses to the service: a document's passages in order, each with its place and with a
+    category of the recipe or `other`."""
+    bundle = _bundle("contract-review", "accuracy", tmp_path, "data.limit=1500", "train.epochs=1")
+    labels = {*json.loads((bundle / "src" / "model" / "signature.json").read_text(encoding="utf-8"))["labels"], "other"}
+    with serving([sys.executable, "-m", "ftdeploy", "serve", str(bundle)], cwd=tmp_path) as url:
+        found = httpx.post(f"{url}/review", json={"inputs": CONTRACT}, timeout=60).json()
+    passages = found["passages"]
+    assert [CONTRACT[one["start"] : one["end"]].strip() for one in passages] == CONTRACT.strip().split("\n\n")
+    assert {one["label"] for one in passages} <= labels
+
+
+def test_unusual_clauses_are_told_by_a_bundle_of_a_sample(tmp_path: Path) -> None:
+    """contract-anomaly, from real clauses to the service: a recipe for soup is less usual as a clause on the governing
+    law than such a clause is."""
+    bundle = _bundle("contract-anomaly", "neighbour_agreement", tmp_path, "data.limit=3000")
+    clause = CONTRACT.split("\n\n", maxsplit=1)[0]
+    soup = "Peel the onions, fry them slowly in butter until they are golden, and add the stock."
+    with serving([sys.executable, "-m", "ftdeploy", "serve", str(bundle)], cwd=tmp_path) as url:
+        asked = {"inputs": [clause, soup], "label": "Governing Law"}
+        usual, unusual = httpx.post(f"{url}/anomaly", json=asked, timeout=60).json()
+    assert usual["p_value"] > unusual["p_value"]
+    assert (usual["unusual"], unusual["unusual"]) == (False, True)

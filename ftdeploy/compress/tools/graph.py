@@ -185,6 +185,22 @@ def quantize_table(table: NDArray[np.float32], *, bits: int) -> tuple[NDArray[np
         The integers, uint8, shape (rows, width * bits / 8); scales, float32, (rows, blocks); zero points, uint8, as
         many as scales, packed alike.
     """
+    integers, scales, zeros = _in_blocks(table, bits=bits)
+    values = integers.reshape(len(table), -1)[:, : table.shape[1]].astype(np.uint8)
+    return _nibbles(values, bits), scales, _nibbles(zeros.astype(np.uint8), bits)
+
+
+def rounded_table(table: NDArray[np.float32], *, bits: int) -> NDArray[np.float32]:
+    """What `quantize_table` makes of a table, as numbers again: float32, of the same shape. Quantized once more, it
+    stays as it is."""
+    integers, scales, zeros = _in_blocks(table, bits=bits)
+    values = (integers - zeros[..., None]) * scales[..., None]
+    return values.reshape(len(table), -1)[:, : table.shape[1]].astype(np.float32)
+
+
+def _in_blocks(table: NDArray[np.float32], *, bits: int) -> tuple[NDArray[np.float32], NDArray[np.float32],
+                                                                  NDArray[np.float32]]:  # fmt: skip
+    """Whole numbers, shape (rows, blocks, `TABLE_BLOCK`), their scales and zero points, (rows, blocks)."""
     rows, width = table.shape
     blocks = -(-width // TABLE_BLOCK)
     filled = np.pad(table, ((0, 0), (0, blocks * TABLE_BLOCK - width))).reshape(rows, blocks, TABLE_BLOCK)
@@ -193,9 +209,7 @@ def quantize_table(table: NDArray[np.float32], *, bits: int) -> tuple[NDArray[np
     low, high = np.minimum(filled.min(axis=2), 0), np.maximum(filled.max(axis=2), 0)
     scales = np.where(high > low, (high - low) / most, 1).astype(np.float32)
     zeros = np.clip(np.round(-low / scales), 0, most)
-    integers = np.clip(np.round(filled / scales[..., None]) + zeros[..., None], 0, most)
-    values = integers.reshape(rows, -1)[:, :width].astype(np.uint8)
-    return _nibbles(values, bits), scales, _nibbles(zeros.astype(np.uint8), bits)
+    return np.clip(np.round(filled / scales[..., None]) + zeros[..., None], 0, most), scales, zeros
 
 
 def _nibbles(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
