@@ -194,8 +194,8 @@ def rounded_table(table: NDArray[np.float32], *, bits: int) -> NDArray[np.float3
     """What `quantize_table` makes of a table, as numbers again: float32, of the same shape. Quantized once more, it
     stays as it is."""
     integers, scales, zeros = _in_blocks(table, bits=bits)
-    values = (integers - zeros[..., None]) * scales[..., None]
-    return values.reshape(len(table), -1)[:, : table.shape[1]].astype(np.float32)
+    values: NDArray[np.float32] = (integers - zeros[..., None]) * scales[..., None]
+    return values.reshape(len(table), -1)[:, : table.shape[1]]
 
 
 def _in_blocks(table: NDArray[np.float32], *, bits: int) -> tuple[NDArray[np.float32], NDArray[np.float32],
