@@ -77,8 +77,11 @@ def _show(found: Monitored) -> None:
         show_line("estimated accuracy {} ({} to {}), {}: {}", f"{report.accuracy.value:.3f}",
                   f"{report.accuracy.lower:.3f}", f"{report.accuracy.upper:.3f}", trust,
                   report.accuracy.reason)  # fmt: skip
-    if report.feedback:
+    if report.feedback and not report.measured:
         show_line("accuracy on {} labelled rows {} ({} to {})", f"{report.feedback.rows:,}",
                   f"{report.feedback.value:.3f}", f"{report.feedback.lower:.3f}",
                   f"{report.feedback.upper:.3f}")  # fmt: skip
+    for one in report.measured:
+        show_line("{} of whole answers on {} labelled rows {} ({} to {})", one.metric, f"{report.measured_rows:,}",
+                  f"{one.value:.3f}", f"{one.lower:.3f}", f"{one.upper:.3f}")  # fmt: skip
     show_line(f"\n[{_STYLES[report.verdict]}]{report.verdict}[/]: {{}}\n{{}}", report.summary, found.folder / PAGE)

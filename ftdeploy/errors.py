@@ -6,10 +6,17 @@ and exits with ``exit_code``; the library only raises them.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import ClassVar
+
+#: Most characters of what somebody sent that a message repeats.
+LINE = 60
+#: repr() would write out all of a large value to show its beginning, and would fail on a deeply nested one.
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = LINE
 
 
 class FtdeployError(Exception):
@@ -186,6 +193,12 @@ class DriftFound(FtdeployError):  # noqa: N818  # a verdict, and no fault of the
 
     exit_code = 19
     title = "The traffic has drifted"
+
+
+def short(value: object) -> str:
+    """A value that somebody sent as it may stand in a message: quoted, and never longer than a line."""
+    text = _REPR.repr(value)
+    return text if len(text) <= LINE else f"{text[:LINE]}..."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

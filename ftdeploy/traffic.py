@@ -20,12 +20,13 @@ from ftdeploy.serve.deletions import By, Deletion, add_deletions, deletion, read
 from ftdeploy.serve.encryption import TrafficError, TrafficKey
 from ftdeploy.serve.segments import ENCRYPTED, OPEN, Kind, begun, files, locked
 from ftdeploy.serve.traffic import read_segment
+from ftdeploy.values import is_number
 
 #: Seconds in which a running service seals what it has open once a deletion is noted; it looks five times a second.
 PATIENCE = 5.0
 #: Columns of an exported CSV before those of the embedding.
-_COLUMNS = ("id", "row", "subject", "time", "digest", "label", "true_label", "confidence", "tokens", "unknown",
-            "language", "truncated", "cached", "text")  # fmt: skip
+_COLUMNS = ("id", "row", "subject", "time", "digest", "label", "answer", "true_label", "confidence", "tokens",
+            "unknown", "language", "truncated", "cached", "text")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,5 +254,6 @@ def _write_csv(rows: Iterator[dict[str, Any]], path: Path) -> int:
 
 
 def _cell(value: object) -> object:
-    """A value as a cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    """A value as a cell that no spreadsheet takes for a formula (OWASP, CSV injection); a number is none."""
+    formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") and not is_number(value)
+    return f"'{value}" if formula else value

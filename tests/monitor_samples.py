@@ -66,6 +66,8 @@ def window(found: Features, truths: NDArray[np.int64] | None = None, *, text: st
         times=START + 60.0 * np.arange(rows),
         features=found,
         truths=np.full(rows, -1) if truths is None else truths,
+        told=[None] * rows if truths is None else [SIGNATURE.labels[one] if one >= 0 else None for one in truths],
+        answers=[SIGNATURE.labels[one] for one in found.labels],
         texts=[text] * rows,
         languages=[""] * rows,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_score, recall_score
 
 from ftdeploy.label_sets import dump
 from ftdeploy.metrics import resolve, score
@@ -56,6 +56,44 @@ def test_scores_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
         assert trained[name] == pytest.approx(value), name
     one = score(resolve("label_f1:b", table), references, predictions, len(table))
     assert one == pytest.approx(f1_score(*(hot[:, 1] for hot in whole), zero_division=0))
+
+
+def _matthews(true: list[Any], said: list[Any]) -> float:
+    """scikit-learn's, which warns of rows that are all alike."""
+    return float(matthews_corrcoef(true, said)) if len({*true, *said}) > 1 else 0.0
+
+
+@settings(deadline=None, max_examples=50)
+@given(pairs=st.lists(st.tuples(_SETS, _SETS), min_size=1, max_size=30))
+def test_the_correlation_is_matthews_of_one_label(pairs: list[tuple[str, str]]) -> None:
+    """And between -1 and 1 over all of them, which training computes alike."""
+    true, said = map(list, zip(*pairs, strict=True))
+    table, (references, predictions) = numbered(true, said)
+    whole = [_hot(one, NAMES) for one in (true, said)]
+    one = score(resolve("label_mcc:b", table), references, predictions, len(table))
+    assert one == pytest.approx(_matthews(*(hot[:, 1].tolist() for hot in whole)), abs=1e-9)
+    every = score(resolve("label_mcc", table), references, predictions, len(table))
+    assert -1 - 1e-9 <= every <= 1 + 1e-9
+    assert set_scores(*(hot.astype(np.float64) for hot in whole))["label_mcc"] == pytest.approx(every)
+
+
+@settings(deadline=None, max_examples=50)
+@given(pairs=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), min_size=1, max_size=30))
+def test_the_correlation_with_one_label_a_row_is_that_of_classes(pairs: list[tuple[str, str]]) -> None:
+    """Gorodkin's: what `mcc` is."""
+    true, said = map(list, zip(*pairs, strict=True))
+    table, (references, predictions) = numbered([dump([name]) for name in true], [dump([name]) for name in said])
+    assert score(resolve("label_mcc", table), references, predictions, len(table)) == pytest.approx(
+        matthews_corrcoef(true, said), abs=1e-9
+    )
+
+
+def test_nothing_is_gained_of_labels_that_are_said_of_every_row() -> None:
+    """However frequent they are, and whatever it does for F1."""
+    true, said = [dump(["a"])] * 9 + [dump([])], [dump(["a"])] * 10
+    table, (references, predictions) = numbered(true, said)
+    assert score(resolve("label_f1", table), references, predictions, len(table)) > 0.9
+    assert score(resolve("label_mcc", table), references, predictions, len(table)) == 0
 
 
 def test_the_fullest_rows_weigh_most() -> None:

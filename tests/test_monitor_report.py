@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from ftdeploy.monitor.options import MonitorOptions
 from ftdeploy.monitor.report import make_report
 from ftdeploy.monitor.result import MonitorReport
 from ftdeploy.monitor.window import Window
+from ftdeploy.tasks import TASKS
 
 REFERENCE = reference()
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -106,3 +108,37 @@ def test_languages_are_slices() -> None:
         "language: en": 150,
         "language: de": 50,
     }
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "told", "answers", "expected"),
+    [
+        ("multi-label-classification", ("a", "b"), ['["a", "b"]', "[]"], ['["a"]', "[]"], {"label_recall": 0.5}),
+        ("token-classification", ("O", "B-a", "I-a"), ['[[0,4,"a"]]', "[]"], ['[[0,4,"a"]]', '[[2,4,"a"]]'],
+         {"entity_precision": 0.5, "accuracy": 0.5}),
+        ("text-regression", ("score",), ["1", "3"], ["2", "3"], {"mae": 0.5}),
+    ],
+)  # fmt: skip
+def test_whole_answers_are_measured_where_labels_came_back(
+    task: str, labels: tuple[str, ...], told: list[str], answers: list[str], expected: dict[str, float]
+) -> None:
+    """By the task's metrics, with intervals; fewer than ten rows say nothing, and numbers are not right or wrong."""
+    kind = TASKS[task]
+    signature = SIGNATURE.model_copy(update={"task": task, "labels": labels})
+    seen, _ = features(40, seed=5)
+    truths = np.full(40, -1)
+    if not kind.number:
+        names = kind.summaries(labels)
+        truths[:20] = [names.index(kind.summary(one)) for one in told * 10]
+    found = dataclasses.replace(window(seen), truths=truths, told=[*told * 10, *[None] * 20], answers=answers * 20)
+    made, _ = make_report(REFERENCE, found, signature, MonitorOptions(), digest="ab" * 32, seed=1, now=NOW)
+    measured = {one.metric: one for one in made.measured}
+    assert tuple(measured) == kind.measures
+    assert made.measured_rows == 20
+    for name, value in expected.items():
+        assert measured[name].value == pytest.approx(value)
+        assert measured[name].lower < value < measured[name].upper
+    assert (made.feedback is None) == kind.number
+    few = dataclasses.replace(found, told=[*told, *[None] * 38])
+    made, _ = make_report(REFERENCE, few, signature, MonitorOptions(), digest="ab" * 32, seed=1, now=NOW)
+    assert made.measured == ()

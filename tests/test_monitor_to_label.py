@@ -44,6 +44,28 @@ def test_labelled_rows_are_left_out() -> None:
     assert (to_label(window(found, truths), np.zeros(100), count=100, seed=1) < 90).all()
 
 
+def test_numbers_are_asked_for_by_how_new_they_are() -> None:
+    """Nothing says how sure a model is of one: what stands in that place is the number."""
+    found, _ = features(200, seed=1)
+    scores = np.random.default_rng(1).standard_normal(200)
+    there = window(found)
+    queue = to_label(there, scores, count=10, seed=1, unsure=False)
+    moved = window(dataclasses.replace(found, confidence=np.arange(200.0)))
+    np.testing.assert_array_equal(queue, to_label(moved, scores, count=10, seed=1, unsure=False))
+    assert scores[queue].min() > np.median(scores)
+
+
+def test_the_file_shows_the_whole_answer(tmp_path: Path) -> None:
+    """For whoever corrects it; and no confidence where there is none."""
+    found, _ = features(2, seed=1)
+    there = dataclasses.replace(window(found), answers=['["a", "b"]', None])
+    write_queue(tmp_path / "q.csv", there, np.array([0, 1]), np.zeros(2), SIGNATURE.labels, unsure=False)
+    with (tmp_path / "q.csv").open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["predicted"] for row in rows] == ['["a", "b"]', SIGNATURE.labels[found.labels[1]]]
+    assert [row["confidence"] for row in rows] == ["", ""]
+
+
 def test_the_file_has_texts_only_when_kept_and_no_formulas(tmp_path: Path) -> None:
     """A text that begins like a formula is only shown by a spreadsheet; ids, confidence and an empty label."""
     found, _ = features(3, seed=1)

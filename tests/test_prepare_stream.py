@@ -277,3 +277,21 @@ def test_an_encoding_that_was_found_is_reported(tmp_path: Path) -> None:
     assert "schöne Grüße 1" in {row["text"] for row in rows(made)}
     assert any("rows.jsonl is read as cp1252" in line for line in said)
     assert any("CC0-1.0; Nobody (2026)" in line for line in said)
+
+
+def test_each_source_says_what_stands_between_the_names_of_its_labels(tmp_path: Path) -> None:
+    """Where a row may have several; it is no column, and a source that says nothing has lists. A look at the beginning
+    reads them alike."""
+    found = []
+    for name, between, cell in (("one", "|", "a|b"), ("two", ";", "b; c"), ("three", None, '["c"]')):
+        path = tmp_path / f"{name}.csv"
+        with path.open("w", encoding="utf-8", newline="") as handle:
+            csv.writer(handle).writerows([("text", "label"), *((f"{name} {place}", cell) for place in range(12))])
+        found.append({"path": str(path), "name": name, "columns": {"label_separator": between}})
+    made = recipe(*found).model_copy(update={"task": "multi-label-classification"})
+    dataset_ = run_stage(prepare, made, {}, tmp_path / "out" / "dataset").artifact
+    assert {(row["id"].split(":")[0], row["label"]) for row in rows(dataset_)} == {
+        ("one", '["a", "b"]'), ("two", '["b", "c"]'), ("three", '["c"]'),
+    }  # fmt: skip
+    sample = read_sample(made.data, open_sources(made.data), task=made.task, seed=1, most=0, visit=len)
+    assert (len(sample.rows), sorted(sample.builder.classes)) == (36, ["a", "b", "c"])

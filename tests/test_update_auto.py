@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ftdeploy.serve.model import bundle_digest
 from ftdeploy.serve.traffic import Feedback, Recorder
 from ftdeploy.serve.traffic_options import TrafficOptions
 from ftdeploy.stage import run_stage
+from ftdeploy.update import Updated, update
 from ftdeploy.update.auto import update_by_itself
 from ftdeploy.update.collect import TooFewRows
 
@@ -108,3 +110,15 @@ def test_without_traffic_there_is_nothing_to_go_by(home: Path, monkeypatch: pyte
     monkeypatch.setenv("FTDEPLOY_TRAFFIC", "off")
     with pytest.raises(ConfigError, match="FTDEPLOY_TRAFFIC is off"):
         update_by_itself(home)
+
+
+@pytest.mark.parametrize("do", [update, update_by_itself])
+def test_where_nothing_is_trained_there_is_nothing_to_update(home: Path, do: Callable[..., Updated]) -> None:
+    """Vectors are those of a checkpoint as it is: said before anything is read, drift or none, with what to do."""
+    path = champion(home) / "recipe.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("text-classification", "feature-extraction"))
+    with pytest.raises(ConfigError, match="`ftdeploy update` does not go with feature-extraction") as caught:
+        do(home, files=[home / "none.jsonl"])
+    assert "nothing to learn" in caught.value.cause
+    assert "ftdeploy run" in caught.value.fix
+    assert not (home / "drift").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ftdeploy.recipe import Recipe
 from ftdeploy.serve.traffic import Feedback, Recorder
 from ftdeploy.serve.traffic_options import TrafficOptions
 from ftdeploy.stage import run_stage
+from ftdeploy.tasks import TASKS
 from ftdeploy.update.collect import NewRows, TooFewRows, collect, keys_of
 
 NOTHING = np.empty((0, 2), dtype=np.uint64)
@@ -135,4 +137,76 @@ def test_feedback_that_nothing_can_be_learned_from(champion: tuple[Recipe, Artif
     """No labels, or no texts: told apart, since what is to be done differs."""
     serve(tmp_path / "traffic", labels=labels, text=text)
     with pytest.raises(TooFewRows, match=said):
+        read(champion, tmp_path, traffic=tmp_path / "traffic")
+
+
+#: Task -> the rows of a champion, and what a service was told of the eight texts that it answered.
+OF_OTHER_TASKS: dict[str, tuple[list[Any], dict[int, str]]] = {
+    "multi-label-classification": (["a|b", "a", "|"], {2: '["b"]', 5: "[]", 6: "b"}),
+    "token-classification": (
+        [[{"start": 0, "end": 4, "label": "a"}], [], [[5, 11, "b"]]],
+        {2: '[[0,5,"a"]]', 5: "[]", 6: '[[0,90,"a"]]'},
+    ),
+    "text-regression": ([1.5, "2", 3], {2: "-4.25", 5: "7", 6: "a"}),
+}
+
+
+def made_of(task: str, folder: Path) -> tuple[Recipe, Artifact]:
+    """A champion's recipe and dataset."""
+    labels, _ = OF_OTHER_TASKS[task]
+    rows = [{"text": row["text"], "told": labels[place % len(labels)]} for place, row in enumerate(many(80))]
+    separator = {"label_separator": "|"} if TASKS[task].multi_label else {}
+    sections = {"version": 1, "name": "demo", "task": task, "model": {"path": "none"}}
+    data = {"source": {"path": str(write_jsonl(folder / "rows.jsonl", rows))}, "columns": {"label": "told"} | separator}
+    made = Recipe.model_validate(sections | {"data": data})
+    return made, run_stage(prepare, made, {}, folder / "dataset").artifact
+
+
+@pytest.mark.parametrize("task", OF_OTHER_TASKS)
+def test_feedback_of_each_task_is_a_row_that_its_prepare_reads(task: str, tmp_path: Path) -> None:
+    """Sets, none of them too, entities, and numbers; a label that does not fit its text is left out and counted, since
+    nobody can correct what was once sent."""
+    champion, (_, labels) = made_of(task, tmp_path), OF_OTHER_TASKS[task]
+    serve(tmp_path / "traffic", labels=labels)
+    found = read(champion, tmp_path, traffic=tmp_path / "traffic")
+    assert found.table["text"].to_pylist() == ["asked 2", "asked 5"]
+    assert found.table["label"].to_pylist() == [labels[2], labels[5]]
+    assert found.misfits == 1
+    assert "1 from feedback left out, whose label does not fit the text" in found.said()
+
+
+@pytest.mark.parametrize(
+    ("task", "cell", "label"),
+    [
+        ("multi-label-classification", "b|a", '["a", "b"]'),
+        ("token-classification", [[2, 7, "b"]], '[[2,7,"b"]]'),
+        ("text-regression", "1e1", "10"),
+    ],
+)
+def test_files_of_each_task_are_read_by_its_recipe(task: str, cell: Any, label: str, tmp_path: Path) -> None:
+    """Beside feedback, which is written in a form of its own: what stands between names is no column of either."""
+    champion, (_, labels) = made_of(task, tmp_path), OF_OTHER_TASKS[task]
+    serve(tmp_path / "traffic", labels={2: labels[2]})
+    files = [write_jsonl(tmp_path / "new.jsonl", [{"text": "a fresh text", "told": cell}])]
+    found = read(champion, tmp_path, files=files, traffic=tmp_path / "traffic")
+    assert found.table["label"].to_pylist() == [label, labels[2]]
+
+
+@pytest.mark.parametrize(
+    ("task", "label"),
+    [("multi-label-classification", "a|z"), ("token-classification", [[0, 1, "a"], [2, 7, "b"], [8, 12, "z"]])],
+)
+def test_every_name_in_a_label_must_be_the_champions(task: str, label: Any, tmp_path: Path) -> None:
+    """One behind others, too, by which no row is counted."""
+    champion = made_of(task, tmp_path)
+    files = [write_jsonl(tmp_path / "new.jsonl", [{"text": "a fresh text", "told": label}])]
+    with pytest.raises(DataError, match=r"'z' \(1 rows"):
+        read(champion, tmp_path, files=files)
+
+
+def test_feedback_of_which_nothing_fits_is_told(tmp_path: Path) -> None:
+    """As of a service that had another task before."""
+    champion = made_of("text-regression", tmp_path)
+    serve(tmp_path / "traffic", labels={1: "a", 2: "b"})
+    with pytest.raises(TooFewRows, match=r"2 recorded texts in .* none of the labels fits its text"):
         read(champion, tmp_path, traffic=tmp_path / "traffic")

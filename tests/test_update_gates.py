@@ -15,10 +15,15 @@ from test_prepare import write_jsonl
 from tiny import WORDS, write_bundle, write_model_folder
 
 from ftdeploy.errors import DataError
+from ftdeploy.label_sets import dump
+from ftdeploy.metrics import resolve
 from ftdeploy.prepare import prepare
 from ftdeploy.recipe import Recipe
 from ftdeploy.stage import run_stage
+from ftdeploy.statistics import superior
 from ftdeploy.suite import NonInferiority, Superiority
+from ftdeploy.tasks import TASKS
+from ftdeploy.tasks.said import numbered
 from ftdeploy.update.gates import challenger_suite, judge
 
 #: Words that the champion does not know, one of each label.
@@ -177,3 +182,43 @@ def test_the_margin_of_update_takes_the_place_of_the_suites(margin: float | None
     added = challenger_suite(without, []).gates[2]
     assert isinstance(added, NonInferiority)
     assert added.margin == (margin or 0.02)
+
+
+@pytest.mark.parametrize(
+    ("task", "metrics"),
+    [
+        ("text-classification", ["accuracy", "mcc"]),
+        ("multi-label-classification", ["label_f1", "label_mcc"]),
+        ("token-classification", ["entity_f1"]),
+        ("text-regression", ["r2", "spearman"]),
+    ],
+)
+def test_what_must_be_better_on_new_rows_is_the_tasks(task: str, metrics: list[str]) -> None:
+    """Its deciding metric, and one that is not gained of labels that were mixed up; nothing of it is about classes."""
+    stated = recipe([{"path": "x"}], task=task, validate={}, update={"budgets": {}})
+    gates = challenger_suite(stated, []).gates
+    assert [gate.metric for gate in gates if isinstance(gate, Superiority)] == metrics
+    assert next((one.metric, one.case) for one in gates if isinstance(one, NonInferiority)) == (metrics[0], "old")
+
+
+@pytest.mark.parametrize(
+    ("task", "truths", "champion", "challenger"),
+    [
+        # Nearly all new rows hold the same: said of all of them, that is often right.
+        ("multi-label-classification", [dump(["a"])] * 70 + [dump([])] * 30, [dump([])] * 100, [dump(["a"])] * 100),
+        # New numbers are higher; the challenger has learned by how much, and no more.
+        ("text-regression", [str(90 + place) for place in range(100)], [str(place) for place in range(100)],
+         [str(139 + place % 2) for place in range(100)]),
+    ],
+)  # fmt: skip
+def test_mixed_up_labels_are_seen_through(task: str, truths: list[str], champion: list[str],
+                                          challenger: list[str]) -> None:  # fmt: skip
+    """What they teach is how frequent labels are, or what numbers are on average: better by the deciding metric, and
+    not by the other."""
+    table, (references, before, after) = numbered(truths, champion, challenger)
+    verdicts = [
+        superior(resolve(name, table), references, before, after, classes=len(table), resamples=1000).verdict
+        for name in (TASKS[task].metrics[0], str(TASKS[task].beyond_chance))
+    ]
+    assert verdicts[0] == "pass"
+    assert verdicts[1] != "pass"

@@ -55,7 +55,7 @@ _EVERY: Mapping[str, Metric] = {**METRICS, **SCORE_METRICS}
 #: Of the spans of a row; ``entity_f1:KIND`` counts those of one kind.
 SPAN_METRICS = tuple(entities.FUNCTIONS)
 #: Of rows with any number of labels; ``label_f1:NAME`` counts one of them.
-LABEL_SET_METRICS = tuple(label_sets.FUNCTIONS)
+LABEL_SET_METRICS = label_sets.NAMES
 #: Of what lies near a row, where an answer is a vector.
 NEIGHBOUR_METRICS = tuple(neighbourhoods.FUNCTIONS)
 #: Of numbers.

@@ -109,11 +109,10 @@ def monitor_bundle(bundle: Path, *, traffic: Path | None = None, since: float | 
     folder = traffic or traffic_folder(source) or bundle.resolve().parent / "traffic"
     task = TASKS[signature.task]
     labels = task.summaries(signature.labels)
-    window = read_window(folder, labels, digest=digest, since=since, until=until)
+    window = read_window(folder, task, labels, digest=digest, since=since, until=until)
     found, scores = make_report(reference, window, signature, options, digest=digest, seed=_SEED, now=datetime.now(UTC))
-    # Where answers are vectors or numbers nobody can be asked for labels.
-    count = options.label_rows if task.probabilities else 0
-    return _store(found, window, scores, target, count=count, labels=labels)
+    count = 0 if task.vectors else options.label_rows  # nobody can say which vector is right
+    return _store(found, window, scores, target, count=count, labels=labels, unsure=task.probabilities)
 
 
 def _check_folder(target: Path) -> None:
@@ -127,13 +126,13 @@ def _check_folder(target: Path) -> None:
 
 
 def _store(found: MonitorReport, window: Window, scores: Floats, target: Path, *, count: int,
-           labels: tuple[str, ...]) -> Monitored:  # fmt: skip
+           labels: tuple[str, ...], unsure: bool) -> Monitored:  # fmt: skip
     from ftdeploy.monitor.page import render
 
     with whole_report(target) as partial:
         if found.verdict != "inconclusive" and count:
-            queue = to_label(window, scores, count=count, seed=_SEED)
-            write_queue(partial / QUEUE, window, queue, scores, labels)
+            queue = to_label(window, scores, count=count, seed=_SEED, unsure=unsure)
+            write_queue(partial / QUEUE, window, queue, scores, labels, unsure=unsure)
             found = found.model_copy(update={"to_label": len(queue)})
         body = found.model_dump(mode="json")
         write_json(partial / REPORT, {"schema": body.pop("schema_")} | body)

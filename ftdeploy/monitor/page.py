@@ -33,8 +33,11 @@ def _tiles(report: MonitorReport) -> Iterator[tuple[str, str]]:
     if report.accuracy:
         trusted = "" if report.accuracy.valid else ", not to be relied on"
         yield f"estimated accuracy{trusted}", _percent(report.accuracy.value)
-    if report.feedback:
+    if report.feedback and not report.measured:
         yield f"accuracy on {report.feedback.rows:,} labelled rows", _percent(report.feedback.value)
+    if report.measured:
+        first = report.measured[0]
+        yield f"{first.metric} on {report.measured_rows:,} labelled rows", f"{first.value:.3f}"
     if report.accuracy:
         yield "accuracy of the reference", _percent(report.accuracy.reference)
 
@@ -45,6 +48,8 @@ def _parts(report: MonitorReport) -> Iterator[Part]:
         yield _since(report)
     if report.accuracy or report.feedback:
         yield _cost(report)
+    if report.measured:
+        yield _measured(report)
     if report.labels:
         yield _labels(report)
     if report.slices:
@@ -52,8 +57,8 @@ def _parts(report: MonitorReport) -> Iterator[Part]:
     if report.to_label:
         yield Part(
             heading="What to label next",
-            text=f"{report.to_label} rows, those first that the model is least sure of and that are least like the "
-            "reference, far from one another. Any first part of the list is spread out, too.",
+            text=f"{report.to_label} rows, those first that the model is least sure of, where it says so, and that are "
+            "least like the reference, far from one another. Any first part of the list is spread out, too.",
             links=[("to_label.csv", "to_label.csv")],
         )
     yield _about(report)
@@ -138,6 +143,17 @@ def _cost(report: MonitorReport) -> Part:
                                    y="accuracy"))  # fmt: skip
     return Part(heading="What it costs", text=text, charts=charts,
                 table=Table(columns=("Accuracy", "#Value", "#Interval"), rows=rows))  # fmt: skip
+
+
+def _measured(report: MonitorReport) -> Part:
+    rows = [(one.metric, f"{one.value:.3f}", f"{one.lower:.3f} to {one.upper:.3f}") for one in report.measured]
+    text = f"Whole answers beside what is true, on {report.measured_rows:,} rows with feedback, which are a sample "
+    text += "only as far as nobody chose them."
+    if report.feedback:
+        text += " Accuracies elsewhere on this page are of one label a row, by which rows are counted: the first of "
+        text += "several, or the kind that most spans have."
+    return Part(heading="Whole answers, where labels came back", text=text,
+                table=Table(columns=("Metric", "#Value", "#Interval"), rows=rows))  # fmt: skip
 
 
 def _labels(report: MonitorReport) -> Part:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit
 
+from ftdeploy.metrics import resolve
 from ftdeploy.monitor.accuracy import estimate_accuracy, estimates, prequential, wilson
 from ftdeploy.monitor.change import change_points
 from ftdeploy.monitor.judge import Tested, judge_window
@@ -18,10 +19,13 @@ from ftdeploy.monitor.result import (
     ChangeResult,
     FeedbackResult,
     LabelShare,
+    MeasuredResult,
     MonitorReport,
     PartResult,
 )  # fmt: skip
+from ftdeploy.statistics import estimate
 from ftdeploy.tasks import TASKS
+from ftdeploy.tasks.said import numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,10 +33,13 @@ if TYPE_CHECKING:
     from ftdeploy.metrics import Floats, Ids
     from ftdeploy.monitor.window import Window
     from ftdeploy.signature import Signature
+    from ftdeploy.tasks import Task
 
 _PARTS = 20
 _LEAST_PART = 25
 _CURVE = 200
+#: Of metrics of whole answers: bootstrap resamples, and fewest rows.
+_RESAMPLES, _LEAST_MEASURED = 2000, 10
 #: Labels, and languages, that are told one by one.
 _MOST = 20
 
@@ -63,6 +70,7 @@ def make_report(reference: Mapping[str, NDArray[Any]], window: Window, signature
         "min_effect": options.min_effect,
         "min_rows": options.min_rows,
         "feedback": _feedback(window),
+        **_measured(window, TASKS[signature.task], seed=seed),
     }
     if len(window) < options.min_rows:
         summary = f"{len(window)} rows are too few for a verdict: at least {options.min_rows} are wanted."
@@ -121,6 +129,22 @@ def _feedback(window: Window) -> FeedbackResult | None:
     shown = np.unique(np.linspace(0, len(known) - 1, min(_CURVE, len(known))).astype(np.int64))
     return FeedbackResult(rows=len(known), right=right, value=right / len(known), lower=lower, upper=upper,
                           curve=tuple((_utc(window.times[known[n]]), float(curve[n])) for n in shown))  # fmt: skip
+
+
+def _measured(window: Window, task: Task, *, seed: int) -> dict[str, Any]:
+    """The task's metrics of whole answers, where these were recorded and true labels came back."""
+    pairs = [(true, said) for true, said in zip(window.told, window.answers, strict=True)
+             if true is not None and said is not None]  # fmt: skip
+    if task.one_label or task.vectors or len(pairs) < _LEAST_MEASURED:
+        return {}
+    truths, answers = map(list, zip(*pairs, strict=True))
+    table, (references, predictions) = numbered(*task.compared(truths, [answers]))
+
+    def measured(name: str) -> MeasuredResult:
+        found = estimate(resolve(name, table), references, predictions, len(table), resamples=_RESAMPLES, seed=seed)
+        return MeasuredResult(metric=name, value=found.value, lower=found.lower, upper=found.upper)
+
+    return {"measured": tuple(map(measured, task.measures)), "measured_rows": len(pairs)}
 
 
 def _labels(reference: Mapping[str, NDArray[Any]], window: Window, names: Sequence[str], *,

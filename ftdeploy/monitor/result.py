@@ -85,7 +85,8 @@ class AccuracyResult(Section):
 
 
 class FeedbackResult(Section):
-    """Accuracy where true labels came back."""
+    """Accuracy where true labels came back: of the label, or of what stands for it where an answer is more (the first
+    of several labels, the kind that most spans have)."""
 
     rows: int
     """Rows with a true label."""
@@ -99,6 +100,19 @@ class FeedbackResult(Section):
     """Upper end."""
     curve: tuple[tuple[str, float], ...]
     """Prequential accuracy over time: (UTC, accuracy), at most 200 points."""
+
+
+class MeasuredResult(Section):
+    """A metric of whole answers where true labels came back."""
+
+    metric: str
+    """Its name, as in a suite."""
+    value: float
+    """On these rows."""
+    lower: float
+    """Lower end of its bootstrap interval, one-sided."""
+    upper: float
+    """Upper end."""
 
 
 class LabelShare(Section):
@@ -183,7 +197,11 @@ class MonitorReport(Section):
     accuracy: AccuracyResult | None = None
     """What it is thought to cost; None where the bundle's reference knows no true labels."""
     feedback: FeedbackResult | None = None
-    """What it costs where true labels came back."""
+    """What it costs where true labels came back; None where answers are numbers, which are not right or wrong."""
+    measured: tuple[MeasuredResult, ...] = ()
+    """Metrics of whole answers there, where an answer is not one label."""
+    measured_rows: int = 0
+    """Rows that these are of."""
     labels: tuple[LabelShare, ...] = ()
     """Labels, predicted and estimated."""
     labels_identified: bool | None = None

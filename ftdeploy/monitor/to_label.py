@@ -22,7 +22,7 @@ _CANDIDATES = 5
 _MOST_CANDIDATES = 5000
 
 
-def to_label(window: Window, scores: Floats, *, count: int, seed: int) -> NDArray[np.int64]:
+def to_label(window: Window, scores: Floats, *, count: int, seed: int, unsure: bool = True) -> NDArray[np.int64]:
     """Rows of the window in the order in which to label them, int64, at most ``count``.
 
     Rows are ranked by uncertainty (1 - confidence) and by novelty (the classifier's score), and the ranks are added.
@@ -35,15 +35,16 @@ def to_label(window: Window, scores: Floats, *, count: int, seed: int) -> NDArra
         scores: of `classifier_test`, float64, shape (rows,).
         count: how many.
         seed: decides between equal rows.
+        unsure: whether the model says how sure it is; where answers are numbers, novelty alone ranks the rows.
     """
     order = np.random.default_rng(seed).permutation(len(window))
     features = window.features
     _, first = np.unique(features.embedding[order], axis=0, return_index=True)
     free = order[np.sort(first)]
-    free = free[window.truths[free] < 0]
+    free = free[[window.told[row] is None for row in free.tolist()]]
     if not len(free):
         return np.empty(0, dtype=np.int64)
-    wanted = rankdata(-features.confidence[free]) + rankdata(scores[free])
+    wanted = rankdata(scores[free]) + (rankdata(-features.confidence[free]) if unsure else 0)
     best = free[np.argsort(-wanted, kind="stable")[: min(_CANDIDATES * count, _MOST_CANDIDATES)]]
     points = features.embedding[best].astype(np.float64)
     chosen = [0]
@@ -55,9 +56,11 @@ def to_label(window: Window, scores: Floats, *, count: int, seed: int) -> NDArra
     return np.asarray(best[chosen], dtype=np.int64)
 
 
-def write_queue(path: Path, window: Window, queue: NDArray[np.int64], scores: Floats, labels: tuple[str, ...]) -> None:
-    """Write the queue as CSV: ``request``, ``row``, ``time``, ``predicted``, ``confidence``, ``novelty``, an empty
-    ``label`` for whoever labels, and ``text`` when texts are kept."""
+def write_queue(path: Path, window: Window, queue: NDArray[np.int64], scores: Floats, labels: tuple[str, ...], *,
+                unsure: bool = True) -> None:  # fmt: skip
+    """Write the queue as CSV: ``request``, ``row``, ``time``, ``predicted`` (the whole answer as the data writes
+    labels, or its summary where that alone was recorded), ``confidence`` (empty where the model is never ``unsure``),
+    ``novelty``, an empty ``label`` for whoever labels, and ``text`` when texts are kept."""
     import csv
 
     kept = any(text is not None for text in window.texts)
@@ -69,6 +72,6 @@ def write_queue(path: Path, window: Window, queue: NDArray[np.int64], scores: Fl
             features = window.features
             novelty = 1 / (1 + np.exp(-scores[place]))
             cells = [csv_cell(window.ids[place]), int(window.rows[place]), f"{window.times[place]:.3f}",
-                     csv_cell(labels[features.labels[place]]), f"{features.confidence[place]:.4f}",
-                     f"{novelty:.4f}", ""]  # fmt: skip
+                     csv_cell(window.answers[place] or labels[features.labels[place]]),
+                     f"{features.confidence[place]:.4f}" if unsure else "", f"{novelty:.4f}", ""]  # fmt: skip
             writer.writerow(cells + ([csv_cell(window.texts[place] or "")] if kept else []))

@@ -16,6 +16,8 @@ from ftdeploy.traffic import read_traffic
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ftdeploy.tasks import Task
+
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
@@ -26,7 +28,10 @@ class Window:
         rows: index of each text in its request, int64.
         times: unix seconds, float64.
         features: see `Features`.
-        truths: true class ids where feedback told them, else -1; int64.
+        truths: class ids of what is true (of summaries, see `ftdeploy.tasks.Task`) where feedback told it, else -1;
+            int64. Of numbers, which are all called alike, none is known.
+        told: the true labels as the data writes them; None where nobody told.
+        answers: likewise what was answered; None where only its summary was recorded.
         texts: where they are kept, else None.
         languages: as guessed; empty strings where they are not.
         skipped: rows that are left out: of another bundle, or with a label that this one does not have.
@@ -37,6 +42,8 @@ class Window:
     times: NDArray[np.float64]
     features: Features
     truths: NDArray[np.int64]
+    told: Sequence[str | None]
+    answers: Sequence[str | None]
     texts: Sequence[str | None]
     languages: Sequence[str]
     skipped: int = 0
@@ -45,13 +52,14 @@ class Window:
         return len(self.ids)
 
 
-def read_window(folder: Path, labels: Sequence[str], *, digest: str, since: float | None = None,
+def read_window(folder: Path, task: Task, labels: Sequence[str], *, digest: str, since: float | None = None,
                 until: float | None = None) -> Window:  # fmt: skip
     """Read a folder of traffic.
 
     Args:
         folder: where the service writes its segments.
-        labels: of the bundle, in the order of their ids.
+        task: of the bundle.
+        labels: summaries of its answers, in the order of their ids.
         digest: of the bundle; rows of others are skipped.
         since: unix seconds; earlier rows are left out.
         until: unix seconds; this row and later ones are left out.
@@ -76,10 +84,10 @@ def read_window(folder: Path, labels: Sequence[str], *, digest: str, since: floa
         else:
             skipped += 1
     kept.sort(key=lambda row: (row["time"], row["id"], row["row"]))
-    return _window(kept, known, skipped)
+    return _window(kept, task, known, skipped)
 
 
-def _window(kept: Sequence[Mapping[str, Any]], known: Mapping[str, int], skipped: int) -> Window:
+def _window(kept: Sequence[Mapping[str, Any]], task: Task, known: Mapping[str, int], skipped: int) -> Window:
     embedding = np.array([row["embedding"] for row in kept], dtype=np.float32).reshape(len(kept), WIDTH)
     return Window(
         ids=[row["id"] for row in kept],
@@ -93,8 +101,20 @@ def _window(kept: Sequence[Mapping[str, Any]], known: Mapping[str, int], skipped
             truncated=np.array([row["truncated"] for row in kept], dtype=np.bool_),
             embedding=embedding,
         ),
-        truths=np.array([known.get(row["true_label"] or "", -1) for row in kept], dtype=np.int64),
+        truths=np.array([_truth(row["true_label"], task, known) for row in kept], dtype=np.int64),
+        told=[row["true_label"] for row in kept],
+        answers=[row["label"] if task.one_label else row.get("answer") for row in kept],
         texts=[row.get("text") for row in kept],
         languages=[row.get("language") or "" for row in kept],
         skipped=skipped,
     )
+
+
+def _truth(label: str | None, task: Task, known: Mapping[str, int]) -> int:
+    """Class id of the summary of a true label; -1 where there is none, or none that this bundle knows."""
+    if label is None or task.number:
+        return -1
+    try:
+        return known.get(task.summary(label), -1)
+    except ValueError:  # it was told to a bundle of another task
+        return -1

@@ -56,6 +56,7 @@ class Builder:
         survey: what the rules of `data.clean` know of all rows.
         guard: what becomes of identifiers of people.
         task: says what a row's label is.
+        separators: between the names of a label, by source; none takes that of ``data`` for all.
         folder: on the disk for what is remembered of many rows; None is where temporary files go.
         names: summaries of labels that were seen, with their numbers in ``labels``.
         classes: names in labels that were seen.
@@ -64,6 +65,7 @@ class Builder:
     data: DataSettings
     seed: int
     task: Task = TASKS["text-classification"]
+    separators: Sequence[str | None] = ()
     survey: Survey = NOTHING
     guard: Guard | None = None
     folder: Path | None = None
@@ -177,8 +179,9 @@ class Builder:
                 aside could hide that all of a file is shifted.
         """
         columns = self.data.columns
+        separator = self.separators[row.source] if self.separators else columns.label_separator
         try:
-            return self.task.read(row.values, columns.text, columns.label, columns.label_separator)
+            return self.task.read(row.values, columns.text, columns.label, separator)
         except ValueError as error:
             raise DataError(
                 f"the row at {row.where}: {error}",

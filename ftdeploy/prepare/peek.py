@@ -15,7 +15,7 @@ from ftdeploy.prepare.decide import Decision, decide
 from ftdeploy.prepare.privacy.guard import Guard, censored, make_guard
 from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import DUPLICATE
-from ftdeploy.prepare.stream import Opened, read_source, unified
+from ftdeploy.prepare.stream import Opened, read_source, separators, unified
 from ftdeploy.recipe import DataSettings
 from ftdeploy.tasks import TASKS
 
@@ -151,7 +151,7 @@ def _read_sample(
         return ((row.values.get(data.columns.text), row.values.get(data.columns.label or "")) for row in first)
 
     builder = Builder(data=data, seed=seed, survey=look_at_all(data.clean, texts), guard=guard,
-                      task=TASKS[task])  # fmt: skip
+                      task=TASKS[task], separators=separators(written))  # fmt: skip
     counts = Counts(mask=None if guard is None else guard.show)
     sample, streams = Sample(data=data, sources=sources, builder=builder, counts=counts), beginnings()
     for row in chain.from_iterable(islice(rows, each) for rows in streams):

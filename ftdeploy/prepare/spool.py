@@ -29,7 +29,7 @@ from ftdeploy.prepare.split import (
     VALIDATION,
     Index,
 )
-from ftdeploy.prepare.stream import Opened, open_sources, read_source, unified
+from ftdeploy.prepare.stream import Opened, open_sources, read_source, separators, unified
 from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
 from ftdeploy.sources import describe
 from ftdeploy.tasks import Task
@@ -188,7 +188,8 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
         return ((row.values.get(data.columns.text), row.values.get(data.columns.label or "")) for row in rows(again))
 
     spool.survey = look_at_all(data.clean, texts) if survey is None else survey
-    builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard, task=task, folder=folder)
+    builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard, task=task, folder=folder,
+                      separators=separators(written))  # fmt: skip
     with progress.task("read rows") as advance:
         for row in rows(sources):
             spool.read += 1

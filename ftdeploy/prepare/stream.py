@@ -22,6 +22,8 @@ from ftdeploy.sources import resolve
 
 #: After so many rows a column that was not seen is missing (as for the builder, which sees all sources together).
 _SETTLED = 4096
+#: What of `Columns` names a column.
+_COLUMNS = tuple(name for name in Columns.model_fields if name != "label_separator")
 #: So many different labels of a source are remembered, to say which of them may have been meant.
 _NAMES = 1000
 #: Formats that hold text, and so have an encoding.
@@ -61,13 +63,22 @@ def open_sources(data: DataSettings) -> tuple[Opened, ...]:
     return tuple(found)
 
 
+def separators(data: DataSettings) -> tuple[str | None, ...]:
+    """What stands between the names of a label, in each source.
+
+    Args:
+        data: the recipe's section, as it is written.
+    """
+    return tuple((entry.columns or data.columns).label_separator for entry in data.entries)
+
+
 def unified(data: DataSettings) -> DataSettings:
     """The settings under which the rows of `read_source` are cleaned: with several sources, under the names that the
     columns have then."""
     if not data.sources:
         return data
     parts = [entry.columns or data.columns for entry in data.sources]
-    named = [name for name in Columns.model_fields if any(getattr(columns, name) for columns in parts)]
+    named = [name for name in _COLUMNS if any(getattr(columns, name) for columns in parts)]
     return data.model_copy(update={"columns": Columns(**{name: name for name in named})})
 
 
@@ -95,7 +106,7 @@ def _adapted(opened: Opened, data: DataSettings, wanted: tuple[str, ...]) -> Ite
     entry = opened.entry
     columns = entry.columns or data.columns
     named = unified(data).columns
-    parts = {part: getattr(columns, part) for part in Columns.model_fields if getattr(named, part) is not None}
+    parts = {part: getattr(columns, part) for part in _COLUMNS if getattr(named, part) is not None}
     own = [name for part, name in parts.items() if name is not None and not (part == "label" and entry.label)]
     others = [name for name in wanted if name not in parts and name != "source"]
     met: dict[str, None] = {}

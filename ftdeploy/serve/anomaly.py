@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import orjson
 
 from ftdeploy.anomaly import Populations
-from ftdeploy.errors import did_you_mean
+from ftdeploy.errors import did_you_mean, short
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.embed import texts_of
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.question import check_object, invalid, kind_of, parse_json, short
+from ftdeploy.serve.question import check_object, invalid, kind_of, parse_json
 from ftdeploy.serve.wire import Reply, Scope
 from ftdeploy.signature import Anomaly
 

@@ -320,14 +320,14 @@ class App:
 
     async def _feedback(self, scope: Scope, receive: Receive) -> Reply:
         engine = self.engine
-        if not TASKS[engine.signature.task].probabilities:
-            what = "vectors" if TASKS[engine.signature.task].vectors else "numbers"
-            raise Refusal(409, "unlabelled", f"this model answers with {what}: there is no label to tell", unread=True)
+        task = TASKS[engine.signature.task]
+        if task.vectors:
+            raise Refusal(409, "unlabelled", "this model answers with vectors: there is no label to tell", unread=True)
         if engine.recorder is None:
             raise Refusal(409, "unrecorded", "this service records no traffic, so no labels either", unread=True)
         with self._admission.request() as place:
             body = await self._body(scope, receive, place)
-            found = parse_feedback(body, engine.summaries, subject=subject_of(scope))
+            found = parse_feedback(body, task, engine.signature.labels, subject=subject_of(scope))
         if not engine.recorder.record_feedback(found):
             raise Refusal(503, "overloaded", "too many labels wait for the disk", headers=(RETRY_SOON,))
         return Reply(orjson.dumps({"accepted": len(found)}), status=202)

@@ -22,10 +22,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ftdeploy.errors import short
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.bulk_lines import Line, Lines, answer_line, error_line, read_line
 from ftdeploy.serve.engine import Engine
-from ftdeploy.serve.question import Question, short
+from ftdeploy.serve.question import Question
 from ftdeploy.serve.request_ids import subject_of
 from ftdeploy.serve.wire import (
     RETRY_SOON,

@@ -12,9 +12,10 @@ from typing import Any
 
 import orjson
 
+from ftdeploy.errors import short
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.question import Question, invalid, parse_json, read_question, short, whole_number
+from ftdeploy.serve.question import Question, invalid, parse_json, read_question, whole_number
 from ftdeploy.serve.wire import Refusal
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import orjson
 
+from ftdeploy.errors import short
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.question import check_object, check_texts, invalid, kind_of, parse_json, short, whole_number
+from ftdeploy.serve.question import check_object, check_texts, invalid, kind_of, parse_json, whole_number
 from ftdeploy.serve.wire import Refusal, Reply, Scope
 from ftdeploy.signature import Signature
 

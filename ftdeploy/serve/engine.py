@@ -349,6 +349,7 @@ def _answered(rows: Sequence[Counted], scored: Sequence[Scored], cached: Sequenc
         time=time.time(),
         labels=[one.summary[0] for one in scored],
         confidences=[one.summary[1] for one in scored],
+        answers=[one.label for one in scored],
         tokens=[row.length for row in rows],
         unknown=[row.unknown / max(1, row.kept) for row in rows],
         truncated=[row.truncated() for row in rows],

@@ -32,6 +32,7 @@ from typing import Any
 
 import orjson
 
+from ftdeploy.errors import short
 from ftdeploy.serve.answers import Answers, Asked
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.question import (
@@ -46,7 +47,6 @@ from ftdeploy.serve.question import (
     parse_json,
     read_choice,
     read_question,
-    short,
 )
 from ftdeploy.serve.wire import Refusal, Reply, Scope, header, media_type
 from ftdeploy.tasks import TASKS

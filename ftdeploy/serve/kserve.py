@@ -18,9 +18,10 @@ import numpy as np
 import orjson
 
 from ftdeploy.encoded import Outputs
+from ftdeploy.errors import short
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.question import check_keys, check_texts, invalid, parse_json, short
+from ftdeploy.serve.question import check_keys, check_texts, invalid, parse_json
 from ftdeploy.serve.tensors import TensorError, read_texts, write_numbers, write_texts
 from ftdeploy.serve.wire import Refusal, Reply, Scope, header
 from ftdeploy.signature import Signature

@@ -54,12 +54,14 @@ class Scored:
             what they were pooled to; or the answer itself, where that is a vector.
         told: what is counted of it, where that is not the best label: the summary of its label
             (`ftdeploy.tasks.Task`), and how sure the model is.
+        label: the answer as the data writes its labels, where more is answered than the best label.
     """
 
     answer: list[Any]
     embedding: NDArray[np.float32]
     logits: NDArray[np.float32]
     told: tuple[str, float] | None = None
+    label: str | None = None
 
     @property
     def summary(self) -> tuple[str, float]:
@@ -145,7 +147,7 @@ def _whole(predictor: Predictor, outputs: Outputs) -> list[Scored]:
         return list(map(Scored, answers, outputs.embedding, outputs.logits))
     said = task.said(outputs, signature)
     told = zip(map(task.summary, said.labels), said.scores.tolist(), strict=True)
-    return list(map(Scored, answers, outputs.embedding, outputs.logits, told))
+    return list(map(Scored, answers, outputs.embedding, outputs.logits, told, said.labels))
 
 
 def joined(predictor: Predictor, texts: Sequence[str], rows: Sequence[Encoded],
@@ -176,7 +178,7 @@ def joined(predictor: Predictor, texts: Sequence[str], rows: Sequence[Encoded],
     answers = task.decode(outputs, signature, texts)
     embedding = mean_embedding(outputs, len(texts))
     found = [
-        Scored(answer, vector, _NO_LOGITS, (task.summary(label), score))
+        Scored(answer, vector, _NO_LOGITS, (task.summary(label), score), label)
         for answer, vector, label, score in zip(answers, embedding, said.labels, said.scores.tolist(), strict=True)
     ]
     return counted, found

@@ -62,7 +62,7 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
         BULK: {"post": _bulk()},
         "/invocations": {"post": _invocations()},
         **(_embed() if TASKS[signature.task].vectors else {}),
-        **({"/feedback": {"post": _feedback()}} if TASKS[signature.task].probabilities else {}),
+        **({} if TASKS[signature.task].vectors else {"/feedback": {"post": _feedback(signature)}}),
         **(_review() if signature.review is not None else {}),
         **(_anomaly() if signature.anomaly is not None else {}),
         "/": {"get": _text("A page to try the model.", "text/html; charset=utf-8")},
@@ -226,8 +226,9 @@ def _invocations() -> dict[str, Any]:
     }
 
 
-def _feedback() -> dict[str, Any]:
-    one = {"request_id": "0a1b2c3d", "label": "some label"}
+def _feedback(signature: Signature) -> dict[str, Any]:
+    (label,) = TASKS[signature.task].true_label_schema(signature.labels)["examples"]
+    one = {"request_id": "0a1b2c3d", "label": label}
     good = {"description": "They will be written.", "content": {JSON: {"schema": ref("Taken")}}}
     errors = sorted((*_OF_A_QUESTION, 409))
     return {

@@ -9,30 +9,25 @@ honoured is refused, not ignored.
 from __future__ import annotations
 
 import gc
-import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import orjson
 
-from ftdeploy.errors import did_you_mean
+from ftdeploy.errors import LINE, did_you_mean, short
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.wire import Refusal, Reply, Scope
 from ftdeploy.tasks.said import Function
 
 _KEYS = ("inputs", "parameters", "truncate", "truncation_direction", "raw_scores")
-_LINE = 60  # most characters of the client that a message repeats
 #: `Choice`'s keys, and what `/predict` takes beside them.
 CHOICE = ("top_k", "function_to_apply", "thresholds")
 _PARAMETERS = (*CHOICE, "details", "truncation")
 #: The largest whole number that is taken: up to it, JSON readers agree (RFC 8259, 6).
 MOST_WHOLE = 2**53
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
-#: repr() would write out all of a large value to show its beginning, and would fail on a deeply nested one.
-_REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = _LINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +209,7 @@ def check_keys(given: Mapping[str, Any], known: Collection[str], what: str) -> N
     for key in given:
         if key not in known:
             # Only the beginning is compared: comparing takes time by length.
-            raise invalid(f"unknown {what} {short(key)}; {did_you_mean(key[:_LINE], known)}")
+            raise invalid(f"unknown {what} {short(key)}; {did_you_mean(key[:LINE], known)}")
 
 
 def check_object(given: Any, known: Collection[str], name: str) -> None:
@@ -265,12 +260,6 @@ def check_texts(texts: list[Any], limits: Limits, *, name: str) -> None:
 def invalid(message: str) -> Refusal:
     """A 422: the request is understood and wrong."""
     return Refusal(422, "validation", message)
-
-
-def short(value: object) -> str:
-    """A value of the client as it may stand in a message: quoted, and never longer than a line."""
-    text = _REPR.repr(value)
-    return text if len(text) <= _LINE else f"{text[:_LINE]}..."
 
 
 def kind_of(value: object) -> str:

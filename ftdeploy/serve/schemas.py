@@ -267,11 +267,16 @@ def _order(signature: Signature) -> str:
 
 
 def _feedback(signature: Signature) -> dict[str, Schema]:
+    task = TASKS[signature.task]
+    text: dict[str, Schema] = {
+        "text": {"type": ["string", "null"], "description": "What the places are in; it is not kept."}
+    }
     one = closed({
         "request_id": {"type": "string", "pattern": f"^{IDENTITY.pattern}$"},
-        "label": {"enum": list(TASKS[signature.task].summaries(signature.labels))},
+        "label": task.true_label_schema(signature.labels),
         "index": {"type": "integer", "minimum": 0, "maximum": MOST_WHOLE},
-    }, "index")  # fmt: skip
+        **(text if task.per_token else {}),
+    }, "index", "text")  # fmt: skip
     return {"Labels": {"anyOf": [one, array(one, 1, MOST)]}, "Taken": closed({"accepted": {"type": "integer"}})}
 
 

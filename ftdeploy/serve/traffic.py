@@ -5,12 +5,14 @@ are counted) and never an answer. `ftdeploy.serve.segments` says how the files a
 `ftdeploy.serve.deletions` how rows are removed from them. A row of a ``segment`` holds:
 
 ``id`` request id, ``row`` index of the text in its request, ``subject`` the id of whom it is about, or null, ``time``
-unix seconds, ``digest`` of the bundle, ``label``, ``confidence``, ``tokens`` before cutting, ``unknown`` share of
-unknown tokens, ``language`` a guess (`ftdeploy.serve.language`), ``truncated``, ``cached`` when the model was not asked
-again, ``text`` where it is kept, and ``embedding``: base64 of little-endian float16, a random projection of the
-early-layer embedding.
+unix seconds, ``digest`` of the bundle, ``label``, ``confidence``, ``answer``, where ``label`` is but the summary of it:
+all of it, as the data writes labels (`ftdeploy.tasks.Task`; of entities places and kinds, and no word), ``tokens``
+before cutting, ``unknown`` share of unknown tokens, ``language`` a guess (`ftdeploy.serve.language`), ``truncated``,
+``cached`` when the model was not asked again, ``text`` where it is kept, and ``embedding``: base64 of little-endian
+float16, a random projection of the early-layer embedding.
 
-A row of ``feedback`` holds ``id``, ``row``, ``label``, the true one, ``subject``, ``time`` and ``digest``.
+A row of ``feedback`` holds ``id``, ``row``, ``label``, the true one as the data writes it, ``subject``, ``time`` and
+``digest``.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ QUEUE_ROWS = 20_000
 TICK = 0.2
 #: Seconds without a failure after which a failure is over. A disk that is nearly full takes a row now and then.
 SETTLED = 5.0
-#: Characters of waiting texts, where texts are kept.
+#: Characters of waiting texts, where texts are kept, and answers.
 QUEUE_CHARS = 20_000_000
 #: A file that is so large is sealed, however few its rows.
 SEGMENT_BYTES = 64_000_000
@@ -65,6 +67,7 @@ class Answered:
 
     Attributes:
         texts: the beginnings of the texts; the whole of them where they are kept.
+        answers: as the data writes labels, where ``labels`` are but summaries of them; else None.
         subject: whom the texts are about, as the client calls them.
         indices: of the texts in their request, where they are not all of it.
     """
@@ -81,6 +84,7 @@ class Answered:
     texts: Sequence[str] = ()
     subject: str | None = None
     indices: Sequence[int] = ()
+    answers: Sequence[str | None] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class Feedback:
     Attributes:
         id: of the request.
         row: index of the text in the request.
-        label: the true one.
+        label: the true one, as the data writes it.
         time: Unix seconds.
         subject: whom the text is about, as the client calls them.
     """
@@ -195,7 +199,7 @@ class Recorder:
         if self._options.sample < 1 and self._chance.random() >= self._options.sample:
             return
         rows = len(answered.labels)
-        chars = sum(map(len, answered.texts)) if self._options.text else 0
+        chars = self._chars(answered)
         if self._put - self._taken + rows > QUEUE_ROWS or self._chars_put - self._chars_taken + chars > QUEUE_CHARS:
             self._refused += rows
             return
@@ -216,6 +220,11 @@ class Recorder:
         self._stop.set()
         self._thread.join(timeout)
 
+    def _chars(self, answered: Answered) -> int:
+        """Characters that wait with a request and may be many."""
+        texts = sum(map(len, answered.texts)) if self._options.text else 0
+        return texts + sum(len(answer) for answer in answered.answers if answer is not None)
+
     def _work(self) -> None:
         self._noted = deletions.stamp(self.folder)
         self._guarded(self._seal_leftovers)
@@ -234,8 +243,7 @@ class Recorder:
                 found.append(self._queue.popleft())
                 rows += len(found[-1].labels)
             self._taken += rows
-            if self._options.text:
-                self._chars_taken += sum(len(text) for one in found for text in one.texts)
+            self._chars_taken += sum(map(self._chars, found))
             self._guarded(partial(self._write_answers, found, rows), rows=rows)
             self._seal_when_due()
         self._seal_when_due()
@@ -315,6 +323,7 @@ class Recorder:
         for answered in found:
             for row in range(len(answered.labels)):
                 text = answered.texts[row] if answered.texts else ""
+                answer = answered.answers[row] if answered.answers else None
                 line = {
                     "id": answered.id,
                     "row": answered.indices[row] if answered.indices else row,
@@ -323,6 +332,7 @@ class Recorder:
                     "digest": self._digest,
                     "label": answered.labels[row],
                     "confidence": round(answered.confidences[row], 6),
+                    **({} if answer is None else {"answer": answer}),
                     "tokens": answered.tokens[row],
                     "unknown": round(answered.unknown[row], 4),
                     "language": guess_language(text[:LANGUAGE_CHARS]),

@@ -50,7 +50,8 @@ class Task(Protocol):
     metrics: tuple[str, ...]
     """Names of metrics (``ftdeploy.metrics``), the deciding one first; higher is better."""
     beyond_chance: str | None
-    """One that nothing is gained of by learning how frequent each label is; None where the deciding one is such."""
+    """One that nothing is gained of by learning how frequent each label is, or what numbers are on average; None where
+    the deciding one is such: of spans nothing is right but in its place."""
     encoder_decoder: bool
     """Whether a checkpoint with encoder and decoder can do it."""
     per_token: bool
@@ -96,6 +97,25 @@ class Task(Protocol):
 
     def names(self, label: str) -> tuple[str, ...]:
         """The names in a label, each once."""
+
+    def true_label(self, given: Any, labels: Sequence[str], text: str | None = None) -> str:
+        """The label that somebody says is right (`POST /feedback`), as the data writes it.
+
+        Args:
+            given: what came as JSON, of any type: what the recipe's label column may hold, but of one form.
+            labels: the network's outputs.
+            text: what places in the label are places in, where it is known.
+
+        Raises:
+            ValueError: it is none, or none that this network could have given; beginning with ``label``.
+        """
+
+    def true_label_schema(self, labels: Sequence[str]) -> dict[str, Any]:
+        """The JSON Schema of what `true_label` takes, with one example.
+
+        Args:
+            labels: the network's outputs.
+        """
 
     def summary(self, label: str) -> str:
         """One of `summaries`; of a label of the data one of `counted`."""

@@ -61,6 +61,12 @@ class FeatureExtraction:
         name = label_in(label)
         return (name,) if name else ()
 
+    def true_label(self, given: Any, labels: Sequence[str], text: str | None = None) -> str:  # noqa: ARG002 - the protocol's
+        raise ValueError("label: an answer is a vector, and nobody can say which one is right")
+
+    def true_label_schema(self, labels: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002 - the protocol's
+        return {"not": {}}
+
     def summary(self, label: str) -> str:
         return label_in(label)
 

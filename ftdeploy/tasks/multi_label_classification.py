@@ -6,9 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.errors import DataError
+from ftdeploy.errors import DataError, short
 from ftdeploy.label_sets import NONE, dump, load
-from ftdeploy.tasks.said import Function, Said, encode_whole, ranked, sigmoid, softmax, unknown_label
+from ftdeploy.tasks.said import (
+    Function,
+    Said,
+    encode_whole,
+    known_name,
+    ranked,
+    sigmoid,
+    softmax,
+    unknown_label,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +40,7 @@ class MultiLabelClassification:
     auto_class = "AutoModelForSequenceClassification"
     problem_type: str | None = "multi_label_classification"
     metrics: tuple[str, ...] = ("label_f1", "label_macro_f1", "accuracy")
-    beyond_chance: str | None = None
+    beyond_chance: str | None = "label_mcc"
     encoder_decoder = False
     per_token = False
     vectors = False
@@ -40,7 +49,14 @@ class MultiLabelClassification:
     probabilities = True
     one_label = False
     unit = "sets of labels"
-    measures: tuple[str, ...] = ("label_f1", "label_macro_f1", "label_precision", "label_recall", "accuracy")
+    measures: tuple[str, ...] = (
+        "label_f1",
+        "label_macro_f1",
+        "label_precision",
+        "label_recall",
+        "label_mcc",
+        "accuracy",
+    )
     function: Function = "sigmoid"
     windows = True
     view = "sets"
@@ -64,6 +80,15 @@ class MultiLabelClassification:
 
     def names(self, label: str) -> tuple[str, ...]:
         return load(label)
+
+    def true_label(self, given: Any, labels: Sequence[str],
+                   text: str | None = None) -> str:  # noqa: ARG002 - the protocol's  # fmt: skip
+        if not isinstance(given, list):
+            raise ValueError(f"label wants a list of names, [] for none of them, not {short(given)}")  # noqa: TRY004  # as promised
+        return dump(known_name(name, labels, f"label[{place}]") for place, name in enumerate(given))
+
+    def true_label_schema(self, labels: Sequence[str]) -> dict[str, Any]:
+        return {"type": "array", "items": {"enum": list(labels)}, "examples": [list(labels[:2])]}
 
     def summary(self, label: str) -> str:
         """The first of the names, or that there is none."""

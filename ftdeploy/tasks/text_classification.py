@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import DataError
-from ftdeploy.tasks.said import Function, Said, encode_whole, ranked, sigmoid, softmax, unknown_label
+from ftdeploy.tasks.said import (
+    Function,
+    Said,
+    encode_whole,
+    known_name,
+    ranked,
+    sigmoid,
+    softmax,
+    unknown_label,
+)
 from ftdeploy.values import is_number
 
 if TYPE_CHECKING:
@@ -52,6 +61,13 @@ class TextClassification:
 
     def names(self, label: str) -> tuple[str, ...]:
         return (label,)
+
+    def true_label(self, given: Any, labels: Sequence[str],
+                   text: str | None = None) -> str:  # noqa: ARG002 - the protocol's  # fmt: skip
+        return known_name(given, labels)
+
+    def true_label_schema(self, labels: Sequence[str]) -> dict[str, Any]:
+        return {"enum": list(labels), "examples": list(labels[:1])}
 
     def summary(self, label: str) -> str:
         return label

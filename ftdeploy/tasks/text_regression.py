@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.errors import DataError
+from ftdeploy.errors import DataError, short
 from ftdeploy.tasks.said import Function, Said, encode_whole
 from ftdeploy.values import NUMBER, dump, numbers, parse, tolerance
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: What the network's only output is called.
 OUTPUT = "score"
+#: The largest number that somebody may send: float32, by which models learn, holds no larger ones.
+LARGEST = 3e38
 #: Fewer different numbers are one number.
 _FEWEST = 2
 
@@ -33,7 +35,7 @@ class TextRegression:
     auto_class = "AutoModelForSequenceClassification"
     problem_type: str | None = "regression"
     metrics: tuple[str, ...] = ("r2", "spearman")
-    beyond_chance: str | None = None
+    beyond_chance: str | None = "spearman"  # of r2 a mean is gained that says nothing of any text
     encoder_decoder = False
     per_token = False
     vectors = False
@@ -62,6 +64,15 @@ class TextRegression:
 
     def names(self, label: str) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
         return ()
+
+    def true_label(self, given: Any, labels: Sequence[str],  # noqa: ARG002 - the protocol's
+                   text: str | None = None) -> str:  # noqa: ARG002  # fmt: skip
+        if isinstance(given, bool) or not isinstance(given, int | float) or abs(given) > LARGEST:
+            raise ValueError(f"label wants a number of at most {LARGEST:g} in size, not {short(given)}")
+        return dump(given)
+
+    def true_label_schema(self, labels: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002 - the protocol's
+        return {"type": "number", "minimum": -LARGEST, "maximum": LARGEST, "examples": [3.5]}
 
     def summary(self, label: str) -> str:  # noqa: ARG002 - the protocol's
         return NUMBER

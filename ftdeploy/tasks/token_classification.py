@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import DataError, did_you_mean
 from ftdeploy.spans import (
+    MOST_CHARS,
     OUTSIDE,
     Span,
     dump,
@@ -16,6 +17,7 @@ from ftdeploy.spans import (
     kinds_of,
     load,
     moved,
+    read_entities,
     read_spans,
     summary,
     tagged,
@@ -81,6 +83,28 @@ class TokenClassification:
 
     def names(self, label: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(span.kind for span in load(label)))
+
+    def true_label(self, given: Any, labels: Sequence[str], text: str | None = None) -> str:
+        """Entities as they are answered; ``word`` and ``score`` may be left out, and a word is checked."""
+        return dump(read_entities(given, kinds_of(labels), text))
+
+    def true_label_schema(self, labels: Sequence[str]) -> dict[str, Any]:
+        kinds = list(kinds_of(labels))
+        place = {"type": "integer", "minimum": 0, "maximum": MOST_CHARS}
+        entity = {
+            "type": "object",
+            "properties": {
+                "entity_group": {"enum": kinds},
+                "start": place,
+                "end": place | {"minimum": 1},
+                "word": {"type": "string"},
+                "score": {"type": "number"},
+            },
+            "required": ["entity_group", "start", "end"],
+            "additionalProperties": False,
+        }
+        example = [{"entity_group": kind, "start": 0, "end": 8} for kind in kinds[:1]]
+        return {"type": "array", "items": entity, "examples": [example]}
 
     def summary(self, label: str) -> str:
         return summary(load(label))

@@ -13,7 +13,9 @@ from ftdeploy import progress
 from ftdeploy.errors import ConfigError, DriftFound
 from ftdeploy.monitor import QUEUE, Monitored, monitor_bundle
 from ftdeploy.pipeline import Watch
-from ftdeploy.registry import Registry
+from ftdeploy.recipe import load_recipe
+from ftdeploy.registry import RECIPE, Registry
+from ftdeploy.tasks import TASKS, require_training
 from ftdeploy.update import Updated, champion_of, unseen, update, update_cut_off
 from ftdeploy.update.collect import TooFewRows
 
@@ -34,10 +36,12 @@ def update_by_itself(home: Path, *, files: Sequence[Path] = (), traffic: Path | 
         watch: told of each stage.
 
     Raises:
+        ConfigError: the champion's task trains nothing.
         DriftFound: the traffic has drifted, and there are too few labels to learn from.
         FtdeployError: what `update` and `monitor_bundle` raise.
     """
     champion = champion_of(Registry(home.absolute()))
+    require_training(TASKS[load_recipe(champion / RECIPE, overrides=overrides).task], "`ftdeploy update`")
     resumed = update_cut_off(home, overrides=overrides, watch=watch)
     if resumed is not None:
         return resumed

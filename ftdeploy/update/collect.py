@@ -7,8 +7,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from ftdeploy.prepare.privacy.guard import censored, make_guard
 from ftdeploy.prepare.split import CONFLICT, mark_duplicates
 from ftdeploy.prepare.spool import fill_guarded
 from ftdeploy.recipe import RESERVED_COLUMNS, Columns, DataSettings, Recipe, SourceEntry, Split
-from ftdeploy.tasks import TASKS
+from ftdeploy.tasks import TASKS, Task
 from ftdeploy.traffic import read_traffic
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class NewRows:
         repeated: rows whose text stands further up, or with several labels.
         known: rows whose text the champion has seen.
         relabelled: of the known ones, those that its dataset has with another label.
+        misfits: labels from feedback that are none of their text, and were left out.
     """
 
     table: pa.Table
@@ -59,6 +61,7 @@ class NewRows:
     repeated: int
     known: int
     relabelled: int
+    misfits: int = 0
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -77,6 +80,8 @@ class NewRows:
         parts += [f"{count:,} {words}" for words, count in counts.items() if count]
         if self.relabelled:
             parts.append(f"of the known ones {self.relabelled:,} with another label, which is not learned")
+        if self.misfits:
+            parts.append(f"{self.misfits:,} from feedback left out, whose label does not fit the text")
         return "; ".join(parts)
 
 
@@ -99,15 +104,16 @@ def collect(recipe: Recipe, dataset: Artifact, *, files: Sequence[Path], traffic
         TrafficError: the traffic is encrypted and the key is missing or another one.
         ConfigError: the secret of `data.privacy` is missing.
     """
-    entries = [SourceEntry(path=path.absolute(), encoding="auto") for path in files]
+    entries, misfits = [SourceEntry(path=path.absolute(), encoding="auto") for path in files], 0
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(mode=0o700)
     try:
         if traffic is not None:
             feedback = work / "feedback.jsonl"
-            _write_feedback(traffic, feedback)
+            misfits = _write_feedback(traffic, feedback, TASKS[recipe.task])
             entries.append(SourceEntry(path=feedback, name=FEEDBACK, columns=Columns(id="id")))
-        return _read(_as_new(recipe.data, entries, slices=bool(files)), recipe, dataset, folder=work, seen=seen)
+        found = _read(_as_new(recipe.data, entries, slices=bool(files)), recipe, dataset, folder=work, seen=seen)
+        return replace(found, misfits=misfits)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -140,16 +146,14 @@ def _read(data: DataSettings, recipe: Recipe, dataset: Artifact, *, folder: Path
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    labels = label_names(dataset)
-    guard = make_guard(data.privacy, labels=TASKS[recipe.task].summaries(labels))
+    labels, task = label_names(dataset), TASKS[recipe.task]
+    guard = make_guard(data.privacy, labels=task.summaries(labels))
     with censored(guard):
-        spool = fill_guarded(data, guard, seed=recipe.seed, folder=folder, task=TASKS[recipe.task])
+        spool = fill_guarded(data, guard, seed=recipe.seed, folder=folder, task=task)
     spool.rejected.close()
-    counted = spool.index.counts(np.ones(len(spool.index.label), dtype=bool))
-    if not TASKS[recipe.task].number:  # of which any is known
-        _check_labels(counted, TASKS[recipe.task].summaries(labels))
     marks = mark_duplicates(spool.index)
     table = pq.read_table(spool.file, memory_map=False)
+    _check_labels(Counter(name for label in table["label"].to_pylist() for name in task.names(label)), labels)
     keys = keys_of(table["text"].to_pylist())
     known, relabelled = _known(table, keys, dataset, seen)
     fresh = (marks == 0) & ~known
@@ -186,8 +190,8 @@ def _pair(key: NDArray[np.uint64]) -> tuple[int, int]:
     return int(key[0]), int(key[1])
 
 
-def _check_labels(found: dict[str, int], labels: Sequence[str]) -> None:
-    unknown = {label: rows for label, rows in found.items() if label not in labels and rows}
+def _check_labels(found: Mapping[str, int], labels: Sequence[str]) -> None:
+    unknown = {label: rows for label, rows in found.items() if label not in labels}
     if not unknown:
         return
     worst = sorted(unknown.items(), key=lambda item: -item[1])[:_SHOWN]
@@ -199,29 +203,45 @@ def _check_labels(found: dict[str, int], labels: Sequence[str]) -> None:
     )
 
 
-def _write_feedback(traffic: Path, target: Path) -> int:
-    """The texts of a service that have a true label, as JSON lines; how many there are."""
-    answered = labelled = written = 0
+def _write_feedback(traffic: Path, target: Path, task: Task) -> int:
+    """The texts of a service that have a true label, as JSON lines; how many others have one that does not fit them.
+
+    A file with such a row is refused, since all of it may be shifted. This is what somebody once sent, and would stand
+    in the way of every update.
+    """
+    answered = labelled = kept = misfits = 0
     with target.open("w", encoding="utf-8") as handle:
         for row in read_traffic(traffic):
             answered += 1
             if row["true_label"] is None:
                 continue
             labelled += 1
-            if row.get("text") is not None:
-                written += 1
-                name = f"{row['id']}-{row['row']}"
-                handle.write(json.dumps({"text": row["text"], "label": row["true_label"], "id": name}) + "\n")
+            if row.get("text") is None:
+                continue
+            kept += 1
+            made = {"text": row["text"], "label": row["true_label"], "id": f"{row['id']}-{row['row']}"}
+            try:
+                task.read(made, "text", "label")
+            except ValueError:
+                misfits += 1
+            else:
+                handle.write(json.dumps(made) + "\n")
     if not labelled:
         raise TooFewRows(
             f"none of the {answered:,} recorded answers in {traffic} has a true label",
             cause="nobody has sent any to /feedback",
             fix="label the rows of the queue of `ftdeploy monitor`, and send their labels to /feedback; or give --data",
         )
-    if not written:
+    if not kept:
         raise TooFewRows(
             f"{labelled:,} answers in {traffic} have a true label, and none of them its text",
             cause="a service keeps no texts unless `monitor.traffic.text` says so",
             fix="label rows in a file and give it with --data; or have the service keep texts",
         )
-    return written
+    if misfits == kept:
+        raise TooFewRows(
+            f"{kept:,} recorded texts in {traffic} have a true label, and none of the labels fits its text",
+            cause="offsets of other texts, or feedback that was recorded for another task",
+            fix="send them again, with the text beside them; of several labels for a text the last counts",
+        )
+    return misfits

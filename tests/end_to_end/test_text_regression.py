@@ -105,7 +105,7 @@ def test_every_protocol_answers_with_the_number(run: TinyRun, url: str) -> None:
 
 
 def test_nothing_is_made_of_a_number(url: str) -> None:
-    """It is no logit; there is no label to tell; and the description of the service says so."""
+    """It is no logit, and the description of the service says so."""
     for function in ("softmax", "sigmoid"):
         asked = {"inputs": TEXT, "parameters": {"function_to_apply": function}}
         reply = httpx.post(f"{url}/predict", json=asked)
@@ -113,10 +113,7 @@ def test_nothing_is_made_of_a_number(url: str) -> None:
         assert reply.json()["error"] == f"{function} does not go with text-regression: a number is no probability"
     raw = httpx.post(f"{url}/predict", json={"inputs": TEXT, "raw_scores": True})
     assert raw.json() == httpx.post(f"{url}/predict", json={"inputs": TEXT}).json()
-    told = httpx.post(f"{url}/feedback", json={"request_id": "a" * 32, "label": "3"})
-    assert told.status_code == 409
     document = httpx.get(f"{url}/docs.json").json()
-    assert "/feedback" not in document["paths"]
     assert document["components"]["schemas"]["Choice"]["properties"]["function_to_apply"]["enum"] == ["none", None]
     assert httpx.get(f"{url}/about").json()["view"] == "numbers"
     metrics = httpx.get(f"{url}/metrics").text
