@@ -47,6 +47,13 @@ def test_commands_ask_for_properties(task: str, one_label: bool, training: bool)
                 require(TASKS[task], "it")
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_the_names_of_outputs_are_those_that_they_were_made_of(task: str) -> None:
+    """Whatever stands before a kind of spans in a tag; numbers and vectors have none."""
+    named = TASKS[task].known_names(TASKS[task].head(("a", "b")))
+    assert named == (() if TASKS[task].number or TASKS[task].vectors else ("a", "b"))
+
+
 @pytest.mark.parametrize(
     ("task", "given", "label"),
     [

@@ -38,6 +38,7 @@ RUNTIME = (
     "tasks/text_classification.py",
     "tasks/text_regression.py",
     "tasks/token_classification.py",
+    "tasks/told.py",
     "serve/__init__.py",
     "serve/__main__.py",
     "serve/about.py",

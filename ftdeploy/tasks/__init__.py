@@ -150,6 +150,9 @@ class Task(Protocol):
     def head(self, names: Sequence[str]) -> tuple[str, ...]:
         """The network's outputs, by class id: ``labels`` of the signature."""
 
+    def known_names(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """`head` the other way: the names that a network's outputs are made of; none where labels are not of names."""
+
     def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
         """All summaries there are, of a model with these outputs."""
 

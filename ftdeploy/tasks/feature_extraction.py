@@ -92,6 +92,9 @@ class FeatureExtraction:
     def head(self, names: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
         return ()
 
+    def known_names(self, labels: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
+        return ()
+
     def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
         return (EMBEDDING,)
 

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import DataError, short
 from ftdeploy.label_sets import NONE, dump, load
-from ftdeploy.tasks.said import (
-    Function,
-    Said,
-    encode_whole,
-    known_name,
-    ranked,
-    sigmoid,
-    softmax,
-    unknown_label,
-)
+from ftdeploy.tasks.said import Function, Said, encode_whole, ranked, sigmoid, softmax, unknown_label
+from ftdeploy.tasks.told import known_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,6 +111,9 @@ class MultiLabelClassification:
 
     def head(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(names)
+
+    def known_names(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return tuple(labels)
 
     def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
         return (NONE, *labels)

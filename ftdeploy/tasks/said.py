@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftdeploy.encoded import Encoded
-from ftdeploy.errors import LINE, DataError, did_you_mean, short
+from ftdeploy.errors import DataError, did_you_mean
 from ftdeploy.windows import Windows, window_rows
 
 if TYPE_CHECKING:
@@ -64,23 +64,6 @@ def unknown_label(label: str, known: Sequence[str]) -> DataError:
         cause="it does not occur in the training rows, or it is misspelt",
         fix=did_you_mean(label, known) or "correct it, or add rows with it to the training data",
     )
-
-
-def known_name(given: Any, known: Sequence[str], where: str = "label") -> str:
-    """A name of a label that somebody has sent.
-
-    Args:
-        given: of any type.
-        known: the names that there are.
-        where: it stood, for the message.
-
-    Raises:
-        ValueError: it is none of them; with what was probably meant.
-    """
-    if isinstance(given, str) and given in known:
-        return given
-    hint = did_you_mean(given[:LINE], known) if isinstance(given, str) else ""
-    raise ValueError(f"{where} {short(given)} is none of the model's; {hint[:300]}")
 
 
 def ranked(logits: NDArray[np.float32], scores: NDArray[np.float32], labels: Sequence[str],

@@ -6,16 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import DataError
-from ftdeploy.tasks.said import (
-    Function,
-    Said,
-    encode_whole,
-    known_name,
-    ranked,
-    sigmoid,
-    softmax,
-    unknown_label,
-)
+from ftdeploy.tasks.said import Function, Said, encode_whole, ranked, sigmoid, softmax, unknown_label
+from ftdeploy.tasks.told import known_name
 from ftdeploy.values import is_number
 
 if TYPE_CHECKING:
@@ -104,6 +96,9 @@ class TextClassification:
 
     def head(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(names)
+
+    def known_names(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return tuple(labels)
 
     def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(labels)

@@ -102,6 +102,9 @@ class TextRegression:
     def head(self, names: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
         return (OUTPUT,)
 
+    def known_names(self, labels: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
+        return ()
+
     def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
         return (NUMBER,)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import DataError, did_you_mean
 from ftdeploy.spans import (
-    MOST_CHARS,
     OUTSIDE,
     Span,
     dump,
@@ -17,7 +16,6 @@ from ftdeploy.spans import (
     kinds_of,
     load,
     moved,
-    read_entities,
     read_spans,
     summary,
     tagged,
@@ -25,6 +23,7 @@ from ftdeploy.spans import (
 )
 from ftdeploy.tasks.pieces import encode_pieces, windowed
 from ftdeploy.tasks.said import Function, Said, softmax
+from ftdeploy.tasks.told import MOST_CHARS, read_entities
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,6 +143,9 @@ class TokenClassification:
 
     def head(self, names: Sequence[str]) -> tuple[str, ...]:
         return tags_of(names)
+
+    def known_names(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return kinds_of(labels)
 
     def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
         return (OUTSIDE, *kinds_of(labels))

@@ -67,7 +67,7 @@ def _data(recipe: Recipe, dataset: Artifact, rows: Path) -> DataSettings:
             ),
             SourceEntry(path=rows, name=NEW, format="parquet", columns=columns),
         ),
-        "labels": () if TASKS[recipe.task].number else label_names(dataset),
+        "labels": TASKS[recipe.task].known_names(label_names(dataset)),
         "split": Split(
             test=settings.test, validation=settings.validation, stratify=stratify, leakage="drop", others="divide"
         ),

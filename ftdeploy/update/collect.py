@@ -153,7 +153,8 @@ def _read(data: DataSettings, recipe: Recipe, dataset: Artifact, *, folder: Path
     spool.rejected.close()
     marks = mark_duplicates(spool.index)
     table = pq.read_table(spool.file, memory_map=False)
-    _check_labels(Counter(name for label in table["label"].to_pylist() for name in task.names(label)), labels)
+    found = Counter(name for label in table["label"].to_pylist() for name in task.names(label))
+    _check_labels(found, task.known_names(labels))
     keys = keys_of(table["text"].to_pylist())
     known, relabelled = _known(table, keys, dataset, seen)
     fresh = (marks == 0) & ~known
