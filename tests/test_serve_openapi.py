@@ -81,7 +81,7 @@ def test_a_fallback_is_described_where_it_can_be_answered() -> None:
         assert found["Score"]["properties"]["label"] == {"enum": labels}
         assert found["Answer"]["maxItems"] == len(labels)
         assert ("'other'" in found["Answer"]["description"]) is (len(labels) == 3)
-        assert found["Labels"]["anyOf"][0]["properties"]["label"] == {"enum": ["a", "b"]}
+        assert found["Labels"]["anyOf"][0]["properties"]["label"]["enum"] == ["a", "b"]
         assert ("fallback" in found["Model"]["properties"]["parameters"]["required"]) is (len(labels) == 3)
     own = signature.model_copy(update={"fallback": "b", "thresholds": {"a": 0.8}})
     found = describe(own, Limits(), digest="d" * 64, version="1")["components"]["schemas"]
