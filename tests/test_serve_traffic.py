@@ -285,6 +285,25 @@ def test_texts_that_wait_are_bounded_by_their_characters(tmp_path: Path, monkeyp
     assert writer.written == 2
 
 
+def test_answers_and_true_labels_that_wait_are_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entities of a long document are many, answered or told; each in a queue of its own, and the queue is free
+    again when it was written."""
+    monkeypatch.setattr("ftdeploy.serve.traffic.TICK", 3600)
+    monkeypatch.setattr("ftdeploy.serve.traffic.QUEUE_CHARS", 1000)
+    writer = recorder(tmp_path)
+    for _ in range(3):
+        writer.record(dataclasses.replace(answered("r"), answers=["x" * 400]))
+    label = Feedback("r", 0, "x" * 400, time.time())
+    assert [writer.record_feedback([label]) for _ in range(3)] == [True, True, False]
+    assert writer.dropped == 2
+    writer._tick()  # what the background thread does, which sleeps here
+    assert writer.record_feedback([label])
+    writer.close()
+    assert (writer.written, writer.labelled) == (2, 3)
+    (path,) = tmp_path.glob("segment-*.jsonl")
+    assert [row["answer"] for row in read_segment(path)] == ["x" * 400] * 2
+
+
 @pytest.mark.parametrize(("policy", "synced"), [("never", 0), ("seal", 1), ("always", 4)])
 def test_the_disk_is_waited_for_as_the_policy_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, synced: int

@@ -51,7 +51,7 @@ QUEUE_ROWS = 20_000
 TICK = 0.2
 #: Seconds without a failure after which a failure is over. A disk that is nearly full takes a row now and then.
 SETTLED = 5.0
-#: Characters of waiting texts, where texts are kept, and answers.
+#: Characters of waiting texts, where texts are kept, and answers; and likewise of true labels.
 QUEUE_CHARS = 20_000_000
 #: A file that is so large is sealed, however few its rows.
 SEGMENT_BYTES = 64_000_000
@@ -171,8 +171,8 @@ class Recorder:
         self.written = 0
         self.labelled = 0
         # Each of these is written by one thread alone, so that no lock stands in the way of an answer.
-        self._put = self._refused = self._chars_put = 0  # by the event loop
-        self._taken = self._lost = self._chars_taken = 0  # by the background thread
+        self._put = self._refused = self._chars_put = self._label_chars_put = 0  # by the event loop
+        self._taken = self._lost = self._chars_taken = self._label_chars_taken = 0  # by the background thread
         self._digest = digest
         self._options = options
         self._projection = projection
@@ -209,9 +209,12 @@ class Recorder:
 
     def record_feedback(self, found: Sequence[Feedback]) -> bool:
         """Take note of true labels, all or none; False when too many wait. Never waits, never raises."""
-        if len(self._feedback) + len(found) > QUEUE_ROWS:
+        chars = sum(len(one.label) for one in found)
+        waiting = self._label_chars_put - self._label_chars_taken
+        if len(self._feedback) + len(found) > QUEUE_ROWS or waiting + chars > QUEUE_CHARS:
             self._refused += len(found)
             return False
+        self._label_chars_put += chars
         self._feedback.extend(found)
         return True
 
@@ -259,6 +262,7 @@ class Recorder:
     def _write_feedback(self) -> None:
         while self._feedback:
             found = [self._feedback.popleft() for _ in range(min(len(self._feedback), self._options.segment_rows))]
+            self._label_chars_taken += sum(len(one.label) for one in found)
             self._guarded(partial(self._write_labels, found), rows=len(found))
             self._seal_when_due()
 
