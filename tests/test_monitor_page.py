@@ -11,6 +11,7 @@ from monitor_samples import SIGNATURE, features, joined, window
 from test_monitor_report import report
 
 from ftdeploy.monitor.page import render
+from ftdeploy.monitor.result import MeasuredResult
 
 FOREIGN = re.compile(r"https?://|src=|@import|url\(|<link|<iframe")
 
@@ -50,3 +51,15 @@ def test_names_cannot_break_out() -> None:
     seen = window(features(200, seed=5)[0])
     evil = dataclasses.replace(seen, languages=["<script>alert(1)</script>"] * 200)
     assert "<script" not in render(report(evil))
+
+
+def test_whole_answers_have_a_part_of_their_own() -> None:
+    """With the task's metrics; the page says then what it means by accuracy, which is of one label a row."""
+    seen, truths = features(400, seed=5)
+    found = report(window(seen, truths))
+    assert "whole answers" not in Reader(render(found)).text.lower()
+    measured = (MeasuredResult(metric="label_f1", value=0.75, lower=0.7, upper=0.8),)
+    text = Reader(render(found.model_copy(update={"measured": measured, "measured_rows": 400}))).text
+    for shown in ("label_f1 on 400 labelled rows", "Whole answers, where labels came back", "0.700 to 0.800",
+                  "Accuracies elsewhere on this page are of one label a row"):  # fmt: skip
+        assert shown in text
