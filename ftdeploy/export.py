@@ -36,7 +36,8 @@ from ftdeploy.signature import Signature, write_signature
 from ftdeploy.stage import Facts, stage
 from ftdeploy.tasks import TASKS, Task
 from ftdeploy.tasks.said import numbered
-from ftdeploy.temperature import Calibration, calibrate_folder
+from ftdeploy.temperature import calibrate_folder
+from ftdeploy.thresholds import fit_sets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,16 +88,19 @@ def export(checkpoint: Artifact, dataset: Artifact, *, export: ExportSettings, m
     (out / "parity.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     facts: Facts = {"opset": export.opset, "bytes": (out / "model.onnx").stat().st_size, **found}
     # Vectors and numbers have no probabilities.
-    return facts if not chosen.probabilities else {**facts, **_calibrated(predictor, dataset, export, chosen).facts()}
+    return facts if not chosen.probabilities else {**facts, **_calibrated(predictor, dataset, export, chosen)}
 
 
-def _calibrated(predictor: Predictor, dataset: Artifact, settings: ExportSettings, task: Task) -> Calibration:
-    """The temperature from all validation rows, few of which `_parity` asks."""
+def _calibrated(predictor: Predictor, dataset: Artifact, settings: ExportSettings, task: Task) -> Facts:
+    """Temperature, and where labels hold, from all validation rows, few of which `_parity` asks."""
     table = read_split(dataset, "validation", columns=["text", "label"])
     with progress.task("temperature", table.num_rows) as advance:
         outputs = predictor.predict(table["text"].to_pylist(), advance=advance)
     targets = task.targets(table["label"].to_pylist(), label_names(dataset), outputs.rows)
-    return calibrate_folder(predictor.folder, outputs.logits, targets, settings.temperature)
+    facts = calibrate_folder(predictor.folder, outputs.logits, targets, settings.temperature).facts()
+    if settings.thresholds == "half":
+        return facts
+    return {**facts, **fit_sets(predictor.folder, outputs.logits, targets)}
 
 
 def _check_layer(model: PreTrainedModel, layer: int) -> None:

@@ -48,8 +48,8 @@ from ftdeploy.signature import Review, Signature, read_signature, write_signatur
 from ftdeploy.sources import describe
 from ftdeploy.stage import Facts, out_of_space, stage
 from ftdeploy.tasks import TASKS
-from ftdeploy.tasks.said import softmax
-from ftdeploy.thresholds import least_scores, outcome
+from ftdeploy.tasks.said import sigmoid, softmax
+from ftdeploy.thresholds import least_scores, outcome, sets_outcome
 from ftdeploy.tune_service import tune_service
 from ftdeploy.verdict import Report, read_report, refuse
 
@@ -104,6 +104,8 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
     if package.thresholds is not None:
         least, decided = _thresholds(folder, dataset, task, package.thresholds, device=device)
         signature |= {"thresholds": least, "fallback": package.thresholds.fallback}
+    elif signature["thresholds"]:
+        decided = _sets(folder, dataset, device=device)
     if package.review is not None:
         signature |= {"review": _reviewed(package.review, signature["labels"], signature["fallback"])}
     if package.anomaly is not None:
@@ -189,6 +191,23 @@ def _thresholds(folder: Path, dataset: Artifact, task: str, settings: ThresholdS
         f"{found['accuracy_answered']:.1%} are right"
     )
     return least, {"fallback": settings.fallback, **found}
+
+
+def _sets(folder: Path, dataset: Artifact, *, device: Device) -> Facts:
+    """What the thresholds of sets, which `export` found, bring on the test rows."""
+    predictor = Predictor(folder, device=device)
+    signature, task = predictor.signature, predictor.task
+    table = read_split(dataset, "test", columns=["text", "label"])
+    with progress.task("thresholds"):
+        logits = predictor.predict(table["text"].to_pylist()).logits
+    truths = task.targets(table["label"].to_pylist(), signature.labels)
+    shares = sigmoid(logits / signature.temperature)
+    found = sets_outcome(signature.thresholds, signature.labels, shares, truths)
+    own, half = (f"{found[f'label_macro_f1_{how}']:.4f}" for how in ("by_threshold", "at_half"))
+    progress.say(
+        f"mean F1 of the labels on the test rows: {own} with thresholds of their own, {half} with a half for all"
+    )
+    return {**found}
 
 
 def _write_drift_reference(folder: Path, dataset: Artifact, task: str, settings: PackageSettings, *, device: Device,
@@ -305,6 +324,7 @@ def _model_card(report: Report, settings: PackageSettings, origins: list[str],
         vectors=kind.vectors,
         number=kind.number,
         units=signature.units,
+        thresholds=signature.thresholds,
         numbers=read_profile(dataset).get("numbers", {}).get("train", {}),
         dimensions=signature.dimensions,
         max_length=signature.max_length,

@@ -114,7 +114,8 @@ class Signature(Section):
     units: Units = Units()
     """Where an answer is a number: its units."""
     thresholds: Mapping[str, float] = {}
-    """Label -> the least probability at which it is the answer (see ``ftdeploy.serve.thresholds``); none is 0."""
+    """Label -> the least probability at which it is the answer (see ``ftdeploy.serve.thresholds``); none is 0. Or,
+    where any number of labels are the answer, at which it holds; none is a half."""
     fallback: str = ""
     """The answer where the likeliest label has less; empty has none. It may be one of ``labels``."""
     review: Review | None = None

@@ -2,11 +2,12 @@
 Calibration of Modern Neural Networks").
 
 Logits are divided by it before the softmax. It is fitted on validation rows, by the likelihood of their true labels,
-and changes no label and no order of labels.
+and changes no label and no order of labels: where a label holds from a threshold on, that moves along.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from ftdeploy.signature import read_signature, write_signature
 from ftdeploy.tasks.said import softmax
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -106,7 +107,8 @@ def calibrate(logits: NDArray[np.float32], references: Ids, wanted: float | Lite
 def calibrate_folder(folder: Path, logits: NDArray[np.float32],
                      targets: Ids | NDArray[np.float32] | Sequence[Sequence[int]],
                      wanted: float | Literal["fit"]) -> Calibration:  # fmt: skip
-    """`calibrate` a model folder: its signature is written anew with the temperature, and what was found is said.
+    """`calibrate` a model folder: its signature is written anew with the temperature, and thresholds of sets where they
+    keep every answer; what was found is said.
 
     Args:
         folder: the model's.
@@ -114,9 +116,28 @@ def calibrate_folder(folder: Path, logits: NDArray[np.float32],
         wanted: ``export.temperature``.
     """
     found = calibrate(*labelled(logits, targets), wanted)
-    write_signature(folder, read_signature(folder).model_copy(update={"temperature": found.temperature}))
+    before = read_signature(folder)
+    same = of_the_same_logits(before.thresholds, before.temperature, found.temperature)
+    changed = {"temperature": found.temperature, "thresholds": same}
+    write_signature(folder, before.model_copy(update=changed))
     progress.say(found.sentence())
     return found
+
+
+def of_the_same_logits(thresholds: Mapping[str, float], before: float, after: float) -> dict[str, float]:
+    """Thresholds of sets under another temperature: each label holds of the same logits, so that no answer changes.
+
+    Args:
+        thresholds: label -> probability, above 0 and below 1.
+        before, after: the temperatures.
+    """
+    return {label: _share(math.log(least / (1 - least)) * before / after) for label, least in thresholds.items()}
+
+
+def _share(logit: float) -> float:
+    """The logistic function, without overflow."""
+    power = math.exp(-abs(logit))
+    return (power if logit < 0 else 1.0) / (1 + power)
 
 
 class _Judged:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -96,3 +98,19 @@ def test_of_numbers_an_error_rises_where_a_correlation_falls() -> None:
     assert far.metrics["spearman"].value == pytest.approx(1.0)
     assert near.metrics["mae"].good > far.metrics["mae"].good
     assert far.metrics["mae"].loss == pytest.approx(0.8, abs=1e-5)
+
+
+def test_sets_are_judged_by_the_thresholds_that_ship() -> None:
+    """By those of the export, fp32 too: what a half would make of the logits is nobody's answer."""
+    shares = np.where(np.arange(ROWS) % 2, 0.4, 0.1)
+    logits = np.log(shares / (1 - shares))[:, None].astype(np.float32)
+    outputs = Outputs(logits=logits, embedding=np.zeros((ROWS, 4), dtype=np.float32))
+    given: dict[str, Any] = {
+        "texts": ["t"] * ROWS, "ids": ["i"] * ROWS, "references": ["[]", '["a"]'] * (ROWS // 2), "labels": ("a",),
+        "task": TASKS["multi-label-classification"], "max_drop": {"label_f1": 0.1}, "accept": "proven",
+        "batching": SERVED, "device": "cpu", "seed": 1,
+    }  # fmt: skip
+    by_half, by_own = (Jury(**given, thresholds=one).hold(outputs, outputs, same_embedding=True)
+                       for one in ({}, {"a": 0.3}))  # fmt: skip
+    assert by_half.metrics["label_f1"].value == 0
+    assert by_own.metrics["label_f1"].value == 1

@@ -80,3 +80,13 @@ def test_data_without_a_label_is_refused() -> None:
     with pytest.raises(DataError, match="no row of the data has a label"):
         TASK.check_labels({"(none)": 5})
     TASK.check_labels({"(none)": 5, "a": 1})
+
+
+def test_a_label_may_hold_from_a_threshold_of_its_own() -> None:
+    """Of the probability that is served; the others from a half on. How sure it is goes by what it decided."""
+    least = SIGNATURE.model_copy(update={"thresholds": {"a": 0.25, "b": 0.75}, "temperature": 2.0})
+    half = 2 * float(np.log(0.4 / 0.6))  # a probability of 0.4 at that temperature
+    found = TASK.said(_outputs([half, 1.0, 1.0], [-8.0, 8.0, -8.0]), least)
+    assert found.labels == ['["a", "c"]', '["b"]']
+    share = 1 / (1 + np.exp(-0.5))
+    assert found.scores[0] == pytest.approx(0.4 * (1 - share) * share, abs=1e-6)

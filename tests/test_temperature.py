@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny import write_model_folder
 
@@ -15,7 +17,15 @@ from ftdeploy.predictor import Predictor
 from ftdeploy.signature import Signature, read_signature
 from ftdeploy.tasks import TASKS
 from ftdeploy.tasks.said import softmax
-from ftdeploy.temperature import HIGHEST, Calibration, calibrate, calibrate_folder, labelled, log_loss
+from ftdeploy.temperature import (
+    HIGHEST,
+    Calibration,
+    calibrate,
+    calibrate_folder,
+    labelled,
+    log_loss,
+    of_the_same_logits,
+)
 
 Drawn = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -170,3 +180,29 @@ def test_what_people_and_artifacts_are_told() -> None:
     )
     assert found.facts()["temperature"] == 1.834
     assert found.facts()["ece_before"] == 0.08
+
+
+@settings(deadline=None)
+@given(
+    least=st.floats(0.05, 0.95),
+    before=st.floats(0.7, 1.5),
+    after=st.floats(0.7, 1.5),
+    logits=st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=20),
+)
+def test_under_another_temperature_sets_hold_of_the_same_logits(
+    least: float, before: float, after: float, logits: list[float]
+) -> None:
+    """Their thresholds move along, so that what was judged is what ships; but for what lies on one."""
+    signature = Signature(name="t", task="multi-label-classification", labels=("a", "b"), max_length=8)
+    cut = np.log(least / (1 - least)) * before
+    far = np.array([[one, -one] for one in logits if abs(one - cut) > 1e-3 and abs(one) > 1e-3], dtype=np.float32)
+    outputs = Outputs(logits=far.reshape(-1, 2), embedding=np.zeros((len(far), 1), dtype=np.float32))
+    task = TASKS[signature.task]
+    said = [
+        task.said(outputs, signature.model_copy(update={"temperature": temperature, "thresholds": thresholds})).labels
+        for temperature, thresholds in (
+            (before, {"a": least}),
+            (after, of_the_same_logits({"a": least}, before, after)),
+        )
+    ]
+    assert said[0] == said[1]

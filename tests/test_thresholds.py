@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+from tiny import write_model_folder
 
+from ftdeploy import progress
 from ftdeploy.errors import ConfigError
 from ftdeploy.recipe import ThresholdSettings
-from ftdeploy.thresholds import TRIED, calibrated, enough, keeping, least_scores, outcome
+from ftdeploy.signature import read_signature, write_signature
+from ftdeploy.tasks.said import sigmoid
+from ftdeploy.thresholds import (
+    HALF,
+    TRIED,
+    calibrated,
+    enough,
+    fit_sets,
+    keeping,
+    least_scores,
+    outcome,
+    set_thresholds,
+    sets_outcome,
+)
 
 LABELS = ("a", "b", "other")
 Rows = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -157,3 +176,83 @@ def test_settings_that_contradict_themselves_are_refused(given: dict[str, object
     """In words."""
     with pytest.raises(ValueError, match=said):
         _settings(**given)
+
+
+class Told:
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    def task(self, _name: str, _total: float | None) -> AbstractContextManager[progress.Advance]:
+        return nullcontext(lambda _steps: None)
+
+
+def _sets(count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A calibrated model of one label that few rows have: it holds as often as its probability says."""
+    random = np.random.default_rng(seed)
+    shares = 1 / (1 + np.exp(-random.normal(-2.5, 2.0, count)))
+    return shares[:, None].astype(np.float32), (random.random(count) < shares)[:, None].astype(np.float32)
+
+
+def test_a_label_of_any_number_holds_from_half_of_its_best_f1() -> None:
+    """On other rows that is nearly the best threshold that there is, and better than a half."""
+    (found,) = set_thresholds(("rare",), *_sets(2000, 0))
+    assert found.threshold < HALF
+    assert found.after > found.before
+    assert found.sentence().startswith(f"rare from {found.threshold:g} on (F1 ")
+    shares, held = (rows[:, 0] for rows in _sets(50_000, 1))
+    by_threshold = {cut: f1_score(held, shares >= cut) for cut in (*np.arange(0.05, 0.95, 0.01), found.threshold)}
+    assert by_threshold[found.threshold] > max(by_threshold.values()) - 0.005
+    assert by_threshold[found.threshold] > f1_score(held, shares >= HALF) + 0.02
+
+
+@pytest.mark.parametrize(
+    ("shares", "held", "reason"),
+    [
+        (np.linspace(0, 0.6, 400), np.arange(400) >= 381, "19 validation rows have it, and 20 are wanted"),
+        (np.where(np.arange(400) // 4 % 2, 0.6, 0.2), np.arange(400) % 4 == 0, "says it of every row"),
+        (np.full(400, 0.3), np.arange(400) % 4 == 0, "says it of every row"),
+        (np.linspace(0, 0.999, 400), np.arange(400) >= 200, "nothing is gained"),
+        # Probabilities that are too high: half of the best F1 lies below all of them.
+        (
+            np.linspace(0.3, 0.45, 400),
+            np.arange(400) % 10 < np.where(np.arange(400) > 200, 4, 1),
+            "no better than by one that says",
+        ),
+    ],
+)
+def test_a_label_stays_at_a_half_and_says_why(shares: NDArray[np.float64], held: NDArray[np.bool_],
+                                              reason: str) -> None:  # fmt: skip
+    """With few rows that have it, where the model knows nothing of it, and where nothing is gained."""
+    (found,) = set_thresholds(("a",), shares[:, None].astype(np.float32), held[:, None].astype(np.float32))
+    assert found.threshold == HALF
+    assert found.before == found.after
+    assert reason in found.sentence()
+
+
+def test_a_folder_gets_thresholds_and_says_what_they_brought(tmp_path: Path) -> None:
+    """Of its own temperature; a label that stays at a half has none in the signature. What rows that had no part in it
+    say is beside what a half would give."""
+    write_model_folder(tmp_path, labels=("rare", "never"))
+    signature = read_signature(tmp_path).model_copy(update={"task": "multi-label-classification", "temperature": 2.0})
+    write_signature(tmp_path, signature)
+    shares, held = _sets(1000, 0)
+    logits = 2 * np.log(shares.astype(np.float64) / (1 - shares))
+    pairs = np.concatenate([logits, -np.ones_like(logits)], axis=1).astype(np.float32)
+    truths = np.concatenate([held, np.zeros_like(held)], axis=1)
+    told = Told()
+    with progress.reporting(told):
+        facts = fit_sets(tmp_path, pairs, truths)
+    (expected,) = set_thresholds(("rare",), sigmoid(pairs[:, :1] / 2), held)
+    least = read_signature(tmp_path).thresholds
+    assert least == {"rare": expected.threshold}
+    assert facts["labels_with_threshold"] == 1
+    assert facts["mean_label_f1"] == pytest.approx(expected.after / 2)
+    assert "never from a half on: 0 validation rows have it" in told.said[0]
+    found = sets_outcome(least, ("rare", "never"), sigmoid(pairs / 2), truths)
+    assert found["label_f1_by_threshold"] == pytest.approx(expected.after)
+    assert found["label_f1_at_half"] == pytest.approx(expected.before)

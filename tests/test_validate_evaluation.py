@@ -12,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scripted import Scores, ScriptedModel, sure
+from tiny import write_model_folder
 from tiny_run import TinyRun, artifact
 
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import ConfigError, DataError, ModelError
 from ftdeploy.models import open_model
 from ftdeploy.models.local import LocalModel, open_local
+from ftdeploy.signature import read_signature, write_signature
 from ftdeploy.suite import Gate, Suite
 from ftdeploy.validate.answers import Answers
 from ftdeploy.validate.evaluation import evaluate_models, identical
@@ -450,3 +452,22 @@ def test_real_artifacts(tiny: TinyRun) -> None:
 
 def open_label(model: Any) -> str:
     return LocalModel("x", "onnx", model.path, digest="").labels[-1]
+
+
+def test_sets_that_hold_from_elsewhere_on_are_other_answers(tmp_path: Path) -> None:
+    """Equal files and temperatures are not enough; of one label a row thresholds decide about a fallback, which is not
+    judged."""
+    for name in ("one", "other"):
+        write_model_folder(tmp_path / name)
+
+    def alike(task: str, thresholds: dict[str, float]) -> bool:
+        parts: tuple[tuple[str, dict[str, float]], ...] = (("one", {}), ("other", thresholds))
+        for name, least in parts:
+            signature = read_signature(tmp_path / name).model_copy(update={"task": task, "thresholds": least})
+            write_signature(tmp_path / name, signature)
+        models = [LocalModel(name, "onnx", tmp_path / name, digest=name) for name in ("one", "other")]
+        return identical(*models)
+
+    assert alike("multi-label-classification", {})
+    assert not alike("multi-label-classification", {"positive": 0.3})
+    assert alike("text-classification", {"positive": 0.3})

@@ -88,11 +88,17 @@ function namesOf(labels) {
   return rest.length ? [names, toggle(counted(rest.length, "more label"), "Fewer labels", show)] : [names];
 }
 
-function unsure() {
-  const scores = Object.entries(about.thresholds).map(([label, score]) => `${label} ${percent(score)}`);
+const least = () => Object.entries(about.thresholds);
+
+function listedThresholds() {
+  const scores = least().map(([label, score]) => `${label} ${percent(score)}`);
   const rest = scores.length > MANY ? `, and ${counted(scores.length - MANY, "other")}` : "";
-  return `${about.fallback}: answered first where the best label of the model scores less than it must (${scores.slice(0, MANY).join(", ")}${rest}).`;
+  return `${scores.slice(0, MANY).join(", ")}${rest}`;
 }
+
+const unsure = () => `${about.fallback}: answered first where the best label of the model scores less than it must (${listedThresholds()}).`;
+
+const holding = () => `from a threshold of its own on (${listedThresholds()})${least().length < about.labels.length ? ", others from 50% on" : ""}.`;
 
 function drift(found) {
   const state = found?.state ?? "not measured";
@@ -108,6 +114,7 @@ function drift(found) {
     ...(names.length ? [[counted(names.length, "label"), namesOf(names)]] : []),
     ...(about.review?.critical.length ? [["To look at", [about.review.critical.join(", ")]]] : []),
     ...(about.fallback ? [["Fallback", [unsure()]]] : []),
+    ...(about.view === "sets" && least().length ? [["A label holds", [holding()]]] : []),
     ["Limits", [`${limits.max_texts.toLocaleString("en")} texts and ${limits.max_body_bytes.toLocaleString("en")} bytes a request, ${limits.max_chars.toLocaleString("en")} characters a text. This page splits what is more.`]],
     ["Served by", [`ftdeploy ${about.version}`]],
   ];

@@ -153,8 +153,8 @@ function similarities(others) {
 
 const shownNumber = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
 
-// Whether a label of any number holds: from a half on, as the model was judged.
-const holds = (item) => item.score >= 0.5;
+// Whether a label of any number holds: from its threshold on, or a half, as the model was judged.
+const holds = (item) => item.score >= (about.thresholds[item.label] ?? 0.5);
 
 const written = (answer) => [answer].flat().map((one) => one.generated_text ?? one.summary_text ?? one.translation_text ?? one.text ?? JSON.stringify(one)).join("\n\n");
 const words = (text) => text.split(/\s+/).filter((word) => word).length;
@@ -180,7 +180,7 @@ const views = {
     empty: "The labels that hold of each text appear here, with the scores of all.",
     show: (text, answer) => [...passage("text", text.length, text), ...scores(answer, holds)],
     groups: (answer) => (answer.some(holds) ? answer.filter(holds).map((item) => item.label) : ["(none)"]),
-    sure: (answer) => answer.reduce((all, item) => all * Math.max(item.score, 1 - item.score), 1),
+    sure: (answer) => answer.reduce((all, item) => all * (holds(item) ? item.score : 1 - item.score), 1),
     hue: () => "",
     labels: () => [...about.labels, "(none)"],
     columns: () => ["labels", ...about.labels.map((label) => `score of ${label}`)],

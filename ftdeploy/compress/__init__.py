@@ -31,7 +31,7 @@ from ftdeploy.recipe import CompressSettings, Device, ExportSettings, Recipe, Se
 from ftdeploy.signature import read_signature
 from ftdeploy.stage import Facts, stage
 from ftdeploy.tasks import TASKS, Task
-from ftdeploy.temperature import calibrate_folder
+from ftdeploy.temperature import calibrate_folder, of_the_same_logits
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -157,6 +157,7 @@ def _jury(dataset: Artifact, split: SplitName, onnx: Artifact, settings: Compres
         labels=label_names(dataset),
         task=TASKS[signature.task],
         units=signature.units,
+        thresholds=of_the_same_logits(signature.thresholds, signature.temperature, 1.0),
         max_drop=settings.max_drop,
         accept=settings.accept,
         batching=serve.batching(),

@@ -67,6 +67,7 @@ class Jury:
         device: ``auto``, ``cpu`` or ``cuda``.
         seed: of the resampling.
         units: of the model, where an answer is a number.
+        thresholds: from which probability on a label holds, at a temperature of 1, where any number may.
     """
 
     texts: Sequence[str]
@@ -80,6 +81,7 @@ class Jury:
     device: str
     seed: int
     units: Units = field(default_factory=Units)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def ask(self, folder: Path, name: str) -> tuple[Outputs | None, str, float]:
         """Outputs of all rows, or why there are none; and rows a second."""
@@ -153,8 +155,9 @@ class Jury:
         )  # fmt: skip
 
     def _signature(self) -> Signature:
-        """As far as labels follow from logits: no temperature changes which is the likeliest."""
-        return Signature(name="jury", task=self.task.name, labels=tuple(self.labels), max_length=1, units=self.units)
+        """As far as labels follow from logits: no temperature changes which is the likeliest, or which hold."""
+        return Signature(name="jury", task=self.task.name, labels=tuple(self.labels), max_length=1, units=self.units,
+                         thresholds=self.thresholds)  # fmt: skip
 
     def _numbered(self, base: Outputs, outputs: Outputs) -> tuple[Sequence[str], Sequence[Ids]]:
         """Class id -> label; and what is right, what fp32 says and what the other one says."""

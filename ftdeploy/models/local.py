@@ -71,6 +71,8 @@ class LocalModel:
         self._runner = _OnnxRunner(predictor)
         self.provider = predictor.provider
         self.about = f"{kind} {digest[:12]}, ONNX Runtime {version_of_runtime()}"
+        if predictor.task.multi_label and self._signature.thresholds:
+            self.about += ", labels by thresholds of their own"
         self.conditions: Mapping[str, str | int] = {
             "runtime": f"onnxruntime {version_of_runtime()} {self.provider}",
             "batch_tokens": self.batching.tokens,

@@ -30,6 +30,11 @@ class ExportSettings(Section):
     """Logits are divided by this before the softmax (temperature scaling, Guo et al. 2017): it changes how sure answers
     are, and no label. `fit` takes the likeliest on the validation rows, of the export and again of what `compress`
     ships; 1 leaves the logits alone."""
+    thresholds: Literal["half", "f1"] = "half"
+    """Where a row has any number of labels: from which probability on one holds. `half` for all of them; `f1` finds one
+    for each on the validation rows, half of the best F1 that the label can have there (Lipton et al. 2014). A label
+    with fewer than 20 such rows stays at a half, as one that gains nothing. They are part of the answer: gates, `eval`,
+    drift and feedback judge the sets that they give."""
 
 
 class ValidateSettings(Section):

@@ -68,6 +68,8 @@ def _keys_named(name: str, section: Any, task: Task) -> Iterator[str]:
     elif not task.one_label:
         for key in (one for one in _OF_ROWS.get(name, ()) if one in changed):
             yield f"`{key}` is made for one label a row, and does not go with {task.name}"
+    if name == "export" and "thresholds" in changed and not task.multi_label:
+        yield f"`thresholds` is about any number of labels, and {task.name} has none; see `package.thresholds`"
     if task.number and name == "data" and "labels" in changed:
         yield f"`labels`: the labels of {task.name} are numbers"
     for key in _OF_SOFTMAX if (task.multi_label or task.number) and name == "train" else ():

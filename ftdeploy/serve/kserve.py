@@ -266,7 +266,9 @@ def _wanted(outputs: Any, *, binary: bool | None) -> dict[str, bool]:
 
 def metadata(signature: Signature, *, version: str, digest: str) -> dict[str, Any]:
     """The protocol's model metadata, with the bundle's digest beside it."""
-    fallback = {"fallback": signature.fallback, "thresholds": dict(signature.thresholds)} if signature.fallback else {}
+    fallback: dict[str, Any] = {"fallback": signature.fallback} if signature.fallback else {}
+    if signature.fallback or signature.thresholds:  # without a fallback, from where on labels hold
+        fallback |= {"thresholds": dict(signature.thresholds)}
     kinds = {"label": ("BYTES", [-1]), "score": ("FP32", [-1]), "scores": ("FP32", [-1, len(signature.labels)]),
              "entities": ("BYTES", [-1]), "embedding": ("FP32", [-1, signature.dimensions])}  # fmt: skip
     return {

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from ftdeploy.signature import Signature
     from ftdeploy.windows import Windows
 
-#: A label holds from this probability on.
+#: A label holds from this probability on, unless the signature has another one for it.
 HOLDS = 0.5
 
 
 class MultiLabelClassification:
-    """A sigmoid for each label, learned by binary cross-entropy; a label holds from a half on."""
+    """A sigmoid for each label, learned by binary cross-entropy; a label holds from a half on, or from a threshold."""
 
     name = "multi-label-classification"
     exported_as = "text-classification"
@@ -149,7 +149,8 @@ class MultiLabelClassification:
         import numpy as np
 
         shares = sigmoid(outputs.logits / signature.temperature)
-        holds = shares >= HOLDS
+        least = [signature.thresholds.get(label, HOLDS) for label in signature.labels]
+        holds = shares >= np.array(least, dtype=np.float32)
         return Said(
             labels=[dump(signature.labels[index] for index in np.flatnonzero(row)) for row in holds],
             scores=np.asarray(np.where(holds, shares, 1 - shares).prod(axis=-1), dtype=np.float32),

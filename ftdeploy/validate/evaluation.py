@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftdeploy import progress
 from ftdeploy.artifact import sha256_file
@@ -164,8 +164,14 @@ def identical(baseline: Model, candidate: Model) -> bool:
     first, second = baseline.folder, candidate.folder
     if first is None or second is None:
         return baseline.cacheable and candidate.cacheable and baseline.digest == candidate.digest
-    signed, other = (read_signature(folder).model_dump(include=_ANSWERING) for folder in (first, second))
-    return signed == other and _content(first) == _content(second)
+    return _signed(first) == _signed(second) and _content(first) == _content(second)
+
+
+def _signed(folder: Path) -> dict[str, Any]:
+    """What its signature says of its answers; a fallback is put before them, and not judged."""
+    signature = read_signature(folder)
+    sets = {"thresholds"} if TASKS[signature.task].multi_label else set()
+    return signature.model_dump(include=_ANSWERING | sets)
 
 
 def _content(folder: Path) -> dict[str, str]:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import httpx
 import pytest
-from tiny_multi_label import make_tiny_labels, write_tiny_labels
-from tiny_run import TinyRun, artifact, ftdeploy, refusal
+from tiny_multi_label import SUITE, make_tiny_labels, write_tiny_labels
+from tiny_run import TinyRun, artifact, ftdeploy, refusal, run_to_the_end
+from update_samples import domain
 from workspace import serving
 
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import ConfigError
+from ftdeploy.metrics import resolve, score
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import load_recipe
+from ftdeploy.signature import read_signature
+from ftdeploy.tasks.said import numbered
+from ftdeploy.temperature import of_the_same_logits
 from ftdeploy.verdict import read_report
 
 TEXT = "a superb and touching film that nobody should miss, with a cast that gives all it has to every single scene"
@@ -126,6 +133,7 @@ def test_commands_that_compare_classes_say_so(run: TinyRun, tmp_path: Path) -> N
         ({"train": {"label_smoothing": 0.1}}, "`label_smoothing` is made for labels of which one is right"),
         ({"train": {"early_stopping": {"metric": "macro_f1"}}}, "macro_f1 is no metric of sets of labels"),
         ({"compress": {"max_drop": {"macro_f1": 0.1}}}, "macro_f1 is no metric of sets of labels"),
+        ({"export": {"thresholds": "F1"}}, "'F1' is not one of 'half' or 'f1'"),
         ({"package": {"thresholds": {"score": 0.5, "fallback": "other"}}}, "`thresholds` is made for one label a row"),
     ],
 )
@@ -135,3 +143,73 @@ def test_what_is_made_for_one_label_is_refused_in_a_recipe(section: dict[str, An
     with pytest.raises(ConfigError) as caught:
         load_recipe(recipe)
     assert words in str(caught.value.problems)
+
+
+def _write_unsure(folder: Path) -> Path:
+    """The tiny recipe on rows of which a few words tell one label for sure, and another one in two of five: a model
+    that has learned that never holds it for likelier than not."""
+    gates = [{"kind": "non-inferiority", "metric": "label_f1", "margin": 0.3}]
+    sections = {
+        "export": {"thresholds": "f1"},
+        "train": {"epochs": 4},
+        "data": {"split": {"test": 0.2, "validation": 0.3}},
+        "validate": {"suite": SUITE | {"metrics": ["label_f1"], "gates": gates}},
+    }
+    recipe = write_tiny_labels(folder, sections=sections)
+    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(("text", "labels"))
+        for text, label in domain(600):
+            some = label == "positive" and crc32(text.encode()) % 5 < 2
+            writer.writerow((text, "|".join(["bad"] * (label == "negative") + ["seen"] * some) or "|"))
+    return recipe
+
+
+def _label_f1(truths: list[str], said: list[str]) -> float:
+    table, (references, predictions) = numbered(truths, said)
+    return score(resolve("label_f1", table), references, predictions, len(table))
+
+
+def test_labels_hold_from_thresholds_of_their_own(tmp_path: Path) -> None:
+    """Found when the model is exported, judged by every gate, shipped as they were judged, and told: in the bundle,
+    over HTTP, and what a half for all would have given on rows that had no part in it."""
+    made = run_to_the_end(_write_unsure(tmp_path / "recipe"))
+    facts = artifact(made.run, "onnx").facts
+    fp32, model = made.run / "onnx", made.run / "bundle" / "src" / "model"
+    exported, shipped = read_signature(fp32), read_signature(model)
+    assert "seen" in exported.thresholds, "the tiny model has learned nothing, and nothing here is proven"
+    assert exported.thresholds["seen"] < 0.5
+    assert len(exported.thresholds) == facts["labels_with_threshold"]
+    assert "Thresholds by F1 on" in made.output
+    assert dict(shipped.thresholds) == pytest.approx(
+        of_the_same_logits(exported.thresholds, exported.temperature, shipped.temperature)
+    )
+    table = read_split(artifact(made.run, "dataset"), "test")
+    texts, truths = table["text"].to_pylist(), table["label"].to_pylist()
+    predictor = Predictor(model, device="cpu")
+    outputs = predictor.predict(texts)
+    said = predictor.task.said(outputs, shipped).labels
+    found = _label_f1(truths, said)
+    report = read_report(made.run / "report" / "report.json")
+    by_name = {metric.metric: metric.candidate.value for metric in report.metrics}
+    assert by_name["label_f1"] == pytest.approx(found, abs=0.02)
+    halves = predictor.task.said(outputs, shipped.model_copy(update={"thresholds": {}})).labels
+    assert said != halves
+    bundle = artifact(made.run, "bundle").facts
+    assert bundle["label_f1"] == by_name["label_f1"]
+    assert bundle["label_f1_by_threshold"] == pytest.approx(found, abs=0.02)
+    assert bundle["label_f1_at_half"] == pytest.approx(_label_f1(truths, halves), abs=0.02)
+    card = (model / "model_card.md").read_text(encoding="utf-8")
+    assert "A label holds from a threshold of its own on" in card
+    with serving([sys.executable, "-m", "ftdeploy", "serve", str(made.run / "bundle")], cwd=tmp_path) as url:
+        assert httpx.get(f"{url}/about").json()["thresholds"] == pytest.approx(dict(shipped.thresholds))
+        told = httpx.get(f"{url}/v2/models/tiny").json()["parameters"]
+        assert told["thresholds"] == pytest.approx(dict(shipped.thresholds))
+        asked = texts[:40]
+        tensor = {"name": "text", "shape": [len(asked)], "datatype": "BYTES", "data": asked}
+        infer = httpx.post(f"{url}/v2/models/tiny/infer", json={"inputs": [tensor]}).json()
+        answers = httpx.post(f"{url}/predict", json={"inputs": asked}).json()
+    labels = next(one["data"] for one in infer["outputs"] if one["name"] == "label")
+    for label, answer in zip(labels, answers, strict=True):
+        held = {one["label"] for one in answer if one["score"] >= shipped.thresholds.get(one["label"], 0.5)}
+        assert set(json.loads(label)) == held

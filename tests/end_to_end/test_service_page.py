@@ -627,6 +627,21 @@ def test_labels_of_which_any_number_hold_are_marked(browser: Browser) -> None:
         assert "(none)" in tab.text("#groups")
 
 
+def test_labels_hold_from_thresholds_of_their_own(browser: Browser) -> None:
+    """Where the bundle has them, above and below a half; the others from a half on."""
+    scores = {"north": {"b": 0.9, "c": 0.55, "a": 0.2}, "south": {"a": 0.4, "c": 0.3, "b": 0.2}}
+
+    def answer(text: str) -> list[dict[str, Any]]:
+        return [{"label": label, "score": score} for label, score in scores[text].items()]
+
+    with scripted(answer=answer, view="sets", task="multi-label-classification", labels=["a", "b", "c"],
+                  thresholds={"a": 0.3, "c": 0.6}) as service, browser.open(service.url) as tab:  # fmt: skip
+        run(tab, "\n".join(scores))
+        marked = tab.ask("[...document.querySelectorAll('.score.best .name')].map((one) => one.textContent)")
+        assert marked == ["b", "a"]
+        assert "(none)" not in tab.text("#groups")
+
+
 def test_a_number_is_shown_as_a_number(browser: Browser) -> None:
     """With four digits, whatever its size; no bar and no share of a hundred."""
     numbers = {"good": 3.14159, "long": -123456.7}
