@@ -12,7 +12,7 @@ from ftdeploy import progress
 from ftdeploy.checkpoints import check_checkpoint, check_trainable
 from ftdeploy.errors import ConfigError, FtdeployError, ModelError, Problem
 from ftdeploy.hardware import choose_device, has_bf16, processors
-from ftdeploy.onnx_export import supported
+from ftdeploy.onnx_export import require_pairs, supported
 from ftdeploy.prepare.peek import Beginning, peek
 from ftdeploy.prepare.stream import Opened, open_sources
 from ftdeploy.recipe import Recipe, SourceEntry
@@ -156,6 +156,8 @@ def _check_model(recipe: Recipe) -> tuple[Path, dict[str, Any]]:
         max_length=recipe.model.max_length,
         embedding_layer=recipe.export.embedding_layer,
     )
+    if recipe.data.pairs is not None:
+        require_pairs(checkpoint, recipe.data.pairs)
     return checkpoint, config
 
 

@@ -49,24 +49,25 @@ app.add_typer(traffic_app, name="traffic")
 
 
 @app.command()
-def init(
+def init(  # noqa: PLR0917  # typer reads them
     data: Annotated[Path, typer.Argument(help="Your rows: a CSV, TSV, JSONL or Parquet file.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the recipe.")] = Path("recipe.yaml"),
     text: Annotated[str | None, typer.Option(help="The column with the text; guessed when left out.")] = None,
     label: Annotated[str | None, typer.Option(help="The column with the label; guessed when left out.")] = None,
+    text_pair: Annotated[str | None, typer.Option(help="The column with a second text, where rows have two.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Write a commented starter recipe for your own data."""
     from ftdeploy.console import called, print_json, show_facts, show_line
     from ftdeploy.starter import write_starter
 
-    made = write_starter(data, out, text=text, label=label)
+    made = write_starter(data, out, text=text, label=label, text_pair=text_pair)
     guessed = [role for role, named in (("text", text), ("label", label)) if named is None]
     if json:
         print_json(dataclasses.asdict(made) | {"guessed": guessed})
         return
     show_line("wrote {}", out)
-    columns = {"text": made.text, "label": made.label}
+    columns = {"text": made.text, **({"second text": text_pair} if text_pair else {}), "label": made.label}
     hint = {role: f" (guessed; --{role} names another column)" for role in guessed}
     facts = {f"{role} column": column + hint.get(role, "") for role, column in columns.items()}
     show_facts(facts | {"rows": made.rows, "labels": ", ".join(made.labels)})

@@ -111,11 +111,12 @@ def evaluate(  # noqa: PLR0917  # typer reads them
 
 
 @eval_app.command()
-def init(
+def init(  # noqa: PLR0917  # typer reads them
     data: Annotated[Path, typer.Argument(help="Your rows: a CSV, TSV, JSONL or Parquet file.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the suite.")] = Path("suite.yaml"),
     text: Annotated[str | None, typer.Option(help="The column with the text; guessed when left out.")] = None,
     label: Annotated[str | None, typer.Option(help="The column with the label; guessed when left out.")] = None,
+    text_pair: Annotated[str | None, typer.Option(help="The column with a second text, where rows have two.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Write a commented suite for your own rows, with margins that so many rows can support."""
@@ -124,7 +125,7 @@ def init(
     from ftdeploy.progress import reporting
 
     with reporting(ConsoleReporter()):
-        made = write_suite(data, out, text=text, label=label)
+        made = write_suite(data, out, text=text, label=label, text_pair=text_pair)
     if json:
         print_json(dataclasses.asdict(made))
         return

@@ -27,6 +27,7 @@ from ftdeploy.onnx_export import (
     forward_with_embedding,
     input_names,
     load_model,
+    pairs_of,
     units_of,
     write_tokenizer,
 )
@@ -76,6 +77,7 @@ def export(checkpoint: Artifact, dataset: Artifact, *, export: ExportSettings, m
             labels=label_names(dataset),
             max_length=model.max_length,
             windows=model.windows,
+            pairs=pairs_of(torch_model.config),
             pad_id=tokenizer.pad_token_id or 0,
             inputs=input_names(out / "model.onnx"),
             dimensions=dimensions,

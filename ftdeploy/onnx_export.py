@@ -11,7 +11,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from tokenizers import Tokenizer
+
 from ftdeploy.errors import ModelError
+from ftdeploy.pairs import Pairs, prepare_pairs, token_types
 from ftdeploy.signature import Units
 from ftdeploy.tasks import Task
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import torch
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     #: (what the model gave, attention mask) -> the first output.
     Answer = Callable[[Any, torch.Tensor], torch.Tensor]
@@ -31,6 +35,7 @@ def load_model(folder: Path, task: Task) -> PreTrainedModel:
 
     loader = getattr(transformers, task.auto_class)
     model = loader.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, local_files_only=True)
+    tell_texts_apart(model)
     return model.eval()
 
 
@@ -108,6 +113,85 @@ def answer_of(model: PreTrainedModel, task: Task) -> Answer:
     return lambda found, mask: _of_length_one(pool(found.last_hidden_state, mask))
 
 
+def note_pairs(config: PretrainedConfig, pairs: Pairs | None) -> None:
+    """Write into a checkpoint's config how its rows of two texts are read, for `pairs_of`; or, with None, that they are
+    single ones, whatever it was trained on before."""
+    if pairs is not None:
+        setattr(config, PAIRS_KEY, pairs.model_dump(mode="json"))
+    elif hasattr(config, PAIRS_KEY):
+        delattr(config, PAIRS_KEY)
+
+
+def pairs_of(config: PretrainedConfig) -> Pairs | None:
+    """How a checkpoint that `train` wrote reads rows of two texts; None where its rows are single ones."""
+    found = getattr(config, PAIRS_KEY, None)
+    return None if found is None else Pairs.model_validate(found)
+
+
+def tell_texts_apart(model: PreTrainedModel) -> None:
+    """Have a network that reads pairs give itself ``token_type_ids`` wherever it is called without: everything that
+    trains, prunes, teaches and exports then calls it with ids and mask, as any other."""
+    pairs = pairs_of(model.config)
+    if pairs is None or pairs.types_after is None:
+        return
+
+    def given(_network: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        ids = named.get("input_ids", args[0] if args else None)
+        if ids is None or named.get("token_type_ids") is not None or len(args) > _BEFORE_TYPES:
+            return args, named
+        ends = (ids == pairs.types_after).long()
+        # Behind the first: the sum before a position, so without its own. Padding is masked, whatever its type.
+        return args, {**named, "token_type_ids": ((ends.cumsum(1) - ends) > 0).long()}
+
+    model.base_model.register_forward_pre_hook(given, with_kwargs=True)
+
+
+def require_pairs(folder: Path, columns: tuple[str, str]) -> None:
+    """Refuse a checkpoint that cannot read rows of two texts; see `pairs_in`."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+    pairs_in(tokenizer, AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True), columns)
+
+
+def pairs_in(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, columns: tuple[str, str]) -> Pairs:
+    """How a network reads rows of two texts: by its tokenizer's template of pairs.
+
+    Args:
+        tokenizer: of the checkpoint.
+        config: of the network.
+        columns: how the data calls the texts.
+
+    Raises:
+        ModelError: the template puts nothing between the texts, or the second has token types of another kind.
+    """
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: the other one is saved with the model
+    prepare_pairs(backend)
+    encoding = backend.encode("a", "a")  # each is a token, if only the unknown one
+    owners, ids = encoding.sequence_ids, encoding.ids
+    first, second = owners.index(0), owners.index(1)
+    between = [place for place in range(first, second) if owners[place] is None]
+    if not between:
+        raise ModelError(
+            "the checkpoint's tokenizer puts nothing between the two texts of a row",
+            cause="it was made for single texts: its template of pairs has no special token in the middle",
+            fix="choose a checkpoint whose tokenizer has one (BERT's [SEP], RoBERTa's </s>); or make one text of the "
+            "two columns, and leave `data.columns.text_pair` out",
+        )
+    if int(getattr(config, "type_vocab_size", 0) or 0) <= 1 or not any(encoding.type_ids):
+        return Pairs(columns=columns)
+    found = Pairs(columns=columns, types_after=ids[between[0]])
+    row = np.array([ids])
+    if token_types(row, np.ones_like(row), found)[0].tolist() != encoding.type_ids:
+        raise ModelError(
+            "the checkpoint's tokenizer gives token types that are not 0 up to the first text's end and 1 behind it: "
+            f"{encoding.type_ids[:24]}",
+            cause="its architecture marks the texts of a pair in a way of its own",
+            fix="choose a checkpoint of another architecture (bert, roberta, electra, deberta, mpnet, ...)",
+        )
+    return found
+
+
 def units_of(config: PretrainedConfig) -> Units:
     """What a number is in the units of the data, as `train` noted it; of another's checkpoint the number itself."""
     offset, scale = getattr(config, "ftdeploy_offset", 0.0), getattr(config, "ftdeploy_scale", 1.0)
@@ -138,6 +222,9 @@ def _of_length_one(vectors: torch.Tensor) -> torch.Tensor:
 POOLING: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {"mean": _mean, "cls": _first}
 #: Where `train` writes it down in config.json.
 POOLING_KEY = "ftdeploy_pooling"
+PAIRS_KEY = "ftdeploy_pairs"
+#: Arguments of an encoder's forward before ``token_type_ids``: ids and mask.
+_BEFORE_TYPES = 2
 
 
 def _with_embedding(constructor: Any, layer: int, answer: Answer) -> Any:

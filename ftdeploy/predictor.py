@@ -42,7 +42,9 @@ class Predictor:
         self.signature: Signature = read_signature(folder)
         self.task: Task = TASKS[self.signature.task]
         self.tokenizer = _tokenizer(folder / "tokenizer.json")
-        self.task.prepare_tokenizer(self.tokenizer, self.signature.max_length, self.signature.windows)
+        pairs = self.signature.pairs is not None
+        self.task.prepare_tokenizer(self.tokenizer, self.signature.max_length, self.signature.windows, pairs=pairs)
+        self._pair_length = self.signature.max_length if pairs else None
         self.session: onnxruntime.InferenceSession = open_session(
             folder / "model.onnx", session or self.signature.session, threads=threads, device=device
         )
@@ -56,8 +58,11 @@ class Predictor:
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Tokenise. Texts longer than the model's length are cut at the right, keeping the closing special token; or,
-        where each token is labelled, or the signature has windows, divided into pieces (`Encoded.text`)."""
-        return self.task.encode(self.tokenizer, texts, unknown=self._unknown, windows=self.signature.windows)
+        where each token is labelled, or the signature has windows, divided into pieces (`Encoded.text`). Where it has
+        pairs, texts are two each (`ftdeploy.pairs`)."""
+        return self.task.encode(
+            self.tokenizer, texts, unknown=self._unknown, windows=self.signature.windows, pair_length=self._pair_length
+        )
 
     @property
     def in_pieces(self) -> bool:
@@ -67,10 +72,7 @@ class Predictor:
     def run(self, rows: Sequence[Sequence[int]]) -> Outputs:
         """One forward pass over token ids, padded to the longest row."""
         ids, mask = pad(with_tokens(rows, self.signature.pad_id), self.signature.pad_id)
-        feeds = {"input_ids": ids, "attention_mask": mask}
-        if "token_type_ids" in self.signature.inputs:
-            feeds["token_type_ids"] = np.zeros_like(ids)
-        logits, embedding = self.session.run(["logits", "embedding"], feeds)
+        logits, embedding = self.session.run(["logits", "embedding"], self.signature.feeds(ids, mask))
         if self.task.per_token:
             logits = logits * mask[..., None].astype(logits.dtype)  # what a longer neighbour adds is no answer
         return Outputs(logits=logits, embedding=embedding)

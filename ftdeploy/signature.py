@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from ftdeploy.document import Section
 from ftdeploy.errors import ArtifactError
+from ftdeploy.pairs import Pairs, token_types
 from ftdeploy.windows import Windows
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class Signature(Section):
     """Longest input in tokens, special tokens included; longer texts are cut at the right, and it is reported."""
     windows: Windows | None = None
     """How longer texts are read instead; None cuts them."""
+    pairs: Pairs | None = None
+    """How rows of two texts are read; None reads single ones."""
     pad_id: int = 0
     """Token id that fills short rows of a batch."""
     inputs: tuple[str, ...] = ("input_ids", "attention_mask")
@@ -132,6 +135,18 @@ class Signature(Section):
     """Whom the service tells of a drift, by name (see ``ftdeploy.serve.alert_options``)."""
     monitor: Mapping[str, float] = {}
     """When `ftdeploy monitor` speaks of drift, by name (see ``ftdeploy.monitor.options``)."""
+
+    def feeds(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """What a session of the model is given for a batch, by ``inputs``.
+
+        Args:
+            ids: token ids, int64, shape (rows, tokens).
+            mask: attention mask, likewise.
+        """
+        given = {"input_ids": ids, "attention_mask": mask}
+        if "token_type_ids" in self.inputs:
+            given["token_type_ids"] = token_types(ids, mask, self.pairs)
+        return {name: given[name] for name in self.inputs}
 
 
 def read_signature(folder: Path) -> Signature:

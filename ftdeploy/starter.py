@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ftdeploy.errors import ConfigError
 from ftdeploy.recipe import ExportSettings
-from ftdeploy.starter_rows import look_at, one_line, scalar, slug, source_lines
+from ftdeploy.starter_rows import look_at, one_line, pair_line, scalar, slug, source_lines
 from ftdeploy.starter_template import TEMPLATE
 
 _TEST, _VALIDATION = 0.2, 0.1
@@ -30,6 +30,7 @@ class Starter:
     Attributes:
         recipe: the file that was written.
         text, label: the columns.
+        text_pair: the column with a second text, where rows have one.
         rows: rows with text and label.
         labels: the labels, sorted.
         margin: of the accuracy gate, in units of accuracy.
@@ -41,10 +42,11 @@ class Starter:
     rows: int
     labels: tuple[str, ...]
     margin: float
+    text_pair: str | None = None
 
 
 def write_starter(data_file: Path, out: Path, *, text: str | None = None, label: str | None = None,
-                  name: str | None = None) -> Starter:  # fmt: skip
+                  text_pair: str | None = None, name: str | None = None) -> Starter:  # fmt: skip
     """Write a starter recipe for a CSV, TSV, JSON Lines or Parquet file.
 
     Args:
@@ -52,6 +54,7 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         out: the recipe to write; it must not exist.
         text: the column with the text; guessed (long, mostly different values) when None.
         label: the column with the label; guessed (few different values) when None.
+        text_pair: the column with a second text; never guessed.
         name: of the recipe; from the file's name when None.
 
     Raises:
@@ -61,7 +64,7 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
     """
     if out.exists():
         raise _exists(out)
-    found = look_at(data_file, text=text, label=label)
+    found = look_at(data_file, text=text, label=label, text_pair=text_pair)
     text_column, label_column, counts = found.text, found.label, found.counts
     rows = sum(counts.values())
     margin = supported_margin(round(rows * _TEST))
@@ -70,8 +73,9 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         name=slug(name or data_file.stem),
         source="\n    ".join(source_lines(found.source, data_file, out)),
         text=scalar(text_column),
+        text_pair=pair_line(text_pair),
         label=scalar(label_column),
-        others=_others(found.columns, text_column, label_column),
+        others=_others(found.columns, (text_column, text_pair, label_column)),
         labels=", ".join(scalar(item) for item in sorted(counts)),
         test=_TEST,
         validation=_VALIDATION,
@@ -90,8 +94,9 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
     except FileExistsError as error:
         raise _exists(out) from error
     return Starter(
-        recipe=out, text=text_column, label=label_column, rows=rows, labels=tuple(sorted(counts)), margin=margin
-    )
+        recipe=out, text=text_column, label=label_column, rows=rows, labels=tuple(sorted(counts)), margin=margin,
+        text_pair=text_pair,
+    )  # fmt: skip
 
 
 def supported_margin(test_rows: int, *, drop: float = MAX_DROP) -> float:
@@ -119,8 +124,8 @@ def _exists(out: Path) -> ConfigError:
     )
 
 
-def _others(columns: Iterable[str], text: str, label: str) -> str:
-    rest = [name for name in columns if name not in (text, label)]
+def _others(columns: Iterable[str], named: Sequence[str | None]) -> str:
+    rest = [name for name in columns if name not in named]
     return one_line(", ".join(rest[:20])) or "none"
 
 

@@ -53,6 +53,7 @@ class Found:
         source: how it is read (an `ftdeploy.origin.Source`).
         columns: by name.
         text, label: the columns that play these parts.
+        text_pair: the column with a second text, where rows have one.
         counts: label -> rows with a text.
     """
 
@@ -61,15 +62,18 @@ class Found:
     text: str
     label: str
     counts: Counter[str]
+    text_pair: str | None = None
 
 
-def look_at(data_file: Path, *, text: str | None = None, label: str | None = None) -> Found:
+def look_at(data_file: Path, *, text: str | None = None, label: str | None = None,
+            text_pair: str | None = None) -> Found:  # fmt: skip
     """Read a CSV, TSV, JSON Lines or Parquet file, and tell its columns.
 
     Args:
         data_file: the user's rows.
         text: the column with the text; guessed (long, mostly different values) when None.
         label: the column with the label; guessed (few different values) when None.
+        text_pair: the column with a second text; never guessed.
 
     Raises:
         SourceError: there is no such file.
@@ -91,10 +95,18 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
         )
     source = _describe_file(data_file)
     columns = _survey(source)
-    text_column = _given("text", text, columns) or _guess_text(columns, label)
-    label_column = _given("label", label, columns) or _guess_label(columns, text_column)
-    counts = _label_counts(source, text_column, label_column)
-    return Found(source=source, columns=columns, text=text_column, label=label_column, counts=counts)
+    second = _given("text-pair", text_pair, columns)
+    others = {name: column for name, column in columns.items() if name != second}
+    text_column = _given("text", text, columns) or _guess_text(others, label)
+    label_column = _given("label", label, columns) or _guess_label(others, text_column)
+    if text_column == second:
+        raise DataError(
+            f"column {second!r} is named as both texts of a row",
+            cause="--text and --text-pair are the same",
+            fix="name the column of the second text with --text-pair",
+        )
+    counts = _label_counts(source, [name for name in (text_column, second) if name is not None], label_column)
+    return Found(source=source, columns=columns, text=text_column, label=label_column, counts=counts, text_pair=second)
 
 
 def _describe_file(path: Path) -> Any:
@@ -231,7 +243,7 @@ def _cannot_guess(role: str, kind: str, columns: Mapping[str, Column], fitting: 
     )
 
 
-def _label_counts(source: Any, text: str, label: str) -> Counter[str]:
+def _label_counts(source: Any, texts: Sequence[str], label: str) -> Counter[str]:
     """Rows of each label after cleaning, as `prepare` will see them."""
     from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, clean_label, make_cleaner
     from ftdeploy.prepare.read import read_rows
@@ -239,10 +251,10 @@ def _label_counts(source: Any, text: str, label: str) -> Counter[str]:
 
     counts: Counter[str] = Counter()
     tidy = make_cleaner(Clean(), NOTHING)
-    for row in read_rows(source, source.path, wanted=(text, label)):
+    for row in read_rows(source, source.path, wanted=(*texts, label)):
         found = clean_label(row.values.get(label))
         if not isinstance(found, Rejected):
-            counts[found] += not isinstance(tidy(row.values.get(text), Counts()), Rejected)
+            counts[found] += not any(isinstance(tidy(row.values.get(text), Counts()), Rejected) for text in texts)
     kept = Counter({name: count for name, count in counts.items() if count})
     if len(kept) < 2 or len(kept) > _MAX_LABELS:  # noqa: PLR2004 - a choice wants two
         raise DataError(
@@ -251,6 +263,15 @@ def _label_counts(source: Any, text: str, label: str) -> Counter[str]:
             fix="name another one: --label COLUMN",
         )
     return kept
+
+
+def pair_line(text_pair: str | None) -> str:
+    """The line of YAML that names the column of the second text; or, as a comment, that it could."""
+    if text_pair is not None:
+        return f"text_pair: {scalar(text_pair)}"
+    return (
+        "# text_pair: COLUMN         # a second text, where rows have two: premise and hypothesis, query and document"
+    )
 
 
 def source_lines(source: Any, data_file: Path, out: Path) -> list[str]:

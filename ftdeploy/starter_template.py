@@ -14,6 +14,7 @@ data:
     {source}
   columns:                      # the other columns: {others}
     text: {text}
+    {text_pair}
     label: {label}
     # group: COLUMN             # rows of one patient, document or product never stand on both sides of a split
     # id: COLUMN                # a row's own name, for reports

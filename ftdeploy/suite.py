@@ -25,6 +25,7 @@ from ftdeploy.metrics import (
     without_bound,
 )
 from ftdeploy.origin import RecipePath, Source, relative_to_recipe
+from ftdeploy.pairs import join
 from ftdeploy.tasks import known_task
 
 GapMetric = Literal["selection_rate", "error_rate", "false_positive_rate", "false_negative_rate", "equalized_odds"]
@@ -337,6 +338,8 @@ class CaseColumns(Section):
 
     text: str = "text"
     """What the model reads."""
+    text_pair: str | None = None
+    """The second text, of a model that reads two."""
     label: str = "label"
     """What it is to answer."""
     id: str | None = None
@@ -401,8 +404,15 @@ class Golden(Section):
 
     text: str
     """What goes in."""
+    text_pair: str | None = None
+    """What goes in beside it, where the model reads two texts."""
     label: str
     """The label that must come out first."""
+
+    @property
+    def whole(self) -> str:
+        """The text as rows have it: both in one string, where there are two."""
+        return self.text if self.text_pair is None else join(self.text, self.text_pair)
 
 
 class Suite(Section):

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from ftdeploy.errors import StorageError
+from ftdeploy.pairs import TEXT_PAIR
 from ftdeploy.serve.deletions import By, Deletion, add_deletions, deletion, read_deletions, rewrite, seal_leftovers
 from ftdeploy.serve.encryption import TrafficError, TrafficKey
 from ftdeploy.serve.segments import ENCRYPTED, OPEN, Kind, begun, files, locked
@@ -24,9 +25,11 @@ from ftdeploy.values import is_number
 
 #: Seconds in which a running service seals what it has open once a deletion is noted; it looks five times a second.
 PATIENCE = 5.0
-#: Columns of an exported CSV before those of the embedding.
-_COLUMNS = ("id", "row", "subject", "time", "digest", "label", "answer", "true_label", "confidence", "tokens",
-            "unknown", "language", "truncated", "cached", "text")  # fmt: skip
+#: Columns of an exported CSV before those of the embedding; of a model that reads two texts, one more.
+_COLUMNS: tuple[str, ...] = (
+    "id", "row", "subject", "time", "digest", "label", "answer", "true_label", "confidence", "tokens", "unknown",
+    "language", "truncated", "cached", "text",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,13 +246,14 @@ def _write_lines(rows: Iterator[dict[str, Any]], path: Path) -> int:
 
 
 def _write_csv(rows: Iterator[dict[str, Any]], path: Path) -> int:
-    count = 0
+    count, columns = 0, _COLUMNS
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         for count, row in enumerate(rows, 1):
             if count == 1:
-                writer.writerow([*_COLUMNS, *(f"embedding_{index}" for index in range(len(row["embedding"])))])
-            writer.writerow([*(_cell(row.get(name)) for name in _COLUMNS), *row["embedding"].tolist()])
+                columns = (*_COLUMNS, *([TEXT_PAIR] if TEXT_PAIR in row else []))
+                writer.writerow([*columns, *(f"embedding_{index}" for index in range(len(row["embedding"])))])
+            writer.writerow([*(_cell(row.get(name)) for name in columns), *row["embedding"].tolist()])
     return count
 
 

@@ -194,3 +194,18 @@ def test_whole_epochs_fill_the_time(fitting: float, asked: float, unlabelled: in
     lessons = Lessons(rows=[[1, 2]] * 10, targets=np.zeros(10, dtype=np.int64), pad_id=0, mask_id=None,
                       unlabelled=[[1, 2]] * unlabelled)  # fmt: skip
     assert _passes(fitting, lessons, Distillation(augment=asked)) == plan
+
+
+@pytest.mark.parametrize("mask_id", [103, None])
+def test_copies_of_pairs_stay_pairs(mask_id: int | None) -> None:
+    """Words are masked or left out, what stands between the texts never, and no text is cut off with its other half."""
+    row = [101, *range(200, 220), 102, *range(300, 320), 102]
+    copies = [_changed(row, mask_id, np.random.default_rng(seed), frozenset({101, 102})) for seed in range(40)]
+    for one in copies:
+        assert (one[0], one[-1], one.count(102)) == (101, 102, 2)
+        border = one.index(102)
+        assert all(token < 300 for token in one[1:border])
+        assert all(token >= 300 or token == mask_id for token in one[border + 1 : -1])
+    assert any(one != row for one in copies)
+    if mask_id is not None:
+        assert {len(one) for one in copies} == {len(row)}

@@ -22,6 +22,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from ftdeploy.compress.tokenizer_files import kept_ids, renumbered
 from ftdeploy.compress.vocabulary import compare, trim_vocabulary
 from ftdeploy.errors import CompressionError
+from ftdeploy.pairs import Pairs, join
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import load_recipe
 from ftdeploy.signature import Signature, read_signature, write_signature
@@ -524,3 +525,27 @@ def test_the_recipe_s_tokenizer(tmp_path: Path) -> None:
     for text in texts[:20]:
         assert fast(text)["input_ids"] == after.encode(text).ids
         assert fast.decode(fast(text)["input_ids"]) == before.decode(before.encode(text).ids, skip_special_tokens=False)
+
+
+def test_a_trimmed_model_of_pairs_still_tells_its_texts_apart(tmp_path: Path) -> None:
+    """Tokens of both texts stay, and the signature says which id the token at the border has now."""
+    write_model_folder(tmp_path / "source")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "source" / "tokenizer.json"))
+    names = ("[SEP]", "[CLS]")
+    tokenizer.post_processor = processors.BertProcessing(*((name, tokenizer.token_to_id(name)) for name in names))
+    tokenizer.save(str(tmp_path / "source" / "tokenizer.json"))
+    before = read_signature(tmp_path / "source")
+    separator = tokenizer.token_to_id("[SEP]")
+    write_signature(tmp_path / "source", before.model_copy(update={"pairs": Pairs(types_after=separator)}))
+    trimmed = trim_vocabulary(tmp_path / "source", tmp_path / "out", [join("good film", "bad")], safety=0)
+    found = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
+    assert found.token_to_id("awful") is None
+    assert found.token_to_id("bad") is not None
+    pairs = read_signature(tmp_path / "out").pairs
+    assert pairs is not None
+    assert trimmed.ids[pairs.types_after or 0] == separator
+    assert found.id_to_token(pairs.types_after or 0) == "[SEP]"
+    text = join("good film", "bad")
+    old, new = (Predictor(tmp_path / name, device="cpu") for name in ("source", "out"))
+    np.testing.assert_array_equal(old.predict([text]).logits, new.predict([text]).logits)
+    assert compare(tmp_path / "source", tmp_path / "out", [text]).changed == ()

@@ -97,3 +97,19 @@ def test_faults(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'txt'"):
         write_suite(path, tmp_path / "new.yaml", text="txt")
     assert not (tmp_path / "new.yaml").exists()
+
+
+def test_a_second_text_is_named(tmp_path: Path) -> None:
+    """The case has both columns, and suggested golden rows have both texts."""
+    path = tmp_path / "rows.csv"
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        rows = [(row["text"], f"said {n}", row["label"]) for n, row in enumerate(sentences()[:80])]
+        csv.writer(handle).writerows([("claim", "evidence", "label"), *rows])
+    made = write_suite(path, tmp_path / "suite.yaml", text="claim", text_pair="evidence")
+    suite = load_suite(made.suite)
+    assert gather(suite.cases, seed=suite.seed).pairs
+    text = made.suite.read_text(encoding="utf-8")
+    (tmp_path / "golden.yaml").write_text(text.replace("# golden:", "golden:").replace("#   - {", "  - {"))
+    golden = load_suite(tmp_path / "golden.yaml").golden
+    assert golden
+    assert all(str(row.text_pair).startswith("said ") for row in golden)

@@ -39,7 +39,7 @@ LAYERS = (
         "web_origins",
     },
     {"document"},
-    {"windows"},
+    {"pairs", "windows"},
     {"artifact", "hardware", "statistics", "bill", "console", "tasks", "charts", "page"},
     {"anomaly", "origin", "report_folder", "run_folder"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict"},

@@ -10,6 +10,7 @@ from tiny_service import LABELS, kserve_metadata, labelled, scores_of, served
 from ftdeploy.errors import SourceError
 from ftdeploy.models.client import Calls, Client
 from ftdeploy.models.dialects import ShapeError, dialects, read_labelled
+from ftdeploy.pairs import join
 
 ROW = [{"label": "a", "score": 0.75}, {"label": "b", "score": 0.25}]
 
@@ -48,6 +49,27 @@ def test_questions_have_the_form_of_their_dialect() -> None:
         "inputs": [{"name": "text", "datatype": "BYTES", "shape": [2, 1], "data": ["x", "y"]}],
         "outputs": [{"name": "probabilities"}],
     }
+
+
+def test_pairs_have_the_form_of_their_dialect() -> None:
+    """An object, a list of two, or two tensors; a service with the inputs of two texts says that it reads such."""
+    inputs = [{"name": name, "datatype": "BYTES", "shape": [-1, 1]} for name in ("text", "text_pair")]
+    texts = [join("a", "b"), join("c", "d")]
+    bodies: dict[str, Any] = {}
+    for speaks, meta in (("kserve", {"inputs": inputs}), ("tei", {}), ("hf", {})):
+        with served(speaks, meta=meta) as service:
+            client = Client(service.url, Calls())
+            dialect = next(iter(dialects(client, LABELS)))
+            assert dialect.pairs is (True if speaks == "kserve" else None)
+            bodies[speaks] = dialect.body(texts)
+            client.close()
+    told = [{"text": "a", "text_pair": "b"}, {"text": "c", "text_pair": "d"}]
+    assert bodies["hf"] == {"inputs": told, "parameters": {"top_k": None}}
+    assert bodies["tei"] == {"inputs": [["a", "b"], ["c", "d"]], "truncate": True}
+    assert bodies["kserve"]["inputs"] == [
+        {"name": "text", "datatype": "BYTES", "shape": [2, 1], "data": ["a", "c"]},
+        {"name": "text_pair", "datatype": "BYTES", "shape": [2, 1], "data": ["b", "d"]},
+    ]
 
 
 def test_the_output_with_the_scores_is_found() -> None:

@@ -10,6 +10,7 @@ import pytest
 from datasets import Dataset
 from evaluate.evaluation_suite import SubTask
 from tiny import write_model_folder
+from tiny_pairs import write_pair_model
 from tiny_service import LABELS, scores_of, served
 
 from ftdeploy.metrics import METRICS, score
@@ -43,6 +44,22 @@ def test_it_answers_as_a_pipeline(model: Model) -> None:
     assert pipe([]) == []
     with pytest.raises(ValueError, match="a pair of texts"):
         pipe([{"text": "good", "text_pair": "film"}])
+
+
+def test_a_model_of_pairs_takes_objects_with_both(tmp_path: Path) -> None:
+    """As `evaluate` makes them of two columns; a single text is refused."""
+    write_pair_model(tmp_path / "model")
+    pipe = as_pipeline(open_model(str(tmp_path / "model"), device="cpu"))
+    given = [{"text": "great", "text_pair": "best"}, {"text": "awful", "text_pair": "bad"}]
+    assert [one["label"] for one in pipe(given)] == ["positive", "negative"]
+    with pytest.raises(ValueError, match="this model reads two"):
+        pipe(["great"])
+    data = Dataset.from_dict({"one": ["great", "awful"], "other": ["best", "bad"], "label": [1, 0]})
+    found = evaluate.evaluator("text-classification").compute(
+        model_or_pipeline=pipe, data=data, metric=module("accuracy", tmp_path), label_mapping=IDS,
+        input_column="one", second_input_column="other",
+    )  # fmt: skip
+    assert found["accuracy"] == 1
 
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1"])

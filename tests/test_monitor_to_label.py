@@ -10,6 +10,7 @@ import numpy as np
 from monitor_samples import SIGNATURE, features, window
 
 from ftdeploy.monitor.to_label import to_label, write_queue
+from ftdeploy.pairs import join
 
 
 def test_unsure_and_new_rows_are_taken() -> None:
@@ -64,6 +65,16 @@ def test_the_file_shows_the_whole_answer(tmp_path: Path) -> None:
         rows = list(csv.DictReader(handle))
     assert [row["predicted"] for row in rows] == ['["a", "b"]', SIGNATURE.labels[found.labels[1]]]
     assert [row["confidence"] for row in rows] == ["", ""]
+
+
+def test_whoever_labels_sees_both_texts(tmp_path: Path) -> None:
+    """In two columns, safe to open each."""
+    found, _ = features(3, seed=1)
+    seen = window(found, text=join("a film", "=cmd()"))
+    write_queue(tmp_path / "q.csv", seen, np.array([1]), np.zeros(3), SIGNATURE.labels)
+    with (tmp_path / "q.csv").open(encoding="utf-8", newline="") as handle:
+        (row,) = list(csv.DictReader(handle))
+    assert (row["text"], row["text_pair"]) == ("a film", "'=cmd()")
 
 
 def test_the_file_has_texts_only_when_kept_and_no_formulas(tmp_path: Path) -> None:

@@ -1,14 +1,21 @@
-"""The first output of a model without a head: one vector of the tokens'. Whole exports are in `test_export.py`."""
+"""The first output of a model without a head, and what a network of pairs is told. Whole exports are in
+`test_export.py`."""
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from tiny import tokenizer_of_tiny_model
+from tokenizers.processors import BertProcessing, RobertaProcessing, TemplateProcessing
+from transformers import BertConfig, BertForSequenceClassification
 
-from ftdeploy.onnx_export import POOLING_KEY, answer_of
+from ftdeploy.errors import ModelError
+from ftdeploy.onnx_export import POOLING_KEY, answer_of, note_pairs, pairs_in, pairs_of, tell_texts_apart
+from ftdeploy.pairs import Pairs
 from ftdeploy.tasks import TASKS
 
 HIDDEN = torch.tensor([[[3.0, 4.0], [1.0, 0.0], [9.0, 9.0]], [[0.0, 2.0], [0.0, 0.0], [0.0, 0.0]]])
@@ -41,3 +48,71 @@ def test_a_head_answers_for_itself() -> None:
     model: Any = SimpleNamespace(config=SimpleNamespace())
     found = SimpleNamespace(logits=torch.tensor([[1.0, 2.0]]))
     assert answer_of(model, TASKS["text-classification"])(found, MASK) is found.logits
+
+
+# ---- two texts
+
+
+def network(types: int = 2) -> BertForSequenceClassification:
+    torch.manual_seed(3)
+    return BertForSequenceClassification(
+        BertConfig(vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+                   max_position_embeddings=32, type_vocab_size=types)
+    ).eval()  # fmt: skip
+
+
+def test_a_network_of_pairs_tells_itself_which_text_a_token_is_of() -> None:
+    """Whoever calls it with ids and mask gets what the tokenizer's token types would have given; also of a copy, and
+    where types are given they stand. One that reads single texts is left alone."""
+    ids = torch.tensor([[2, 7, 8, 3, 9, 3], [2, 7, 3, 8, 3, 0]])
+    mask = (ids > 0).long()
+    types = torch.tensor([[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]])
+    model = network()
+    with torch.no_grad():
+        plain, told = model(ids, mask).logits, model(ids, mask, token_type_ids=types).logits
+        tell_texts_apart(model)
+        assert torch.equal(model(ids, mask).logits, plain), "nobody has said that it reads pairs"
+        note_pairs(model.config, Pairs(types_after=3))
+        tell_texts_apart(model)
+        copied = copy.deepcopy(model)
+        for one in (model, copied):
+            torch.testing.assert_close(one(input_ids=ids, attention_mask=mask).logits, told)
+            torch.testing.assert_close(one(ids, mask, token_type_ids=torch.zeros_like(ids)).logits, plain)
+    assert not torch.allclose(plain, told)
+    assert pairs_of(model.config) == Pairs(types_after=3)
+    note_pairs(model.config, None)
+    assert pairs_of(model.config) is None
+
+
+def wrapped(processor: Any) -> Any:
+    """A tokenizer as transformers has it."""
+    made = tokenizer_of_tiny_model()
+    if processor is not None:
+        made.post_processor = processor(*((token, made.token_to_id(token)) for token in ("[SEP]", "[CLS]")))
+    return SimpleNamespace(backend_tokenizer=made)
+
+
+@pytest.mark.parametrize(
+    ("processor", "types", "after"), [(BertProcessing, 2, 3), (BertProcessing, 1, None), (RobertaProcessing, 2, None)]
+)
+def test_how_texts_are_told_apart_is_seen_from_the_tokenizer(processor: Any, types: int, after: int | None) -> None:
+    """By token types where both the tokenizer gives them and the network has them; by special tokens alone else."""
+    found = pairs_in(wrapped(processor), network(types).config, ("a", "b"))
+    assert found == Pairs(columns=("a", "b"), types_after=after)
+
+
+def test_a_tokenizer_of_single_texts_is_refused() -> None:
+    """Two texts without anything between them are one."""
+    with pytest.raises(ModelError, match="puts nothing between the two texts"):
+        pairs_in(wrapped(None), network().config, ("a", "b"))
+
+
+def test_token_types_of_another_kind_are_refused() -> None:
+    """They would be others in the service than in training."""
+    tokenizer = wrapped(None)
+    ends = [(token, tokenizer.backend_tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS]:1 $A:1 [SEP]:1 $B:0 [SEP]:0", special_tokens=ends
+    )
+    with pytest.raises(ModelError, match="token types that are not 0 up to the first text's end"):
+        pairs_in(tokenizer, network().config, ("a", "b"))

@@ -11,6 +11,7 @@ import pytest
 
 from ftdeploy.dataset import label_names, read_split
 from ftdeploy.errors import ConfigError, DataError, SourceError
+from ftdeploy.pairs import parts
 from ftdeploy.prepare import prepare
 from ftdeploy.recipe import ExportSettings, load_recipe
 from ftdeploy.stage import run_stage
@@ -212,3 +213,26 @@ def test_settings_of_the_starter_fit_each_other(tmp_path: Path) -> None:
     assert recipe.compress.max_drop == {"accuracy": MAX_DROP}
     assert MAX_DROP < supported_margin(10**6) <= 0.015
     assert recipe.export == ExportSettings()
+
+
+def test_a_second_text_is_named_and_never_guessed(tmp_path: Path) -> None:
+    """With its column the recipe is one of pairs, and only rows count that have both; without, a comment says how."""
+    rows = [
+        ["claim", "evidence", "kind"],
+        *([text, f"see page {n}", label] for n, (text, label) in enumerate(_lines())),
+    ]
+    rows[5][1] = ""
+    (tmp_path / "a.csv").write_text(_csv(rows))
+    made, texts = _runs(tmp_path / "a.csv", tmp_path / "r.yaml", text="claim", text_pair="evidence")
+    assert (made.text, made.text_pair, made.label, made.rows) == ("claim", "evidence", "kind", 59)
+    assert load_recipe(made.recipe).data.pairs == ("claim", "evidence")
+    assert all(len(parts(text)) == 2 for text in texts)
+    plain = write_starter(tmp_path / "a.csv", tmp_path / "plain.yaml", text="claim")
+    assert plain.text_pair is None
+    assert "# text_pair: COLUMN" in plain.recipe.read_text()
+    for flags, words in (
+        ({"text_pair": "evidnce"}, "there is no column 'evidnce'"),
+        ({"text": "claim", "text_pair": "claim"}, "'claim' is named as both texts of a row"),
+    ):
+        with pytest.raises(DataError, match=words):
+            write_starter(tmp_path / "a.csv", tmp_path / "no.yaml", **flags)  # type: ignore[arg-type]  # names of columns

@@ -14,6 +14,7 @@ from test_serve_traffic import DIGEST, answered
 
 from ftdeploy.artifact import Artifact
 from ftdeploy.errors import DataError
+from ftdeploy.pairs import join
 from ftdeploy.prepare import prepare
 from ftdeploy.recipe import Recipe
 from ftdeploy.serve.traffic import Feedback, Recorder
@@ -210,3 +211,21 @@ def test_feedback_of_which_nothing_fits_is_told(tmp_path: Path) -> None:
     serve(tmp_path / "traffic", labels={1: "a", 2: "b"})
     with pytest.raises(TooFewRows, match=r"2 recorded texts in .* none of the labels fits its text"):
         read(champion, tmp_path, traffic=tmp_path / "traffic")
+
+
+def test_new_rows_of_a_model_of_pairs_are_pairs(tmp_path: Path) -> None:
+    """Out of files, with the recipe's columns, and out of feedback, as the service keeps them; a known first text with
+    another second one is news."""
+    columns = {"text": "claim", "text_pair": "evidence", "label": "label"}
+    rows = [{"claim": row["text"], "evidence": "seen", "label": "ab"[n % 2]} for n, row in enumerate(many(80))]
+    made = recipe(write_jsonl(tmp_path / "rows.jsonl", rows), columns=columns)
+    champion = made, run_stage(prepare, made, {}, tmp_path / "dataset").artifact
+    fresh = [{**rows[0], "evidence": "unseen"}, rows[1], {"claim": "half", "evidence": "", "label": "a"}]
+    folder = tmp_path / "traffic"
+    recorder = Recorder(folder, digest=DIGEST, options=TrafficOptions(text=True), pairs=True)
+    recorder.record(replace(answered("r1"), labels=["a"], texts=[join("a claim", "what was said")]))
+    recorder.record_feedback([Feedback(id="r1", row=0, label="b", time=time.time())])
+    recorder.close()
+    found = read(champion, tmp_path, files=[write_jsonl(tmp_path / "new.jsonl", fresh)], traffic=folder)
+    assert found.table["text"].to_pylist() == [join(rows[0]["claim"], "unseen"), join("a claim", "what was said")]
+    assert (found.read, found.rejected, found.known) == (4, 1, 1)

@@ -29,7 +29,7 @@ function secondsToWait(response) {
 async function send(texts, signal) {
   const headers = { "content-type": run.pdf ? PDF : "application/json", ...authorization() };
   const path = run.document ? "review" : "predict";
-  const body = run.pdf ?? JSON.stringify(run.document ? { inputs: texts[0] } : { inputs: texts, parameters: { details: true } });
+  const body = run.pdf ?? JSON.stringify(run.document ? { inputs: texts[0] } : { inputs: texts.map(asInput), parameters: { details: true } });
   const began = performance.now();
   try {
     const response = await fetch(path, { method: "POST", headers, body, signal });
@@ -92,10 +92,21 @@ function inWords({ status, kind, said, again }) {
   return { what: `Something between this page and the service answered (${status}).`, fix: "Try again in a moment.", said };
 }
 
+// What stands in the text box, or in both; null where the second has not a text for each of the first.
+function typed() {
+  const whole = at("whole").checked;
+  return about.pairs ? pairsIn(at("texts").value, at("seconds").value, whole) : textsIn(at("texts").value, whole);
+}
+
 async function start() {
   if (stopping) return;
   const pdf = added?.pdf;
-  const texts = pdf ? [pdf.name] : textsIn(at("texts").value, at("whole").checked);
+  const texts = pdf ? [pdf.name] : typed();
+  if (!texts) {
+    complain({ what: "There are not as many second texts as first ones.", fix: "Each line above wants one below." });
+    at("seconds").focus();
+    return;
+  }
   if (!texts.length) {
     complain({ what: "There is no text yet.", fix: "Type or paste one, then run." });
     at("texts").focus();
@@ -119,7 +130,7 @@ async function answer() {
   const open = [...run.texts.keys()].filter((index) => !run.outcomes[index]);
   const { requests, long } = requestsFor(run.texts, limitsOf(run.document), open);
   for (const index of long) {
-    run.outcomes[index] = { problem: `It has ${counted(characters(run.texts[index]), "character")}; the service takes ${about.limits.max_chars.toLocaleString("en")}.` };
+    run.outcomes[index] = { problem: `It has ${counted(Math.max(...partsOf(run.texts[index]).map(characters)), "character")}; the service takes ${about.limits.max_chars.toLocaleString("en")}.` };
   }
   complain(null);
   stopping = new AbortController();

@@ -31,9 +31,13 @@ function describe() {
   at("short").textContent = about.digest.slice(0, 12);
   const reads = about.view === "entities"
     ? "A text may have any length"  // it is read sentence by sentence
+    : about.pairs
+    ? `Both texts are read up to ${about.max_length.toLocaleString("en")} tokens, the longer one is cut first`
     : about.windows
     ? `A text is read in up to ${about.windows.most} windows of ${about.max_length.toLocaleString("en")} tokens`
     : `A text is read up to ${about.max_length.toLocaleString("en")} tokens`;
+  at("second-part").hidden = !about.pairs;
+  if (about.pairs) at("whole-says").textContent = "Each box is one text";
   if (about.review) at("whole-says").textContent = "Read it as one document";
   if (about.pdf) at("file").accept += ",.pdf,application/pdf";
   at("hint").textContent = ` ${about.review ? "A document is read passage by passage" : reads}. Ctrl + Enter runs.`;

@@ -3,7 +3,7 @@
 const KEPT = "ftdeploy key";
 
 let added = null;  // what a file brought: { before, after, columns }
-let cleared = "";  // what Clear took
+let cleared = null;  // what Clear took, of both boxes
 
 // Copying, files
 
@@ -29,12 +29,13 @@ async function copy(text, node) {
 
 function showCommand() {
   const pdf = added?.pdf;
-  const texts = textsIn(at("texts").value, at("whole").checked);
+  const texts = typed() ?? [];
+  const example = about.pairs ? ["some text", "its second text"].join(BETWEEN) : "some text";
   const { requests: cut } = requestsFor(texts, limitsOf(reading()));
   const first = (cut[0] ?? []).map((index) => texts[index]);
   const auth = about.auth || Boolean(at("key").value.trim());
   const path = pdf || reading() ? "review" : "predict";
-  at("command").textContent = curlOf(first.length ? first : ["some text"], new URL(path, document.baseURI).href, auth, pdf);
+  at("command").textContent = curlOf(first.length ? first : [example], new URL(path, document.baseURI).href, auth, pdf);
   const says = [
     first.length < texts.length ? `The first ${first.length} of ${counted(texts.length, "text")}.` : "",
     auth ? "The key is taken from the variable FTDEPLOY_TOKEN." : "",
@@ -48,14 +49,25 @@ function download() {
   const rows = run.texts.map((text, index) => {
     const { answer: found, tokens, truncated, id, problem } = run.outcomes[index] ?? { problem: "not asked" };
     const cells = found === undefined ? view().columns().map(() => "") : view().cells(found);
-    return [text, ...cells, tokens ?? "", found === undefined ? "" : String(truncated), id ?? "", problem ?? ""];
+    return [...partsOf(text), ...cells, tokens ?? "", found === undefined ? "" : String(truncated), id ?? "", problem ?? ""];
   });
-  const head = ["text", ...view().columns(), "tokens", "truncated", "request_id", "problem"];
+  const head = ["text", ...(about.pairs ? ["text_pair"] : []), ...view().columns(), "tokens", "truncated", "request_id", "problem"];
   const link = make("a");
   link.href = URL.createObjectURL(new Blob([csvOf([head, ...rows])], { type: "text/csv" }));
   link.download = `${about.name}-answers.csv`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+// Two columns of a table, the rows that have both.
+function putPairs() {
+  const [first, second] = ["column", "second-column"].map((id) => added.columns[Number(at(id).value)].every);
+  const rows = first.map((text, place) => [text, second[place]]).filter((row) => row.every((text) => text));
+  at("seconds").value = rows.map((row) => row[1]).join("\n");
+  at("texts").value = rows.map((row) => row[0]).join("\n");
+  at("whole").checked = false;
+  count();
+  return rows;
 }
 
 function put(texts, whole = false) {
@@ -71,7 +83,7 @@ function put(texts, whole = false) {
 
 async function load(file) {
   at("file-part").hidden = false;
-  at("column-part").hidden = true;
+  at("column-part").hidden = at("second-column-part").hidden = true;
   added = null;
   const refuse = (why) => { at("file-says").textContent = `${file.name} ${why}`; };
   if (about.pdf && (file.type === PDF || /\.pdf$/i.test(file.name))) {
@@ -93,6 +105,16 @@ async function load(file) {
     at("column").value = String(chosen);
     at("column-part").hidden = columns.length < 2;
     texts = columns[chosen].texts;
+    if (about.pairs && columns.length > 1) {
+      const named = about.pairs.map((name, place) => columns.findIndex((column) => [name, ["text", "text_pair"][place]].includes(column.name)));
+      const first = named[0] < 0 ? chosen : named[0];
+      at("second-column").replaceChildren(...columns.map((column, index) => new Option(column.name, String(index))));
+      at("column").value = String(first);
+      at("second-column").value = String(named[1] < 0 ? (first === 0 ? 1 : 0) : named[1]);
+      at("second-column-part").hidden = false;
+      at("file-says").textContent = `${file.name}: ${counted(putPairs().length, "text")}${encoding === "UTF-8" ? "" : `, read as ${encoding}`}.`;
+      return at("texts").focus();
+    }
   }
   const document = reading() && !added;
   put(document ? [text] : texts, document);
@@ -106,23 +128,28 @@ let counting = 0;
 function count() {
   clearTimeout(counting);
   counting = setTimeout(() => {
-    const found = textsIn(at("texts").value, at("whole").checked).length;
+    const whole = at("whole").checked;
+    const found = typed();
     const one = about.review ? "Document" : "Text";
-    at("texts-label").textContent = at("whole").checked ? one : "Texts, one a line";
-    at("count").textContent = found ? `${counted(found, "text")}.` : "";
+    at("texts-label").textContent = whole ? one : "Texts, one a line";
+    if (about.pairs) {
+      ["texts-label", "seconds-label"].forEach((id, place) => { at(id).textContent = `${about.pairs[place]}${whole ? "" : ", one a line"}`; });
+    }
+    at("count").textContent = found === null ? "Not as many second texts as first ones." : found.length ? `${counted(found.length, "text")}.` : "";
   }, 100);
 }
 
 function clear() {
   const box = at("texts");
+  const boxes = [box, at("seconds")];
   if (stopping) stopping.abort();
-  if (cleared && !box.value) {
-    box.value = cleared;
+  if (cleared && !boxes.some((one) => one.value)) {
+    boxes.forEach((one, place) => { one.value = cleared[place]; });
     at("clear").textContent = "Clear";
-    cleared = "";
-  } else if (box.value) {
-    cleared = box.value;
-    box.value = "";
+    cleared = null;
+  } else if (boxes.some((one) => one.value)) {
+    cleared = boxes.map((one) => one.value);
+    boxes.forEach((one) => { one.value = ""; });
     at("clear").textContent = "Undo";
   }
   at("command-part").hidden = true;
@@ -156,7 +183,8 @@ function wire() {
   at("clear").addEventListener("click", clear);
   at("open").addEventListener("click", () => at("file").click());
   at("file").addEventListener("change", () => { if (at("file").files[0]) load(at("file").files[0]); at("file").value = ""; });
-  at("column").addEventListener("change", () => put(added.columns[Number(at("column").value)].texts));
+  at("column").addEventListener("change", () => (at("second-column-part").hidden ? put(added.columns[Number(at("column").value)].texts) : putPairs()));
+  at("second-column").addEventListener("change", putPairs);
   at("export").addEventListener("click", download);
   at("order").addEventListener("change", list);
   at("more").addEventListener("click", () => {
@@ -168,15 +196,17 @@ function wire() {
   at("key").addEventListener("input", keepKey);
   at("keep").addEventListener("change", keepKey);
   at("whole").addEventListener("change", count);
-  box.addEventListener("input", () => {
-    if (added?.pdf) {
-      added = null;
-      at("file-part").hidden = true;
-    }
-    cleared = "";
-    at("clear").textContent = "Clear";
-    count();
-  });
+  for (const one of [box, at("seconds")]) {
+    one.addEventListener("input", () => {
+      if (added?.pdf) {
+        added = null;
+        at("file-part").hidden = true;
+      }
+      cleared = null;
+      at("clear").textContent = "Clear";
+      count();
+    });
+  }
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); start(); }
     if (event.key === "Escape" && stopping) stopping.abort();
@@ -194,9 +224,11 @@ wire();
 describe();
 recallKey();
 at("whole").checked = about.view === "text" || Boolean(about.review);
-const linked = new URLSearchParams(location.hash.slice(1)).get("texts");
+const link = new URLSearchParams(location.hash.slice(1));
+const linked = link.get("texts");
 if (linked) {
   at("texts").value = linked;
+  at("seconds").value = link.get("seconds") ?? "";
   start();
 }
 count();

@@ -7,6 +7,24 @@ const ENVELOPE = 200;  // bytes of a request beside its texts
 const PDF = "application/pdf";
 const A_FILE = 5e6;  // bytes: what a text box still takes without stuttering
 
+// Between two texts that are one row; as the service has them in its records, too. No text holds it.
+const BETWEEN = "\u001f";
+
+const partsOf = (text) => text.split(BETWEEN);
+
+// A row as a request has it.
+function asInput(text) {
+  const [first, second] = partsOf(text);
+  return second === undefined ? text : { text: first, text_pair: second };
+}
+
+// The texts of two boxes, line by line; null where one has more than the other.
+function pairsIn(value, seconds, whole) {
+  const plain = (text) => text.replaceAll(BETWEEN, " ");
+  const [first, second] = [value, seconds].map((texts) => textsIn(texts, whole).map(plain));
+  return first.length === second.length ? first.map((text, place) => text + BETWEEN + second[place]) : null;
+}
+
 function textsIn(value, whole) {
   // Half a pair of UTF-16 is no character, and the service would refuse it.
   const fit = value.toWellFormed ? value.toWellFormed() : value;
@@ -31,11 +49,11 @@ function requestsFor(texts, limits, indices = texts.keys()) {
   const long = [];
   let used = 0;
   for (const index of indices) {
-    if (characters(texts[index]) > limits.max_chars) {
+    if (Math.max(...partsOf(texts[index]).map(characters)) > limits.max_chars) {
       long.push(index);
       continue;
     }
-    const size = bytes(JSON.stringify(texts[index])) + 1;
+    const size = bytes(JSON.stringify(asInput(texts[index]))) + 1;
     const last = requests.at(-1);
     if (last && last.length < most && used + size <= room) {
       last.push(index);
@@ -68,11 +86,11 @@ function columnsOf(rows) {
   const width = Math.max(...rows.map((row) => row.length));
   const headed = width > 1 || named.test(rows[0][0].trim());
   const cells = headed ? rows.slice(1) : rows;
-  const columns = Array.from({ length: width }, (_, index) => ({
-    name: (headed && (rows[0][index] || "").trim()) || `column ${index + 1}`,
+  const columns = Array.from({ length: width }, (_, index) => {
     // A line of the text box is a text, so a cell of several lines becomes one.
-    texts: cells.map((row) => (row[index] || "").replace(/\s*[\r\n]+\s*/g, " ").trim()).filter((text) => text),
-  }));
+    const every = cells.map((row) => (row[index] || "").replace(/\s*[\r\n]+\s*/g, " ").trim());
+    return { name: (headed && (rows[0][index] || "").trim()) || `column ${index + 1}`, every, texts: every.filter((text) => text) };
+  });
   const length = (column) => column.texts.reduce((sum, text) => sum + text.length, 0);
   const byName = columns.findIndex((column) => named.test(column.name));
   const longest = columns.reduce((best, column, index) => (length(column) > length(columns[best]) ? index : best), 0);
@@ -105,7 +123,7 @@ function csvOf(rows) {
 // The request as a command for a POSIX shell. The key stays out of it: a history of commands is no place for one.
 function curlOf(texts, url, auth, pdf) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const body = pdf ? `--data-binary ${quoted(`@${pdf.name}`)}` : `-d ${quoted(JSON.stringify({ inputs: texts.length === 1 ? texts[0] : texts }))}`;
+  const body = pdf ? `--data-binary ${quoted(`@${pdf.name}`)}` : `-d ${quoted(JSON.stringify({ inputs: texts.length === 1 ? asInput(texts[0]) : texts.map(asInput) }))}`;
   const key = auth ? ' -H "authorization: Bearer $FTDEPLOY_TOKEN"' : "";
   return `curl -s ${quoted(url)} -H 'content-type: ${pdf ? PDF : "application/json"}'${key} ${body}`;
 }

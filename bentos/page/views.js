@@ -56,6 +56,13 @@ function passage(name, length, ...content) {
   return [node, toggle("Show all of it", "Show less of it", (open) => node.classList.toggle("short", !open))];
 }
 
+// What an answer is about: a text, or two, each under its name.
+function source(text) {
+  const parts = partsOf(text);
+  if (parts.length === 1) return passage("text", text.length, text);
+  return parts.flatMap((part, place) => [make("p", "part", about.pairs?.[place] ?? ""), ...passage("text", part.length, part)]);
+}
+
 function scoreRow(item, best) {
   const fill = make("div", "fill");
   fill.style.width = percent(item.score);
@@ -165,7 +172,7 @@ const words = (text) => text.split(/\s+/).filter((word) => word).length;
 const views = {
   labels: {
     empty: "The labels of each text appear here, with their scores.",
-    show: (text, answer) => [...passage("text", text.length, text), ...scores(answer)],
+    show: (text, answer) => [...source(text), ...scores(answer)],
     groups: (answer) => answer.slice(0, 1).map((item) => item.label),
     sure: (answer) => answer[0]?.score ?? null,
     hue: () => "",
@@ -178,7 +185,7 @@ const views = {
   },
   sets: {
     empty: "The labels that hold of each text appear here, with the scores of all.",
-    show: (text, answer) => [...passage("text", text.length, text), ...scores(answer, holds)],
+    show: (text, answer) => [...source(text), ...scores(answer, holds)],
     groups: (answer) => (answer.some(holds) ? answer.filter(holds).map((item) => item.label) : ["(none)"]),
     sure: (answer) => answer.reduce((all, item) => all * (holds(item) ? item.score : 1 - item.score), 1),
     hue: () => "",
@@ -261,7 +268,7 @@ const views = {
   },
   numbers: {
     empty: "The number that each text gets appears here.",
-    show: (text, answer) => [...passage("text", text.length, text), make("p", "figure", make("b", "", shownNumber(answer[0].score)))],
+    show: (text, answer) => [...source(text), make("p", "figure", make("b", "", shownNumber(answer[0].score)))],
     groups: () => [],
     sure: () => null,
     hue: () => "",
@@ -272,7 +279,7 @@ const views = {
   // A task that this page does not know.
   json: {
     empty: "What the model answers to each text appears here.",
-    show: (text, answer) => [...passage("text", text.length, text), make("pre", "", JSON.stringify(answer, null, 1))],
+    show: (text, answer) => [...source(text), make("pre", "", JSON.stringify(answer, null, 1))],
     groups: () => [],
     sure: () => null,
     hue: () => "",

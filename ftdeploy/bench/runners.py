@@ -124,10 +124,9 @@ class OpenVinoRunner:
     def run(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """See `Runner`."""
         ids, mask = pad(rows, self._signature.pad_id)
-        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         request = self._free.get()
         try:
-            request.infer({name: given[name] for name in self._signature.inputs}, share_inputs=True)
+            request.infer(self._signature.feeds(ids, mask), share_inputs=True)
             # The request's own memory: the next inference writes over it.
             return np.array(request.get_tensor("logits").data, dtype=np.float32)
         finally:

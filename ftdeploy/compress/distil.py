@@ -51,6 +51,7 @@ class Lessons:
         pad_id: fills short rows.
         mask_id: stands for a masked word; None leaves the word out.
         unlabelled: token ids of texts that only the teacher answers.
+        between: ids of what stands between two texts of a row, where rows have two; it stays in copies.
     """
 
     rows: Sequence[Sequence[int]]
@@ -58,6 +59,7 @@ class Lessons:
     pad_id: int
     mask_id: int | None
     unlabelled: Sequence[Sequence[int]] = ()
+    between: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,18 +192,23 @@ def _epoch_rows(lessons: Lessons, settings: Distillation, *, seed: int, epoch: i
     whole = int(settings.augment)
     chosen = [index for _ in range(whole) for index in range(len(rows))]
     chosen += draw.permutation(len(rows))[: round((settings.augment - whole) * len(rows))].tolist()
-    copies = [_Row(_changed(lessons.rows[index], lessons.mask_id, draw), -1) for index in chosen]
+    copies = [_Row(_changed(lessons.rows[index], lessons.mask_id, draw, lessons.between), -1) for index in chosen]
     return rows + copies + others
 
 
-def _changed(ids: Sequence[int], mask_id: int | None, draw: np.random.Generator) -> list[int]:
-    """A copy with words masked, and one in two cut to a part of at least half; special tokens at both ends stay."""
+def _changed(ids: Sequence[int], mask_id: int | None, draw: np.random.Generator,
+             between: frozenset[int] = frozenset()) -> list[int]:  # fmt: skip
+    """A copy with words masked, and one in two cut to a part of at least half; special tokens at both ends stay. Two
+    texts stay two: what is between them is not masked, and neither is cut off."""
     body = list(ids[1:-1])
-    if len(body) > 6 and draw.random() < CUT:  # noqa: PLR2004 - of fewer words a part says nothing
+    two = not between.isdisjoint(body)
+    if not two and len(body) > 6 and draw.random() < CUT:  # noqa: PLR2004 - of fewer words a part says nothing
         length = int(draw.integers(len(body) // 2, len(body) + 1))
         start = int(draw.integers(0, len(body) - length + 1))
         body = body[start : start + length]
     hit = draw.random(len(body)) < MASKED
+    if two:
+        hit &= [token not in between for token in body]
     if mask_id is None:
         body = [token for token, masked in zip(body, hit, strict=True) if not masked] or body
     else:

@@ -16,6 +16,7 @@ from ftdeploy.compress.outcome import Flip, Scored, Status
 from ftdeploy.encoded import Outputs
 from ftdeploy.errors import ConfigError, FtdeployError
 from ftdeploy.metrics import Ids, Metric, resolve
+from ftdeploy.pairs import shown as shown_text
 from ftdeploy.predictor import Predictor
 from ftdeploy.signature import Signature, Units
 from ftdeploy.statistics import compare
@@ -149,8 +150,8 @@ class Jury:
             return self.task.show(table[label], self.texts[at])
 
         return tuple(
-            Flip(id=self.ids[at], text=self.texts[at], label=shown(references[at], at), fp32=shown(before[at], at),
-                 winner=shown(after[at], at))
+            Flip(id=self.ids[at], text=shown_text(self.texts[at]), label=shown(references[at], at),
+                 fp32=shown(before[at], at), winner=shown(after[at], at))
             for at in sorted(changed.tolist(), key=lambda at: (not right[at], at))
         )  # fmt: skip
 

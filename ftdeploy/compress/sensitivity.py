@@ -133,8 +133,7 @@ class Switched:
 
         def run(batch: list[int]) -> list[int]:
             tokens, mask = pad([ids[index] for index in batch], predictor.signature.pad_id)
-            given = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
-            feeds = {name: given[name] for name in predictor.signature.inputs}
+            feeds = predictor.signature.feeds(tokens, mask)
             for number, one in enumerate(switches):
                 found[number, batch] = self._session.run(["logits"], {**feeds, **one})[0]
             return batch

@@ -27,6 +27,7 @@ from ftdeploy.compress.tools import graph
 from ftdeploy.compress.tools.int8 import levels
 from ftdeploy.hardware import choose_device, processors
 from ftdeploy.onnx_export import export_onnx, input_names, load_model
+from ftdeploy.pairs import prepare_pairs
 from ftdeploy.signature import read_signature, write_signature
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
                   bf16=school.bf16, rounding=rounding,
                   pruning=lambda steps: _hooks(student, cut, steps))  # fmt: skip
     lessons = Lessons(rows=school.rows, targets=school.targets, pad_id=signature.pad_id,
-                      mask_id=_mask_id(school.onnx), unlabelled=school.unlabelled)  # fmt: skip
+                      mask_id=_mask_id(school.onnx), unlabelled=school.unlabelled,
+                      between=_between(school.onnx) if signature.pairs else frozenset())  # fmt: skip
     left = seconds - (time.monotonic() - began)
     epochs, copies = school.settings.epochs, school.settings.augment
     if epochs is None:
@@ -259,6 +261,16 @@ def _mask_id(onnx: Path) -> int | None:
 
     tokenizer = Tokenizer.from_file(str(onnx / "tokenizer.json"))
     return next((found for name in ("[MASK]", "<mask>") if (found := tokenizer.token_to_id(name)) is not None), None)
+
+
+def _between(onnx: Path) -> frozenset[int]:
+    """The ids of what the tokenizer puts around and between two texts."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(onnx / "tokenizer.json"))
+    prepare_pairs(tokenizer)
+    encoding = tokenizer.encode("a", "a")
+    return frozenset(id_ for id_, owner in zip(encoding.ids, encoding.sequence_ids, strict=True) if owner is None)
 
 
 def _embedding_layer(layer: int, kept: Sequence[int]) -> int:

@@ -22,6 +22,7 @@ from ftdeploy.compress.token_table import cut_positions, cut_rows
 from ftdeploy.compress.tokenizer_files import kept_ids, renumbered
 from ftdeploy.errors import CompressionError
 from ftdeploy.measure import folder_size
+from ftdeploy.pairs import given, prepare_pairs
 from ftdeploy.signature import read_signature, write_signature
 
 #: Texts that are tokenised at a time: enough for all processors, little in memory.
@@ -92,9 +93,11 @@ def trim_vocabulary(source: Path, out: Path, texts: Iterable[str], *, safety: in
     signature = read_signature(source)
     tokenizer = Tokenizer.from_file(os.fspath(source / "tokenizer.json"))
     document = json.loads(tokenizer.to_str())
-    counts = Counter(id_ for ids in _encoded(tokenizer, texts) for id_ in ids)
+    counts = Counter(id_ for ids in _encoded(tokenizer, texts, pairs=signature.pairs is not None) for id_ in ids)
     wanted = {id_ for id_, count in counts.items() if count >= min_count}
-    ids = kept_ids(document, {*wanted, signature.pad_id}, safety=safety)
+    pairs = signature.pairs
+    named = {signature.pad_id, *([] if pairs is None or pairs.types_after is None else [pairs.types_after])}
+    ids = kept_ids(document, {*wanted, *named}, safety=safety)
     before = tokenizer.get_vocab_size(with_added_tokens=True)
     if len(ids) >= before:
         raise CompressionError(
@@ -118,7 +121,10 @@ def trim_vocabulary(source: Path, out: Path, texts: Iterable[str], *, safety: in
     partial.mkdir(parents=True)
     onnx.save(model, os.fspath(partial / "model.onnx"))
     (partial / "tokenizer.json").write_text(text, encoding="utf-8")
-    write_signature(partial, signature.model_copy(update={"pad_id": ids.index(signature.pad_id)}))
+    told: dict[str, object] = {"pad_id": ids.index(signature.pad_id)}
+    if pairs is not None and pairs.types_after is not None:
+        told["pairs"] = pairs.model_copy(update={"types_after": ids.index(pairs.types_after)})
+    write_signature(partial, signature.model_copy(update=told))
     partial.rename(out)
     return Trimmed(
         tokens_before=before,
@@ -139,12 +145,13 @@ def compare(source: Path, trimmed: Path, texts: Iterable[str]) -> Segmentation:
         texts: best those that trimming did not see.
     """
     first, second = (Tokenizer.from_file(os.fspath(folder / "tokenizer.json")) for folder in (source, trimmed))
-    listed = list(texts)
+    listed, pairs = list(texts), read_signature(source).pairs is not None
     names = {id_: token for token, id_ in first.get_vocab(with_added_tokens=True).items()}
     vocabulary = second.get_vocab(with_added_tokens=True)
     new = {id_: vocabulary.get(token) for id_, token in names.items()}
     changed, before, after, lost = [], 0, 0, 0
-    for position, (old, now) in enumerate(zip(_encoded(first, listed), _encoded(second, listed), strict=True)):
+    both = (_encoded(tokenizer, listed, pairs=pairs) for tokenizer in (first, second))
+    for position, (old, now) in enumerate(zip(*both, strict=True)):
         expected = [new[id_] for id_ in old]
         before, after, lost = before + len(old), after + len(now), lost + expected.count(None)
         if expected != now:
@@ -154,14 +161,17 @@ def compare(source: Path, trimmed: Path, texts: Iterable[str]) -> Segmentation:
     )
 
 
-def _encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
+def _encoded(tokenizer: Tokenizer, texts: Iterable[str], *, pairs: bool) -> Iterator[list[int]]:
     """Token ids of each text, whole: another limit of length must not need other tokens."""
     whole = Tokenizer.from_str(tokenizer.to_str())
     whole.no_truncation()
     whole.no_padding()
+    if pairs:
+        prepare_pairs(whole)
     rest = iter(texts)
     while batch := list(islice(rest, _AT_ONCE)):
-        yield from (encoding.ids for encoding in whole.encode_batch_fast(batch))
+        told = [given(text) for text in batch] if pairs else batch
+        yield from (encoding.ids for encoding in whole.encode_batch_fast(told))
 
 
 def _checked(document: dict[str, object], tokenizer: Tokenizer, ids: list[int]) -> str:

@@ -15,6 +15,7 @@ from ftdeploy.errors import DataError
 from ftdeploy.files import write_json
 from ftdeploy.folds import hold_out, tie_rows
 from ftdeploy.hardware import choose_device
+from ftdeploy.pairs import with_two_columns
 from ftdeploy.prepare.near import pairs_in
 from ftdeploy.recipe import CrossValidationSettings, DataSettings, Recipe
 from ftdeploy.stage import Facts, Stage
@@ -88,10 +89,11 @@ def _write_fold(rows: pa.Table, held_out: NDArray[np.bool_], data: DataSettings,
     counts = {}
     for name, table in splits.items():
         plain = table.drop_columns("weight") if name != "train" and "weight" in table.column_names else table
-        pq.write_table(plain, out / f"{name}.parquet")
+        pq.write_table(plain if data.pairs is None else with_two_columns(plain), out / f"{name}.parquet")
         found = table["label"].to_pylist()
         counts[name] = {"rows": len(table), "labels": {label: found.count(label) for label in labels}}
-    write_json(out / "profile.json", {"labels": list(labels), "kept": len(rows), "splits": counts})
+    pairs = {} if data.pairs is None else {"pairs": list(data.pairs)}
+    write_json(out / "profile.json", {"labels": list(labels), "kept": len(rows), "splits": counts, **pairs})
     return {name: len(table) for name, table in splits.items()}
 
 
@@ -107,7 +109,7 @@ def predict(checkpoint: Artifact, texts: Sequence[str], recipe: Recipe) -> NDArr
     from transformers import AutoTokenizer
 
     from ftdeploy.batching import by_length, pad
-    from ftdeploy.onnx_export import load_model
+    from ftdeploy.onnx_export import load_model, pairs_of
     from ftdeploy.tasks.said import softmax
     from ftdeploy.windows import pool_rows
 
@@ -115,8 +117,10 @@ def predict(checkpoint: Artifact, texts: Sequence[str], recipe: Recipe) -> NDArr
     model = load_model(checkpoint.path, TASKS[recipe.task]).to(device)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True, trust_remote_code=False)
     task, windows = TASKS[recipe.task], recipe.model.windows
-    task.prepare_tokenizer(tokenizer.backend_tokenizer, recipe.model.max_length, windows)
-    rows = task.encode(tokenizer.backend_tokenizer, texts, unknown=None, windows=windows)
+    pairs = pairs_of(model.config) is not None
+    task.prepare_tokenizer(tokenizer.backend_tokenizer, recipe.model.max_length, windows, pairs=pairs)
+    rows = task.encode(tokenizer.backend_tokenizer, texts, unknown=None, windows=windows,
+                       pair_length=recipe.model.max_length if pairs else None)  # fmt: skip
     logits = np.empty((len(rows), model.config.num_labels), dtype=np.float32)
     with torch.inference_mode(), progress.task("predict", len(rows)) as advance:
         for batch in by_length([len(row.ids) for row in rows], tokens=8192):

@@ -22,7 +22,7 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.artifact import MANIFEST, open_artifact, sha256_file
-from ftdeploy.errors import ArtifactError, SourceError
+from ftdeploy.errors import ArtifactError, DataError, SourceError
 from ftdeploy.evaluation.faults import Faults
 from ftdeploy.evaluation.origins import Given, Raw, of_dataset, of_recipe, of_source
 from ftdeploy.files import whole, write_json
@@ -50,12 +50,14 @@ class Rows:
         cases: where they come from, case by case.
         labels: name of the case -> label -> rows.
         names: all labels, in the order of their ids where a recipe says it, else sorted.
+        pairs: ``text`` is two texts, joined (`ftdeploy.pairs`).
     """
 
     table: pa.Table
     cases: tuple[CaseResult, ...]
     labels: Mapping[str, Mapping[str, int]]
     names: tuple[str, ...]
+    pairs: bool = False
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -110,14 +112,27 @@ def rows_of_run(run: Path, *, refresh: bool = False) -> Rows:
 
 
 def join(parts: Sequence[Rows]) -> Rows:
-    """Cases one after the other; a column that one does not have is null there."""
+    """Cases one after the other; a column that one does not have is null there.
+
+    Raises:
+        DataError: some have a second text, and some have none.
+    """
     import pyarrow as pa
 
+    single = next((part.cases[0].name for part in parts if not part.pairs), None)
+    two = next((part.cases[0].name for part in parts if part.pairs), None)
+    if single is not None and two is not None:
+        raise DataError(
+            f"the rows of case {two} have two texts, and those of case {single} have one",
+            cause="a model reads single texts or pairs, and never both; a case lacks `columns.text_pair`, or has it",
+            fix="name the second text's column for all cases, or make two suites",
+        )
     return Rows(
         table=pa.concat_tables([part.table for part in parts], promote_options="default"),
         cases=tuple(case for part in parts for case in part.cases),
         labels={name: counts for part in parts for name, counts in part.labels.items()},
         names=tuple(dict.fromkeys(name for part in parts for name in part.names)),
+        pairs=two is not None,
     )
 
 
@@ -152,7 +167,7 @@ def keep(given: Given, *, limit: int | None, seed: int, prefixed: bool, refresh:
     case = CaseResult(name=given.name, rows=facts["rows"], digest=facts["digest"], source=given.source + dropped,
                       licence=given.licence)  # fmt: skip
     return Rows(table=_mapped(folder / ROWS), cases=(case,), labels={given.name: facts["labels"]},
-                names=given.names or tuple(facts["labels"]))  # fmt: skip
+                names=given.names or tuple(facts["labels"]), pairs=given.pairs)  # fmt: skip
 
 
 def _kept(folder: Path) -> dict[str, Any] | None:

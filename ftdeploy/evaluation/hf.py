@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ftdeploy.errors import ConfigError, DataError, DependencyError, FtdeployError, did_you_mean
 from ftdeploy.evaluation.cases import Rows, gather, join, keep
 from ftdeploy.evaluation.listing import find_suite, read_suite
-from ftdeploy.evaluation.origins import Given, Raw
+from ftdeploy.evaluation.origins import Given, Raw, paired
 from ftdeploy.metrics import METRICS
+from ftdeploy.pairs import TEXT_PAIR, with_two_columns
 from ftdeploy.starter import supported_margin
 from ftdeploy.suite import NonInferiority, Suite, suites_folder
 from ftdeploy.validate.crosscheck import light_evaluate
@@ -60,17 +61,19 @@ def subtasks(name: str) -> list[Any]:
     for case in suite.cases:
         rows = gather([case], seed=suite.seed)
         ids = {label: place for place, label in enumerate(rows.names)}
-        table = rows.table.select(["text", "id"]).to_pydict()
+        picked = rows.table.select(["text", "id"])
+        table = (with_two_columns(picked) if rows.pairs else picked).to_pydict()
         labels = [ids[label] for label in rows.table["label"].to_pylist()]
         features = datasets.Features(
             {
-                "text": datasets.Value("string"),
-                "id": datasets.Value("string"),
+                **dict.fromkeys(table, datasets.Value("string")),
                 "label": datasets.ClassLabel(names=list(rows.names)),
             }
         )
         data = datasets.Dataset.from_dict({**table, "label": labels}, features=features)
         arguments = {"metric": metric, "input_column": "text", "label_column": "label", "label_mapping": ids}
+        if rows.pairs:
+            arguments["second_input_column"] = TEXT_PAIR
         made.append(SubTask(task_type="text-classification", data=data, args_for_task=arguments))
     return made
 
@@ -202,25 +205,27 @@ def _given(task: Any, arguments: Mapping[str, Any], number: int, where: str) -> 
         )
     data, called = _data(task, where)
     text, label = str(arguments.get("input_column") or "text"), str(arguments.get("label_column") or "label")
+    second = arguments.get("second_input_column")
     columns = data.column_names or list(next(iter(data), {}))
-    missing = [name for name in (text, label) if name not in columns]
+    missing = [name for name in (text, second, label) if name is not None and name not in columns]
     if missing:
         raise DataError(
             f"{where}: there is no column {missing[0]!r}; the columns are: {', '.join(columns)}",
-            cause="input_column or label_column names a column that the data set does not have",
+            cause="input_column, second_input_column or label_column names a column that the data set does not have",
             fix=did_you_mean(missing[0], columns),
         )
     names = _names(data, label, arguments.get("label_mapping"), where)
     return Given(
         name=called or f"task-{number}",
-        read=partial(_rows, data, text, label, names),
+        read=partial(_rows, data, text, second, label, names),
         slices=(),
-        identity={"subtask": where, "columns": [text, label]},
+        identity={"subtask": where, "columns": [text, second, label]},
         tidied=True,  # `evaluate` judges what is there, and so do we
         distinct=False,
         names=tuple(dict.fromkeys(names.values())),
         source=_described(task),
         licence=str(getattr(data.info, "license", "") or ""),
+        pairs=second is not None,
     )
 
 
@@ -277,7 +282,8 @@ def _names(data: Any, column: str, mapping: Mapping[str, Any] | None, where: str
     return {value: value for value in values}
 
 
-def _rows(data: Any, text: str, label: str, names: Mapping[Any, str]) -> Iterator[Raw]:
+def _rows(data: Any, text: str, second: str | None, label: str, names: Mapping[Any, str]) -> Iterator[Raw]:
     for place, row in enumerate(data, start=1):
         found = row[label]
-        yield Raw(place=place, text=row[text], label=names.get(found, found), id=None, slices={})
+        told = row[text] if second is None else paired(row[text], row[second])
+        yield Raw(place=place, text=told, label=names.get(found, found), id=None, slices={})

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ftdeploy.artifact import Artifact
-from ftdeploy.dataset import SplitName, label_names, read_profile
+from ftdeploy.dataset import SplitName, label_names, pair_columns, read_batches, read_profile
 from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.pairs import join
 from ftdeploy.prepare import prepare
-from ftdeploy.prepare.clean import clean_label
+from ftdeploy.prepare.clean import Rejected, as_text, clean_label
 from ftdeploy.prepare.stream import Opened, open_sources, read_source
 from ftdeploy.recipe import DataSettings, dump_section, load_recipe
 from ftdeploy.sources import describe, fingerprint
@@ -23,9 +24,9 @@ from ftdeploy.suite import Case
 
 _BATCH_ROWS = 4096
 #: Columns of a prepared split that are no part of a case: nothing is reported by them.
-_INTERNAL = ("text", "label", "id", "group", "weight")
+_INTERNAL = ("text", "text_pair", "label", "id", "group", "weight")
 #: Names that a case has for columns of its own.
-_TAKEN = ("text", "label", "id", "case")
+_TAKEN = ("text", "text_pair", "label", "id", "case")
 #: Labels that an error lists.
 _SHOWN = 20
 
@@ -53,6 +54,7 @@ class Given:
         tidied: the rows were cleaned and their duplicates decided on before.
         distinct: of rows with one text the first is taken.
         names: the labels in the order of their ids, where that is known.
+        pairs: a text is two, joined (`ftdeploy.pairs`).
         source, licence: where they come from, in words.
     """
 
@@ -65,6 +67,7 @@ class Given:
     names: tuple[str, ...]
     source: str
     licence: str
+    pairs: bool = False
 
 
 def of_recipe(case: Case) -> Given:
@@ -114,18 +117,16 @@ def of_dataset(name: str, dataset: Artifact, split: SplitName) -> Given:
         names=label_names(dataset),
         source=f"{split} rows of {source}",
         licence=licence,
+        pairs=pair_columns(dataset) is not None,
     )
 
 
 def _split_rows(path: Path) -> Iterator[Raw]:
-    import pyarrow.parquet as pq
-
     place = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            for row in batch.to_pylist():
-                place += 1
-                yield Raw(place=place, text=row["text"], label=row["label"], id=row["id"], slices=row)
+    for batch in read_batches(path, rows=_BATCH_ROWS):
+        for row in batch.to_pylist():
+            place += 1
+            yield Raw(place=place, text=row["text"], label=row["label"], id=row["id"], slices=row)
 
 
 def _provenance(profile: Mapping[str, Any]) -> tuple[str, str]:
@@ -175,12 +176,23 @@ def of_source(case: Case) -> Given:
         names=(),
         source=described["source"],
         licence=described.get("licence", ""),
+        pairs=case.columns.text_pair is not None,
     )
+
+
+def paired(text: Any, second: Any) -> str | Rejected | None:
+    """The cells of two texts as one string; or why there is none."""
+    first, other = as_text(text), as_text(second)
+    if not isinstance(first, str) or not first.strip():
+        return first
+    if isinstance(other, Rejected):
+        return Rejected(reason=f"has a second one that {other.reason}")
+    return join(first, other) if other and other.strip() else Rejected(reason="has no second one beside it")
 
 
 def _source_rows(case: Case, opened: Opened) -> Iterator[Raw]:
     columns = case.columns
-    named = [columns.text, columns.label, *([columns.id] if columns.id else []), *case.slices]
+    named = [columns.text, *filter(None, [columns.text_pair]), columns.label, *filter(None, [columns.id]), *case.slices]
     seen: dict[str, None] = {}
     met: Counter[str] = Counter()
     for row in read_source(opened, DataSettings.model_construct(source=case.source), wanted=tuple(named)):
@@ -193,7 +205,10 @@ def _source_rows(case: Case, opened: Opened) -> Iterator[Raw]:
                 met[called] += 1
             label = case.label_map.get(called, called)
         name = row.values.get(columns.id) if columns.id else row.name or None
-        yield Raw(place=row.place, text=row.values.get(columns.text), label=label, id=name, slices=row.values)
+        text = row.values.get(columns.text)
+        if columns.text_pair is not None:
+            text = paired(text, row.values.get(columns.text_pair))
+        yield Raw(place=row.place, text=text, label=label, id=name, slices=row.values)
     if not seen:
         raise DataError(
             f"case {case.name}: {opened.path.name} holds no rows",

@@ -10,8 +10,9 @@ from pathlib import Path
 from ftdeploy.errors import ConfigError
 from ftdeploy.evaluation.cases import gather
 from ftdeploy.evaluation.starter_template import TEMPLATE
+from ftdeploy.pairs import TEXT, as_columns
 from ftdeploy.starter import FLIPS, supported_margin
-from ftdeploy.starter_rows import Found, look_at, one_line, scalar, slug, source_lines
+from ftdeploy.starter_rows import Found, look_at, one_line, pair_line, scalar, slug, source_lines
 from ftdeploy.suite import Case, CaseColumns
 
 #: Normal quantile of a one-sided 95% interval.
@@ -47,7 +48,8 @@ class SuiteStarter:
     digest: str
 
 
-def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: str | None = None) -> SuiteStarter:
+def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: str | None = None,
+                text_pair: str | None = None) -> SuiteStarter:  # fmt: skip
     """Write a suite whose case is a CSV, TSV, JSON Lines or Parquet file.
 
     Args:
@@ -55,6 +57,7 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
         out: the suite to write; it must not exist.
         text: the column with the text; guessed (long, mostly different values) when None.
         label: the column with the label; guessed (few different values) when None.
+        text_pair: the column with a second text; never guessed.
 
     Raises:
         SourceError: there is no such file.
@@ -63,10 +66,10 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
     """
     if out.exists():
         raise _exists(out)
-    found = look_at(data_file, text=text, label=label)
+    found = look_at(data_file, text=text, label=label, text_pair=text_pair)
     name = slug(data_file.stem)
-    case = Case(name=name, source=found.source, columns=CaseColumns(text=found.text, label=found.label),
-                duplicates="drop")  # fmt: skip
+    case = Case(name=name, source=found.source, duplicates="drop",
+                columns=CaseColumns(text=found.text, text_pair=text_pair, label=found.label))  # fmt: skip
     rows = gather([case], seed=0)
     (kept,) = rows.cases
     margin = supported_margin(kept.rows, drop=0.0)
@@ -77,8 +80,11 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
         rows=f"{kept.rows:,}",
         source="\n      ".join(source_lines(found.source, data_file, out)),
         text=scalar(found.text),
+        text_pair=pair_line(text_pair),
         label=scalar(found.label),
-        others=one_line(", ".join(column for column in found.columns if column not in (found.text, found.label))[:200])
+        others=one_line(
+            ", ".join(column for column in found.columns if column not in (found.text, text_pair, found.label))[:200]
+        )
         or "none",
         dropped=kept.source.partition("; ")[2] or "none here",
         digest=kept.digest,
@@ -138,5 +144,7 @@ def _golden(found: Found, rows: list[dict[str, str]]) -> str:
     for label in sorted(found.counts)[:_GOLDEN]:
         short = next((row["text"] for row in rows if row["label"] == label and len(row["text"]) <= _CHARS), None)
         if short is not None:
-            lines.append(f"#   - {{text: {scalar(one_line(short))}, label: {scalar(label)}}}")
+            columns = as_columns(short) if found.text_pair is not None else {TEXT: short}
+            texts = ", ".join(f"{name}: {scalar(one_line(text))}" for name, text in columns.items())
+            lines.append(f"#   - {{{texts}, label: {scalar(label)}}}")
     return "\n".join(lines) or "#   - {text: TEXT, label: LABEL}"

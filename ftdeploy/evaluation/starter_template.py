@@ -12,6 +12,7 @@ cases:
       {source}
     columns:                    # the other columns: {others}
       text: {text}
+      {text_pair}
       label: {label}
       # id: COLUMN              # a row's own name, for reports
     # slices: [COLUMN]          # report, and judge, also by these columns

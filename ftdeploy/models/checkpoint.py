@@ -25,6 +25,8 @@ from ftdeploy.models.model import (
     no_advance,
     single_logits,
 )
+from ftdeploy.onnx_export import note_pairs, pairs_in, pairs_of, tell_texts_apart
+from ftdeploy.pairs import TEXT, TEXT_PAIR, is_pair
 from ftdeploy.sources import hub
 from ftdeploy.tasks import TASKS
 from ftdeploy.tasks.said import softmax
@@ -33,7 +35,7 @@ from ftdeploy.windows import Windows
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
 
 #: What checkpoints of others can be asked for.
 _TASK = TASKS["text-classification"]
@@ -61,17 +63,35 @@ class TorchRunner:
 
     def __init__(self, folder: Path, *, max_length: int, threads: int, device: str,
                  windows: Windows | None = None) -> None:  # fmt: skip
-        self._model, self._tokenizer, self._pad_id = _load(folder)
-        self.windows = windows
-        _TASK.prepare_tokenizer(self._tokenizer, max_length, windows)
+        self._model, fast, self._pad_id = _load(folder)
+        self._fast, self._tokenizer = fast, fast.backend_tokenizer
+        self.windows, self._length, self._two = windows, max_length, False
+        if pairs_of(self._model.config) is not None:
+            self._read_pairs()
+        else:
+            _TASK.prepare_tokenizer(self._tokenizer, max_length, windows)
         self._model.to(device)
         self._threads, self._device = threads, device
         self.config = self._model.config
         self.provider = f"torch eager float32 {device}"
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Tokenise as the export does: cut at the right, the closing special token kept, or in windows."""
-        return _TASK.encode(self._tokenizer, texts, unknown=None, windows=self.windows)
+        """Tokenise as the export does: cut at the right, the closing special token kept, or in windows. A checkpoint of
+        others does not say whether it reads single texts or pairs: it reads what it is given first.
+
+        Raises:
+            ModelError: it is given pairs, and its tokenizer has no template for them.
+        """
+        if not self._two and texts and is_pair(texts[0]):
+            note_pairs(self._model.config, pairs_in(self._fast, self._model.config, (TEXT, TEXT_PAIR)))
+            self._read_pairs()
+        return _TASK.encode(self._tokenizer, texts, unknown=None, windows=self.windows,
+                            pair_length=self._length if self._two else None)  # fmt: skip
+
+    def _read_pairs(self) -> None:
+        self._two = True
+        tell_texts_apart(self._model)
+        _TASK.prepare_tokenizer(self._tokenizer, self._length, pairs=True)
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """One forward pass, padded to the longest row: float32, shape (rows, labels)."""
@@ -88,7 +108,7 @@ class TorchRunner:
     run = logits
 
 
-def _load(folder: Path) -> tuple[Any, Tokenizer, int]:
+def _load(folder: Path) -> tuple[Any, PreTrainedTokenizerBase, int]:
     """Model in evaluation mode, tokenizer, padding id."""
     try:
         import torch  # noqa: F401  # without it transformers fails with another message
@@ -121,7 +141,6 @@ def _load(folder: Path) -> tuple[Any, Tokenizer, int]:
             cause="it was pretrained and never fine-tuned for text classification: its answers would be random",
             fix="name a fine-tuned checkpoint",
         )
-    tokenizer: Tokenizer = fast.backend_tokenizer
     padding = model.config.pad_token_id if model.config.pad_token_id is not None else fast.pad_token_id
     if padding is None:
         raise ModelError(
@@ -130,7 +149,7 @@ def _load(folder: Path) -> tuple[Any, Tokenizer, int]:
             fix="set pad_token_id in its config.json to the token that it was fine-tuned with",
         )
     model.config.pad_token_id = padding
-    return model.eval(), tokenizer, int(padding)
+    return model.eval(), fast, int(padding)
 
 
 class CheckpointModel(OneLabel):
@@ -168,6 +187,7 @@ class CheckpointModel(OneLabel):
             threads=self.batching.threads, lanes=self.batching.lanes, on_cpu=chosen == "cpu"
         )
         self._runner = TorchRunner(folder, max_length=self.max_length, windows=windows, threads=threads, device=chosen)
+        self.pairs = True if pairs_of(self._runner.config) is not None else None
         named: Mapping[int, str] = self._runner.config.id2label
         self.labels = label_order([named[index] for index in sorted(named)], labels, name=name)
         self.provider = self._runner.provider

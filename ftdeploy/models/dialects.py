@@ -15,6 +15,7 @@ from typing import Any
 
 from ftdeploy.errors import SourceError
 from ftdeploy.models.client import Client
+from ftdeploy.pairs import TEXT, TEXT_PAIR, parts
 
 #: One row's scores: label -> probability.
 Scored = dict[str, float]
@@ -47,6 +48,7 @@ class Dialect:
         max_length: tokens of the longest input, where it says so.
         texts: most in a request, where it says so.
         metadata: what else it says of itself.
+        pairs: whether a text is two (`ftdeploy.pairs`); None where it does not say.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Dialect:
     max_length: int | None = None
     texts: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    pairs: bool | None = None
 
 
 def dialects(client: Client, labels: Sequence[str] | None) -> Iterator[Dialect]:
@@ -85,9 +88,14 @@ def dialects(client: Client, labels: Sequence[str] | None) -> Iterator[Dialect]:
             yield _kserve(client, f"{base}/v2/models/{name}", labels)
             return
         paths = [f"{base}/predict", base or "/"]
-    if (client.get(f"{base}/about") or {}).get("fallback"):
+    own = client.get(f"{base}/about") or {}
+    if own.get("fallback"):
         # One of ours that answers with a label that the model may not have: the model's own are judged.
-        yield Dialect(name="Hugging Face", path=paths[0], body=_own_body, read=read_labelled)
+        yield Dialect(name="Hugging Face", path=paths[0], body=_own_body, read=read_labelled,
+                      pairs=bool(own.get("pairs")))  # fmt: skip
+        return
+    if own.get("pairs"):
+        yield Dialect(name="Hugging Face", path=paths[0], body=_hf_body, read=read_labelled, pairs=True)
         return
     about = client.get(f"{base}/info")
     if about and isinstance(about.get("model_type"), dict | str):
@@ -99,15 +107,21 @@ def dialects(client: Client, labels: Sequence[str] | None) -> Iterator[Dialect]:
 
 
 def _hf_body(texts: Sequence[str]) -> Mapping[str, Any]:
-    return {"inputs": list(texts), "parameters": {"top_k": None}}
+    return {"inputs": list(map(_input, texts)), "parameters": {"top_k": None}}
 
 
 def _own_body(texts: Sequence[str]) -> Mapping[str, Any]:
-    return {"inputs": list(texts), "parameters": {"top_k": None, "thresholds": False}}
+    return {"inputs": list(map(_input, texts)), "parameters": {"top_k": None, "thresholds": False}}
+
+
+def _input(text: str) -> Any:
+    """A text as pipelines of transformers take it; of two, an object."""
+    first, *second = parts(text)
+    return {TEXT: first, TEXT_PAIR: second[0]} if second else text
 
 
 def _tei_body(texts: Sequence[str]) -> Mapping[str, Any]:
-    return {"inputs": [[text] for text in texts], "truncate": True}
+    return {"inputs": [list(parts(text)) for text in texts], "truncate": True}
 
 
 def _tei(path: str, about: Mapping[str, Any]) -> Dialect:
@@ -192,10 +206,11 @@ def _kserve(client: Client, path: str, labels: Sequence[str] | None) -> Dialect:
     inputs = [one for one in about.get("inputs", []) if one.get("datatype") == "BYTES"]
     outputs = {str(one.get("name")): one for one in about.get("outputs", [])}
     output = _output(outputs)
-    if len(inputs) != 1 or output is None:
+    two = [one["name"] for one in inputs] == [TEXT, TEXT_PAIR]
+    if (len(inputs) != 1 and not two) or output is None:
         raise SourceError(
-            f"{client.origin}{path} does not take one text and give a score for each label: its inputs are "
-            f"{_tensors(about.get('inputs', []))}, its outputs {_tensors(outputs.values())}",
+            f"{client.origin}{path} does not take one text, or `text` and `text_pair`, and give a score for each "
+            f"label: its inputs are {_tensors(about.get('inputs', []))}, its outputs {_tensors(outputs.values())}",
             cause="the model wants token ids, or gives labels without their scores",
             fix="deploy it with its tokenizer before it, and an output FP32 [-1, labels] with probabilities",
         )
@@ -210,12 +225,13 @@ def _kserve(client: Client, path: str, labels: Sequence[str] | None) -> Dialect:
     return Dialect(
         name="KServe v2",
         path=f"{path}/infer",
-        body=_kserve_body(inputs[0], output),
+        body=_kserve_body(inputs, output),
         read=_kserve_reader(output, known),
         labels=known,
         digest=str(stated.get("digest") or ""),
         max_length=_whole(stated.get("max_length")),
         metadata=about,
+        pairs=two,
     )
 
 
@@ -232,13 +248,16 @@ def _output(outputs: Mapping[str, Mapping[str, Any]]) -> str | None:
     return usual[0] if usual else matrices[0] if len(matrices) == 1 else None
 
 
-def _kserve_body(tensor: Mapping[str, Any], output: str) -> Callable[[Sequence[str]], Mapping[str, Any]]:
-    column = len(tensor.get("shape", ())) == _MATRIX
+def _kserve_body(tensors: Sequence[Mapping[str, Any]], output: str) -> Callable[[Sequence[str]], Mapping[str, Any]]:
+    def given(tensor: Mapping[str, Any], texts: Sequence[str]) -> Mapping[str, Any]:
+        column = len(tensor.get("shape", ())) == _MATRIX
+        shape = [len(texts), 1] if column else [len(texts)]
+        return {"name": tensor["name"], "datatype": "BYTES", "shape": shape, "data": list(texts)}
 
     def body(texts: Sequence[str]) -> Mapping[str, Any]:
-        shape = [len(texts), 1] if column else [len(texts)]
-        one = {"name": tensor["name"], "datatype": "BYTES", "shape": shape, "data": list(texts)}
-        return {"inputs": [one], "outputs": [{"name": output}]}
+        columns = zip(*map(parts, texts), strict=True) if len(tensors) > 1 else [texts]
+        inputs = [given(tensor, column) for tensor, column in zip(tensors, columns, strict=True)]
+        return {"inputs": inputs, "outputs": [{"name": output}]}
 
     return body
 

@@ -68,6 +68,7 @@ class LocalModel:
         self._signature = predictor.signature
         self.labels = label_order(self._signature.labels, labels, name=name)
         self.max_length = self._signature.max_length
+        self.pairs: bool | None = self._signature.pairs is not None
         self._runner = _OnnxRunner(predictor)
         self.provider = predictor.provider
         self.about = f"{kind} {digest[:12]}, ONNX Runtime {version_of_runtime()}"

@@ -69,6 +69,10 @@ class Model(Protocol):
         """Longest input in tokens; None where it is not known."""
 
     @property
+    def pairs(self) -> bool | None:
+        """Whether it reads two texts a row (`ftdeploy.pairs`); None where it takes what it is given, or is silent."""
+
+    @property
     def folder(self) -> Path | None:
         """The model folder (model.onnx, tokenizer.json, signature.json), where there is one."""
 
@@ -111,6 +115,7 @@ class OneLabel:
     """What models share that answer with probabilities of labels only."""
 
     name: str
+    pairs: bool | None = None
 
     def said(self, texts: Sequence[str], *,  # noqa: ARG002 - the protocol's
              advance: Callable[[float], None] = no_advance) -> Said:  # noqa: ARG002  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftdeploy.models.model import Model
+from ftdeploy.pairs import join
 
 #: Texts that are held at a time.
 _PIECE = 8192
@@ -24,16 +25,17 @@ class Pipeline:
         """The best label of each text with its score.
 
         Args:
-            inputs: texts, or objects with ``text``, as `evaluate` makes of a column.
+            inputs: texts, or objects with ``text``, and with ``text_pair`` of a model that reads two texts, as
+                `evaluate` makes of columns.
             _options: of transformers' pipeline, for tokenizer and batches, which are the model's own here.
 
         Raises:
-            ValueError: a pair of texts; the models of ftdeploy answer single ones.
+            ValueError: a pair of texts for a model that reads single ones, or the other way round.
         """
         found: list[dict[str, Any]] = []
         piece: list[str] = []
         for one in [inputs] if isinstance(inputs, str) else inputs:
-            piece.append(_text(one))
+            piece.append(self._text(one))
             if len(piece) == _PIECE:
                 found += self._best(piece)
                 piece = []
@@ -47,13 +49,15 @@ class Pipeline:
             for row, label in zip(scores, best, strict=True)
         ]
 
-
-def _text(one: str | Mapping[str, str | None]) -> str:
-    if isinstance(one, str):
-        return one
-    if one.get("text_pair") is not None:
-        raise ValueError("a pair of texts was given; models of ftdeploy answer single texts")
-    return one["text"] or ""
+    def _text(self, one: str | Mapping[str, str | None]) -> str:
+        given = {"text": one} if isinstance(one, str) else one
+        second = given.get("text_pair")
+        if second is not None and self.model.pairs is False:
+            raise ValueError("a pair of texts was given; this model reads single texts")
+        if second is None and self.model.pairs:
+            raise ValueError("a single text was given; this model reads two, `text` and `text_pair`")
+        first = given["text"] or ""
+        return first if second is None else join(first, second)
 
 
 def as_pipeline(model: Model) -> Pipeline:

@@ -19,6 +19,7 @@ from ftdeploy.measure import Opened
 from ftdeploy.models.client import Answer, Calls, Client
 from ftdeploy.models.dialects import Scored, ShapeError, dialects
 from ftdeploy.models.model import Kind, OneLabel, label_order, no_advance
+from ftdeploy.pairs import join
 from ftdeploy.tasks.said import Said
 from ftdeploy.values import dump
 
@@ -81,6 +82,7 @@ class ServiceModel(OneLabel):
         self.cacheable = bool(self._stated)
         self.digest = self._digest()
         self.max_length = self._dialect.max_length
+        self.pairs = self._dialect.pairs
         self.provider = f"{self._dialect.name} over HTTP"
         self.about = f"service {self.name}, {self._dialect.name}" + (f", model {self._stated[:12]}" * self.cacheable)
         self.conditions: Mapping[str, str | int] = {
@@ -161,10 +163,13 @@ class ServiceModel(OneLabel):
             self._most = dialect.texts or _ANY
             self._stated = dialect.digest
             try:
-                return self._rows(_PROBES)
+                return self._rows(self._probes())
             except _RefusedError as refusal:
                 first = first or refusal
         raise first.told if first else AssertionError("a service has a dialect")
+
+    def _probes(self) -> tuple[str, ...]:
+        return tuple(join(text, "It was fine.") for text in _PROBES) if self._dialect.pairs else _PROBES
 
     def _rows(self, texts: Sequence[str]) -> list[Scored]:
         """Each text's labels with scores, asked in one request, or in halves where that is too much."""
@@ -238,7 +243,7 @@ class ServiceModel(OneLabel):
         Raises:
             ServeError: they stand in another one.
         """
-        alone = self.alone(_PROBES)
+        alone = self.alone(self._probes())
         own = float(np.abs(together - alone).max())
         for order in permutations(range(len(_PROBES))):
             if own >= _OTHER and float(np.abs(together[list(order)] - alone).max()) <= _SAME:

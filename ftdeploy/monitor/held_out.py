@@ -17,6 +17,7 @@ import numpy as np
 from ftdeploy.drift import Features, features_of, reference_of
 from ftdeploy.monitor.accuracy import estimates
 from ftdeploy.monitor.two_sample import classifier_test
+from ftdeploy.pairs import each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +62,11 @@ def learn_shifts(predictor: Predictor, task: Task, plain: Features, texts: Seque
     pool = [word for row in half for word in texts[row].split()]
     changed = {}
     for name, change in CHANGES.items():
-        made = [" ".join(change(texts[row].split(), pool, generator)) for row in changed_rows]
+
+        def changed_text(text: str, change: Change = change) -> str:
+            return " ".join(change(text.split(), pool, generator))
+
+        made = [each(texts[row], changed_text) for row in changed_rows]
         changed[name] = features_of(predictor, task, made, projection=projection)
     return measure_shifts(plain, truths, changed, half=half, rest=rest, changed_rows=changed_rows,
                           classes=len(task.summaries(predictor.signature.labels)), seed=seed)  # fmt: skip

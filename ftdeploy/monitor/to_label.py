@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ftdeploy.files import csv_cell
+from ftdeploy.pairs import TEXT, TEXT_PAIR, as_columns, is_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,18 +61,21 @@ def write_queue(path: Path, window: Window, queue: NDArray[np.int64], scores: Fl
                 unsure: bool = True) -> None:  # fmt: skip
     """Write the queue as CSV: ``request``, ``row``, ``time``, ``predicted`` (the whole answer as the data writes
     labels, or its summary where that alone was recorded), ``confidence`` (empty where the model is never ``unsure``),
-    ``novelty``, an empty ``label`` for whoever labels, and ``text`` when texts are kept."""
+    ``novelty``, an empty ``label`` for whoever labels, and ``text`` when texts are kept, with ``text_pair`` where these
+    are two."""
     import csv
 
-    kept = any(text is not None for text in window.texts)
+    kept: tuple[str, ...] = (TEXT,) if any(text is not None for text in window.texts) else ()
+    kept = (TEXT, TEXT_PAIR) if any(is_pair(text) for text in window.texts if text is not None) else kept
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         names = ["request", "row", "time", "predicted", "confidence", "novelty", "label"]
-        writer.writerow(names + (["text"] if kept else []))
+        writer.writerow([*names, *kept])
         for place in queue.tolist():
             features = window.features
             novelty = 1 / (1 + np.exp(-scores[place]))
             cells = [csv_cell(window.ids[place]), int(window.rows[place]), f"{window.times[place]:.3f}",
                      csv_cell(window.answers[place] or labels[features.labels[place]]),
                      f"{features.confidence[place]:.4f}" if unsure else "", f"{novelty:.4f}", ""]  # fmt: skip
-            writer.writerow(cells + ([csv_cell(window.texts[place] or "")] if kept else []))
+            told = as_columns(window.texts[place] or "") if TEXT_PAIR in kept else {TEXT: window.texts[place] or ""}
+            writer.writerow([*cells, *(csv_cell(told.get(name, "")) for name in kept)])

@@ -11,6 +11,7 @@ import numpy as np
 
 from ftdeploy.drift import WIDTH, Features
 from ftdeploy.errors import DataError
+from ftdeploy.pairs import of_columns
 from ftdeploy.traffic import read_traffic
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _window(kept: Sequence[Mapping[str, Any]], task: Task, known: Mapping[str, i
         truths=np.array([_truth(row["true_label"], task, known) for row in kept], dtype=np.int64),
         told=[row["true_label"] for row in kept],
         answers=[row["label"] if task.one_label else row.get("answer") for row in kept],
-        texts=[row.get("text") for row in kept],
+        texts=[of_columns(row) for row in kept],
         languages=[row.get("language") or "" for row in kept],
         skipped=skipped,
     )

@@ -86,6 +86,8 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         "labels": list(spool.head),
         "splits": {name: splits[name].as_dict() for name in SPLITS},
     }
+    if data.pairs is not None:
+        profile["pairs"] = list(data.pairs)
     profile |= found
     if TASKS[task].probabilities:  # of labels that are learned as such, and may be too rare
         balanced = balance({name: splits[name].labels for name in SPLITS})

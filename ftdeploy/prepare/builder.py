@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.pairs import join
 from ftdeploy.prepare.bias import find_terms
 from ftdeploy.prepare.clean import (
     NOTHING,
@@ -110,18 +111,21 @@ class Builder:
         if number == _SETTLED:
             # Early, so that nobody waits for a million rows to learn of a wrong name; not at the first row, because
             # JSON leaves out what is null.
-            named = (self.data.columns.text, self.data.columns.label)
+            named = (self.data.columns.text, self.data.columns.text_pair, self.data.columns.label)
             self.check_columns(number, only=tuple(name for name in named if name is not None))
 
     def _check_size(self, row: Row) -> None:
         """Setting such a row aside could hide that it swallowed thousands of others."""
-        text, most = row.values.get(self.data.columns.text), max(_ABSURD, self.data.clean.max_chars)
-        if isinstance(text, str) and len(text) > most:
-            raise DataError(
-                f"the text of the row at {row.where} has {len(text):,} characters",
-                cause="a quote that is never closed makes one cell of the rest of the file; or the delimiter is wrong",
-                fix=f"look at that place; if the text is real, raise data.clean.max_chars (now {most:,} at most)",
-            )
+        columns, most = self.data.columns, max(_ABSURD, self.data.clean.max_chars)
+        for name in (columns.text, columns.text_pair):
+            text = row.values.get(name) if name is not None else None
+            if isinstance(text, str) and len(text) > most:
+                raise DataError(
+                    f"the text of the row at {row.where} has {len(text):,} characters",
+                    cause="a quote that is never closed makes one cell of the rest of the file; or the delimiter is "
+                    "wrong",
+                    fix=f"look at that place; if the text is real, raise data.clean.max_chars (now {most:,} at most)",
+                )
 
     def clean(self, row: Row, counts: Counts) -> dict[str, Any] | Rejected:
         """The cleaned row, noted; or why it is set aside.
@@ -133,6 +137,8 @@ class Builder:
         self._check_size(row)
         raw, told = self._read(row)
         text = self.tidy(raw, counts)
+        if not isinstance(text, Rejected) and columns.text_pair is not None:
+            text = self._paired(text, row.values.get(columns.text_pair), counts)
         if isinstance(text, Rejected):
             return text
         label = clean_label(told)
@@ -170,6 +176,13 @@ class Builder:
         self.sources.append(row.source)
         return {"text": text, "label": placed, "group": group, "id": row.prefix + (name or f"row-{row.place}"),
                 **slices, **self.terms(text)}  # fmt: skip
+
+    def _paired(self, text: str, other: Any, counts: Counts) -> str | Rejected:
+        """Both texts of a row in one string, or why it is set aside."""
+        second = self.tidy(other, counts)
+        if isinstance(second, Rejected):
+            return Rejected(reason=f"second {second.reason}")
+        return join(text, second)
 
     def _read(self, row: Row) -> tuple[Any, Any]:
         """The cells with text and label.
@@ -303,7 +316,8 @@ def wanted(data: DataSettings) -> tuple[str, ...]:
     """The columns that the recipe names."""
     columns, split = data.columns, data.split
     time = columns.time if split.by == "time" else None
-    named = (columns.text, columns.label, columns.group, columns.id, time, split.column, *data.slices)
+    texts = (columns.text, columns.text_pair)
+    named = (*texts, columns.label, columns.group, columns.id, time, split.column, *data.slices)
     return tuple(dict.fromkeys(name for name in named if name is not None))
 
 

@@ -26,6 +26,7 @@ from zlib import crc32
 
 import numpy as np
 
+from ftdeploy.pairs import SEPARATOR
 from ftdeploy.prepare.clean import fold
 from ftdeploy.prepare.split import in_parts
 from ftdeploy.recipe import Duplicates
@@ -46,7 +47,7 @@ _CHUNK = 1 << 15  # pairs compared at a time: 8 MiB of sketches
 # Not of the recipe's seed: which rows are alike must not change from seed to seed.
 _DRAWN = np.frombuffer(shake_128(b"near duplicates").digest(16 * PERMUTATIONS), dtype="<u8").reshape(2, PERMUTATIONS)
 _FACTORS, _OFFSETS = _DRAWN[0] | np.uint64(1), _DRAWN[1]
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_PUNCTUATION = str.maketrans(SEPARATOR, " ", string.punctuation)  # what stands between two texts is between words
 _BASE, _MIX, _SPREAD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xFF51AFD7ED558CCD), np.uint32(0x9E3779B1)
 
 

@@ -15,6 +15,7 @@ from ftdeploy.prepare.decide import Decision, decide
 from ftdeploy.prepare.privacy.guard import Guard, censored, make_guard
 from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import DUPLICATE
+from ftdeploy.prepare.spool import cells_of
 from ftdeploy.prepare.stream import Opened, read_source, separators, unified
 from ftdeploy.recipe import DataSettings
 from ftdeploy.tasks import TASKS
@@ -148,7 +149,7 @@ def _read_sample(
 
     def texts() -> Iterator[Any]:
         first = chain.from_iterable(islice(rows, each) for rows in beginnings())
-        return ((row.values.get(data.columns.text), row.values.get(data.columns.label or "")) for row in first)
+        return chain.from_iterable(cells_of(row, data) for row in first)
 
     builder = Builder(data=data, seed=seed, survey=look_at_all(data.clean, texts), guard=guard,
                       task=TASKS[task], separators=separators(written))  # fmt: skip
@@ -159,8 +160,8 @@ def _read_sample(
         builder.see(row, sample.read)
         made = builder.clean(row, sample.counts)
         if isinstance(made, Rejected):
-            text = row.values.get(data.columns.text)
-            sample.counts.reject(made.reason, f"{row.prefix}{row.place}: {'' if text is None else text}")
+            told = " | ".join("" if text is None else str(text) for text, _ in cells_of(row, data))
+            sample.counts.reject(made.reason, f"{row.prefix}{row.place}: {told}")
         else:
             sample.rows.append((made["id"], made["text"]))
             visit(made["text"])

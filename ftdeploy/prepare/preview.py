@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ftdeploy.errors import DataError
+from ftdeploy.pairs import parts
 from ftdeploy.prepare.clean import CleanText, Counts, Tally, make_cleaner, make_rules
 from ftdeploy.prepare.cleaning.counts import difference, visible
 from ftdeploy.prepare.decide import Decision
@@ -68,7 +69,7 @@ def preview(recipe: Recipe, *, rows: int = BEGINNING) -> dict[str, Any]:
     unused, trial = Counts(), _trial(recipe.data.clean)
     sample = read_sample(
         recipe.data, open_sources(recipe.data), task=recipe.task, seed=recipe.seed, most=rows,
-        visit=lambda text: trial(text, unused),
+        visit=lambda text: [trial(one, unused) for one in parts(text)],
     )  # fmt: skip
     seen = Seen(sample=sample, recipe=recipe, unused=unused)
     try:
@@ -209,6 +210,8 @@ def _set_aside(seen: Seen) -> Mapping[str, Any]:
     possible = {
         "text is missing": True,
         "text is empty": True,
+        "second text is missing": seen.recipe.data.pairs is not None,
+        "second text is empty": seen.recipe.data.pairs is not None,
         "label is missing": True,
         "text is shorter than min_chars": rules.min_chars > 1,
         "text is longer than max_chars": True,

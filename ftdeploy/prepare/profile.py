@@ -5,7 +5,8 @@ Keys: ``source``, ``licence`` and ``citation`` (in words) and ``encoding``; for 
 (rows), ``kept`` (rows in the splits), ``changed`` and ``rejected`` (by rule: ``rows`` and up to three shortened
 ``examples``; ``after``, what they became, for rules that are not on by default), ``duplicates``, ``conflicts`` and
 ``sampled_out`` (rows), ``labels`` (in the order of their ids), ``splits`` (by name: ``rows``, ``labels`` with counts,
-``groups``, ``chars`` with quantiles of the text length in characters, ``slices`` with counts by column and value).
+``groups``, ``chars`` with quantiles of the text length in characters (of pairs, of both together), ``slices`` with
+counts by column and value).
 Where rules of `data.clean` ask for it: ``reported`` (as ``rejected``, but the rows are kept), ``usual_length``
 (``unit`` and ``bounds``, null where the rows do not tell) and ``boilerplate`` (different ``texts`` looked at;
 ``lines``, ``starts`` and ``ends`` that recur, each with the number of texts that have it, and under ``tells_label``
@@ -23,6 +24,7 @@ Each only where there is something to say:
   and ``last`` time by split) and ``gap`` (rows left out).
 - ``balance``, where a label has fewer than 20 rows in train or in test: ``shares`` by label over all splits,
   ``imbalance`` (the most frequent label's rows over the rarest's), ``rare`` (rows by label and split).
+- ``pairs``, where rows have a second text: how the recipe calls the columns with the two.
 - ``numbers``, where labels are numbers: by split their ``mean``, ``deviation`` (standard), ``least`` and ``greatest``.
 - ``quality``: ``models`` (tfidf, tfidf + encoder, out_of_fold) and their out-of-fold ``accuracy`` on the training rows,
   ``splits`` (by name: rows ``judged``, ``suspects``, ``ambiguous``, ``outliers``), ``estimated_noise`` (by given label:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftdeploy import progress
+from ftdeploy.pairs import shown
 from ftdeploy.prepare.decide import Decision
 from ftdeploy.prepare.leakage import LookUp, report_leaks
 from ftdeploy.prepare.near import estimate, find_clusters
@@ -119,6 +120,7 @@ def _spread(pairs: NDArray[np.int64], cluster: NDArray[np.int64]) -> NDArray[np.
 
 
 def _shorten(text: str) -> str:
+    text = shown(text)
     return text[:_EXAMPLE_CHARS] + ("..." if len(text) > _EXAMPLE_CHARS else "")
 
 

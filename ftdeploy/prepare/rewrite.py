@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftdeploy.files import whole
+from ftdeploy.pairs import with_joined_texts
 from ftdeploy.prepare.profile import SplitProfile
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def rewrite_train(path: Path, *, keep: NDArray[np.bool_] | None = None, factors:
                 here = slice(start, start + batch.num_rows)
                 start += batch.num_rows
                 rows = batch.filter(pa.array(stay[here]))
-                profile.add(rows)
+                profile.add(with_joined_texts(rows))
                 groups.update(rows.column("group").unique().to_pylist())
                 if weights is not None:
                     columns = {name: rows.column(name) for name in schema.names if name != "weight"}

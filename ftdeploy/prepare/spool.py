@@ -12,6 +12,7 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS, SplitName
+from ftdeploy.pairs import join, parts, with_two_columns
 from ftdeploy.prepare.bias import term_columns
 from ftdeploy.prepare.builder import Builder, nothing_left, wanted
 from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, Survey, look_at_all
@@ -66,6 +67,7 @@ class Spool:
         guard: what became of identifiers of people, with its counts.
         head: the outputs of a network for these labels.
         task: says what a label is.
+        pairs: whether rows have a second text, joined with the first.
     """
 
     folder: Path
@@ -79,6 +81,7 @@ class Spool:
     index: Index = field(init=False)
     head: tuple[str, ...] = ()
     task: Task
+    pairs: bool = False
 
     @property
     def file(self) -> Path:
@@ -176,7 +179,8 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
             + ([("source", text)] if data.sources else [])
         ),
     )
-    spool = Spool(folder=folder, slices=slices, rejected=rejected, sources=sources, guard=guard, task=task)
+    spool = Spool(folder=folder, slices=slices, rejected=rejected, sources=sources, guard=guard, task=task,
+                  pairs=data.columns.text_pair is not None)  # fmt: skip
     spool.counts.mask = None if guard is None else guard.show
     writer = Writer(path=spool.file, schema=pa.schema(fields))
 
@@ -185,7 +189,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
 
     def texts() -> Iterator[Any]:
         again = [replace(source, read=0, columns={}) for source in sources]  # they count what was read
-        return ((row.values.get(data.columns.text), row.values.get(data.columns.label or "")) for row in rows(again))
+        return chain.from_iterable(cells_of(row, data) for row in rows(again))
 
     spool.survey = look_at_all(data.clean, texts) if survey is None else survey
     builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard, task=task, folder=folder,
@@ -210,6 +214,12 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
     return spool
 
 
+def cells_of(row: Row, data: DataSettings) -> Iterator[tuple[Any, Any]]:
+    """Each text of a row with its label, as they were read."""
+    label = row.values.get(data.columns.label or "")
+    return ((row.values.get(name), label) for name in (data.columns.text, data.columns.text_pair) if name is not None)
+
+
 def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitProfile]:
     """Write every cleaned row to its split, or to the rejected ones; removes the temporary file.
 
@@ -226,9 +236,10 @@ def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitP
     profiles = {name: SplitProfile(slices=spool.slices, summary=spool.task.summary) for name in SPLITS}
     file = pq.ParquetFile(spool.file, pre_buffer=False)  # else it keeps all that was read
     weights = train_weights(spool, where)
-    schemas = dict.fromkeys(SPLITS, file.schema_arrow)
+    written = with_two_columns(file.schema_arrow.empty_table()).schema if spool.pairs else file.schema_arrow
+    schemas = dict.fromkeys(SPLITS, written)
     if weights is not None:
-        schemas["train"] = file.schema_arrow.append(pa.field("weight", pa.float32()))
+        schemas["train"] = written.append(pa.field("weight", pa.float32()))
     writers = {name: Writer(path=spool.folder / f"{name}.parquet", schema=schemas[name]) for name in SPLITS}
     start = 0
     for batch in file.iter_batches(batch_size=_BATCH_ROWS):
@@ -238,6 +249,7 @@ def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitP
             rows = batch.filter(pa.array(chosen))
             if rows.num_rows:
                 profiles[name].add(rows)
+                rows = with_two_columns(rows) if spool.pairs else rows
                 if weights is not None and name == "train":
                     rows = rows.append_column("weight", pa.array(weights[start : start + len(here)][chosen]))
                 writer.write(rows)
@@ -292,18 +304,23 @@ def profile_sources(spool: Spool, where: NDArray[np.uint8]) -> list[dict[str, An
 
 
 def _set_aside(spool: Spool, row: Row, data: DataSettings, why: Rejected) -> None:
-    text, label = row.values.get(data.columns.text), row.values.get(data.columns.label or "")
+    texts: list[Any] = [
+        row.values.get(name) for name in (data.columns.text, data.columns.text_pair) if name is not None
+    ]
+    label = row.values.get(data.columns.label or "")
     if isinstance(label, Rejected):
         label = None
     if spool.guard is not None:
-        text, label = (spool.guard.show_beginning(_printable(value, most=None)) for value in (text, label))
-    shown = _printable(text)
+        label, *texts = (spool.guard.show_beginning(_printable(value, most=None)) for value in (label, *texts))
+    shown = join(*map(_printable, texts)) if spool.pairs else _printable(texts[0])
     spool.counts.reject(why.reason, f"{row.prefix}{row.place}: {shown}")
     spool.rejected.add(_aside(why.reason, shown, _printable(label), place=row.place) | {"source": row.origin})
 
 
 def _aside(reason: str, text: str, label: str, *, place: int | None) -> dict[str, Any]:
-    return {"place": place, "reason": reason, "text": text[:_SHOWN_CHARS], "label": label[:_SHOWN_CHARS]}
+    """A row as it is set aside; both texts of a pair in one cell, which people read."""
+    told = " | ".join(one[:_SHOWN_CHARS] for one in parts(text))
+    return {"place": place, "reason": reason, "text": told, "label": label[:_SHOWN_CHARS]}
 
 
 def _printable(value: Any, *, most: int | None = _SHOWN_CHARS) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS, SplitName
 from ftdeploy.errors import DataError, SourceError
+from ftdeploy.pairs import with_two_columns
 from ftdeploy.prepare.near import like_any
 from ftdeploy.prepare.privacy.guard import Guard, censored
 from ftdeploy.prepare.profile import tallies
@@ -76,7 +77,8 @@ def outside(data: DataSettings) -> dict[str, str]:
 
 
 def add_texts(data: DataSettings, spool: Spool, where: NDArray[np.uint8], *, seed: int, out: Path) -> dict[str, Any]:
-    """Write ``unlabelled.parquet`` (``text``, ``id``); nothing where the recipe has no such sources.
+    """Write ``unlabelled.parquet`` (``text``, ``id``, and ``text_pair`` where rows have one); nothing where the recipe
+    has no such sources.
 
     Args:
         data: the recipe's section.
@@ -102,7 +104,7 @@ def add_texts(data: DataSettings, spool: Spool, where: NDArray[np.uint8], *, see
                              task=TASKS["text-classification"])  # each has the same label  # fmt: skip
     texts.rejected.close()
     choice = _choose(texts.index, spool.index, where, data)
-    _write(texts.file, choice.kept, out / "unlabelled.parquet")
+    _write(texts.file, choice.kept, out / "unlabelled.parquet", pairs=texts.pairs)
     shutil.rmtree(folder)
     found = _profile(texts, choice)
     progress.say(
@@ -119,7 +121,7 @@ def _as_rows(data: DataSettings) -> DataSettings:
             "source": None,
             "sources": tuple(_as_entry(entry) for entry in data.text_entries),
             "unlabelled": (),
-            "columns": Columns(text=data.columns.text, id=data.columns.id),
+            "columns": Columns(text=data.columns.text, text_pair=data.columns.text_pair, id=data.columns.id),
             "labels": (),
             "split": Split(),
             "quality": None,
@@ -132,7 +134,8 @@ def _as_rows(data: DataSettings) -> DataSettings:
 def _as_entry(source: TextSource) -> SourceEntry:
     fields = {name: getattr(source, name) for name in type(source).model_fields}
     if source.columns is not None:
-        fields["columns"] = Columns(text=source.columns.text, id=source.columns.id)
+        own = source.columns
+        fields["columns"] = Columns(text=own.text, text_pair=own.text_pair, id=own.id)
     return SourceEntry.model_construct(**fields, label=_NO_LABEL)  # validated already
 
 
@@ -176,17 +179,19 @@ def _near_held_out(texts: Index, rows: Index, where: NDArray[np.uint8], kept: ND
     return mine[like_any(texts.sketch[mine], held_out, threshold=threshold)]
 
 
-def _write(spooled: Path, kept: NDArray[np.bool_], target: Path) -> None:
+def _write(spooled: Path, kept: NDArray[np.bool_], target: Path, *, pairs: bool) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writer = Writer(path=target, schema=pa.schema([("text", pa.string()), ("id", pa.string())]))
+    schema = pa.schema([("text", pa.string()), ("id", pa.string())])
+    writer = Writer(path=target, schema=with_two_columns(schema.empty_table()).schema if pairs else schema)
     start = 0
     with pq.ParquetFile(spooled, pre_buffer=False) as file:  # else it keeps all that was read
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=["text", "id"]):
             here = batch.filter(pa.array(kept[start : start + batch.num_rows]))
             start += batch.num_rows
-            writer.write(here.select(["text", "id"]))
+            rows = here.select(["text", "id"])
+            writer.write(with_two_columns(rows) if pairs else rows)
     writer.close()
 
 

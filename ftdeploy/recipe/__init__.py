@@ -145,7 +145,8 @@ class Recipe(Section):
     def _fits_the_task(cls, value: Section, info: ValidationInfo) -> Section:
         task = TASKS.get(info.data.get("task", ""))
         name = str(info.field_name).rstrip("_")
-        return value if task is None else fitted(name, value, task)
+        data = value if isinstance(value, DataSettings) else info.data.get("data")
+        return value if task is None else fitted(name, value, task, pairs=data is not None and data.pairs is not None)
 
     @field_validator("tune")
     @classmethod

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ftdeploy.document import Section
 from ftdeploy.origin import Source
+from ftdeploy.pairs import TEXT, TEXT_PAIR
 from ftdeploy.recipe.bias import Bias
 from ftdeploy.recipe.clean import Clean
 from ftdeploy.recipe.duplicates import Duplicates
@@ -27,6 +28,11 @@ class Columns(Section):
 
     text: str = "text"
     """The column with the text."""
+    text_pair: str | None = None
+    """The column with a second text, where what is to be learned is about two: premise and hypothesis, question and
+    clause, query and document. They are tidied each by itself and read as one row by the tokenizer's own template of
+    pairs; where both together are longer than `model.max_length`, the longer one loses its end first. The name is the
+    one that Hugging Face's tokenizers and pipelines have for it."""
     label: str | None = "label"
     """The column with the label; null for texts without, where the task needs none."""
     label_separator: str | None = Field(default=None, min_length=1, max_length=16)
@@ -75,6 +81,8 @@ class TextColumns(Section):
 
     text: str = "text"
     """The column with the text."""
+    text_pair: str | None = None
+    """The column with the second text, where rows have one."""
     id: str | None = None
     """A text's own name, kept beside it."""
 
@@ -87,7 +95,7 @@ class TextSource(Source):
     rows: int | None = Field(default=None, ge=1)
     """At most so many of its texts, as a seeded sample."""
     columns: TextColumns | None = None
-    """Which column plays which part in this source; without it text and id are as `data.columns` says. Whatever other
+    """Which column plays which part in this source; without it texts and id are as `data.columns` says. Whatever other
     columns there are, a label too, are not looked at."""
 
 
@@ -157,6 +165,33 @@ class DataSettings(Section):
         _check_names(value)
         return value
 
+    @property
+    def pairs(self) -> tuple[str, str] | None:
+        """How the columns with the two texts of a row are called; None where rows have one text."""
+        if not any(part.text_pair for part in self._parts):
+            return None
+        own = self.columns
+        return (own.text, own.text_pair) if own.text_pair else (TEXT, TEXT_PAIR)
+
+    @property
+    def _parts(self) -> tuple[Columns, ...]:
+        """The columns of each source."""
+        return tuple(entry.columns or self.columns for entry in self.sources) or (self.columns,)
+
+    @model_validator(mode="after")
+    def _all_pairs_or_none(self) -> Self:
+        parts: list[Columns | TextColumns] = [*self._parts]
+        parts += [entry.columns or self.columns for entry in self.unlabelled]
+        if len({part.text_pair is None for part in parts}) > 1:
+            raise ValueError("columns.text_pair: every source has a second text, or none has")
+        same = next((part for part in parts if part.text_pair == part.text), None)
+        if same is not None:
+            raise ValueError(f"columns.text_pair: {same.text!r} is the column of the first text")
+        if self.pairs is not None and self.clean.length_outliers is not None:
+            raise ValueError("clean.length_outliers does not go with columns.text_pair: two texts of a row have each "
+                             "their own usual length; clean.min_chars and clean.max_chars hold for both")  # fmt: skip
+        return self
+
     @model_validator(mode="after")
     def _times_have_a_column(self) -> Self:
         timed = [part for part in (self.columns, *(entry.columns for entry in self.sources)) if part and part.time]
@@ -181,6 +216,8 @@ class DataSettings(Section):
         taken = [name for name in value if name in RESERVED_COLUMNS and getattr(columns, name) != name]
         if taken:
             raise ValueError(f"{taken[0]!r} is a name that ftdeploy uses for a column of its own; rename the column")
+        if TEXT_PAIR in value and columns.text_pair is not None:
+            raise ValueError(f"{TEXT_PAIR!r} is a text, and every row would be a slice of its own")
         return value
 
 

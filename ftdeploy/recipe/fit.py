@@ -26,18 +26,20 @@ _MAX_DROP, _MARGIN = 0.01, 0.02
 _MAX_NEIGHBOURS, _NEIGHBOURS_MARGIN = 0.1, 0.12
 
 
-def fitted(name: str, section: Any, task: Task) -> Any:
+def fitted(name: str, section: Any, task: Task, *, pairs: bool = False) -> Any:
     """The section, with defaults of the task's own where it says nothing.
 
     Args:
         name: of the section.
         section: of a recipe.
         task: of the recipe.
+        pairs: whether its rows have a second text.
 
     Raises:
-        ValueError: it has what does not go with the task; all of it.
+        ValueError: it has what does not go with the task, or with rows of two texts; all of it.
     """
     wrong = [*_labels_wanted(name, section, task), *_keys_named(name, section, task)]
+    wrong += _of_single_texts(name, section, task) if pairs else []
     if name == "package" and section.anomaly is not None and not task.vectors:
         wrong.append(f"`anomaly` compares vectors, and {task.name} has none")
     wrong += _metrics_named(name, section, task)
@@ -52,6 +54,19 @@ def _labels_wanted(name: str, section: Any, task: Task) -> Iterator[str]:
     for columns in (section.columns, *(entry.columns for entry in section.sources)):
         if columns is not None and columns.label is None:
             yield f"`columns.label` is null, and {task.name} learns from labels"
+
+
+def _of_single_texts(name: str, section: Any, task: Task) -> Iterator[str]:
+    """Keys that are made for rows of one text, where rows have two."""
+    if name == "data" and not task.pairs:
+        yield f"`columns.text_pair`: {task.name} reads single texts"
+    if name == "model" and section.windows is not None:
+        yield (
+            "`windows` does not go with `data.columns.text_pair`: which of the two texts would move on in windows, and "
+            "which stays, nothing says; without it, of pairs longer than `max_length` the longer text loses its end"
+        )
+    if name == "package" and section.review is not None:
+        yield "`review` reads one document passage by passage, and the rows of `data.columns.text_pair` are two texts"
 
 
 def _keys_named(name: str, section: Any, task: Task) -> Iterator[str]:

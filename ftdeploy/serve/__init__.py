@@ -23,6 +23,7 @@ RUNTIME = (
     "hardware.py",
     "label_sets.py",
     "neighbours.py",
+    "pairs.py",
     "predictor.py",
     "session.py",
     "signature.py",

@@ -52,6 +52,7 @@ def describe_bundle(signature: Signature, limits: Limits, *, digest: str, report
         "labels": signature.labels,
         "max_length": signature.max_length,
         "windows": signature.windows.model_dump() if signature.windows else None,
+        "pairs": list(signature.pairs.columns) if signature.pairs else None,
         "fallback": signature.fallback or None,
         "thresholds": dict(signature.thresholds),
         "review": signature.review.model_dump() if signature.review else None,

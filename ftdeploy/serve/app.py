@@ -263,10 +263,11 @@ class App:
         page = page_reply(engine.folder / "page", self._said)
         model = f"/v2/models/{engine.signature.name}"
         exact = f"{model}/versions/{self._version}"
+        pairs = engine.signature.pairs.columns if engine.signature.pairs else None
         routes: dict[str, tuple[str, Handlers]] = {
             "/": ("/", get(always(page))),
-            "/predict": ("/predict", self._asked("/predict", parse_predict)),
-            "/invocations": ("/invocations", self._asked("/invocations", parse_invocations)),
+            "/predict": ("/predict", self._asked("/predict", partial(parse_predict, pairs=pairs))),
+            "/invocations": ("/invocations", self._asked("/invocations", partial(parse_invocations, pairs=pairs))),
             "/feedback": ("/feedback", {"POST": self._feedback}),
             bulk.PATH: (bulk.PATH, {"POST": self._bulk}),
             "/v2": ("/v2", get(always(Reply(orjson.dumps(server))))),
@@ -281,7 +282,8 @@ class App:
             routes[path] = ("/v2/models/{name}", get(always(Reply(orjson.dumps(about)))))
             routes[f"{path}/ready"] = ("/v2/models/{name}/ready", get(self._ready))
             infer = f"{path}/infer"
-            routes[infer] = ("/v2/models/{name}/infer", self._asked(infer, kserve.parse_infer))
+            parse_infer = partial(kserve.parse_infer, pairs=pairs)
+            routes[infer] = ("/v2/models/{name}/infer", self._asked(infer, parse_infer))
         if TASKS[engine.signature.task].vectors:
             parse_openai = partial(embed.parse_openai, engine.signature)
             routes["/embed"] = ("/embed", self._asked("/embed", embed.parse_embed))

@@ -1,6 +1,7 @@
 """``POST /predict/bulk``: any number of texts, a line in, a line out (NDJSON), in the order asked, both at once.
 
-A line is a text in JSON, or an object as `/predict` takes it with one text as ``inputs`` and, if wanted, an ``id``. Its
+A line is a text in JSON (of a model that reads two, a list of both), or an object as `/predict` takes it with one text
+as ``inputs`` and, if wanted, an ``id``. Its
 answer is a line ``{"index", "id", "predictions", "truncated", "tokens"}``, or ``{"index", "id", "error",
 "error_type"}`` where it cannot be answered, which ends nothing: there are as many lines out as lines in, and ``index``
 counts them from 0. Only when the service itself cannot go on is there one last line of error more, at the first index
@@ -251,7 +252,9 @@ class Stream:
             await self._changed.wait()
             self._go_on()
         limits = self._engine.limits
-        read = [read_line(line, self._next + index, limits) for index, line in enumerate(lines)]
+        pairs = self._engine.signature.pairs
+        columns = pairs.columns if pairs else None
+        read = [read_line(line, self._next + index, limits, pairs=columns) for index, line in enumerate(lines)]
         self._next += len(lines)
         self._rows += len(lines)
         self._size += size

@@ -15,7 +15,7 @@ import orjson
 from ftdeploy.errors import short
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.question import Question, invalid, parse_json, read_question, whole_number
+from ftdeploy.serve.question import Names, Question, invalid, parse_json, read_question, whole_number
 from ftdeploy.serve.wire import Refusal
 
 
@@ -69,29 +69,30 @@ class Line:
     refusal: Refusal | None
 
 
-def read_line(line: bytes | None, index: int, limits: Limits) -> Line:
+def read_line(line: bytes | None, index: int, limits: Limits, *, pairs: Names = None) -> Line:
     """What a line asks. Never raises: what is wrong with it is its answer.
 
     Args:
         line: without its end; None is one that was too long.
         index: of the line, from 0.
         limits: of the service.
+        pairs: see `read_question`.
     """
     identity: Any = None
     try:
-        asked = _parsed(line, limits)
+        asked = _parsed(line, limits, pairs)
         identity = _identity(asked)
-        question = _question(asked, limits)
+        question = _question(asked, limits, pairs)
     except Refusal as refusal:
         return Line(index, identity, None, refusal)
     return Line(index, identity, question, None)
 
 
-def _parsed(line: bytes | None, limits: Limits) -> dict[str, Any]:
+def _parsed(line: bytes | None, limits: Limits, pairs: Names) -> dict[str, Any]:
     if line is None:
         raise Refusal(413, "too_large", f"the line is larger than {limits.max_body_bytes} bytes")
     asked = parse_json(line)
-    if isinstance(asked, str):
+    if isinstance(asked, str) or (pairs is not None and isinstance(asked, list)):
         return {"inputs": asked}
     if not isinstance(asked, dict):
         raise invalid('a text, or an object like {"inputs": "some text"}, is wanted')
@@ -105,8 +106,8 @@ def _identity(asked: dict[str, Any]) -> Any:
     return identity
 
 
-def _question(asked: dict[str, Any], limits: Limits) -> Question:
-    question = read_question(asked, limits)
+def _question(asked: dict[str, Any], limits: Limits, pairs: Names) -> Question:
+    question = read_question(asked, limits, pairs=pairs)
     if not question.single:
         raise invalid("inputs wants one text: there is a line for each")
     return question

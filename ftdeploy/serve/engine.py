@@ -133,6 +133,7 @@ class Engine:
                 options=self._traffic,
                 projection=stored_projection(self.folder / "model" / "drift_reference.npz"),
                 key=self._key,
+                pairs=self.signature.pairs is not None,
                 watch=self._detector.watch if self._detector else None,
             )
             if self._detector is not None:

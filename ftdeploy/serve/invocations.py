@@ -12,6 +12,9 @@ application/          a text, or an object with one key, a line          a line 
 jsonlines
 ====================  =================================================  =============================================
 
+A model that reads two texts takes them as two columns, `text` and `text_pair` or as the training rows call them: lists
+of two, objects of two keys, two cells.
+
 ``Accept`` may ask for another of the three. Whether a CSV begins with a header is said by the media type
 (``text/csv; header=present`` or ``absent``, RFC 4180); where it says nothing, the first line has to be one of
 `HEADERS`, so that no text is ever taken for a header, and no header for a text.
@@ -33,17 +36,21 @@ from typing import Any
 import orjson
 
 from ftdeploy.errors import short
+from ftdeploy.pairs import TEXT, TEXT_PAIR
 from ftdeploy.serve.answers import Answers, Asked
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.question import (
     CHOICE,
     Choice,
+    Names,
     check_keys,
     check_object,
     check_texts,
     flat_column,
     invalid,
+    is_one_pair,
     kind_of,
+    paired_rows,
     parse_json,
     read_choice,
     read_question,
@@ -106,8 +113,14 @@ class Invocation:
         return Reply(orjson.dumps({"predictions": records}, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
-def parse_invocations(body: bytes | bytearray, scope: Scope, limits: Limits) -> Asked:
+def parse_invocations(body: bytes | bytearray, scope: Scope, limits: Limits, *, pairs: Names = None) -> Asked:
     """Read the body of ``POST /invocations``.
+
+    Args:
+        body: of the request.
+        scope: of the request.
+        limits: of the service.
+        pairs: how the data calls the two texts of a row; None where the model reads single ones.
 
     Raises:
         Refusal: 400 not what its media type says; 406 no media type that is accepted can be given; 415 an unknown media
@@ -116,10 +129,17 @@ def parse_invocations(body: bytes | bytearray, scope: Scope, limits: Limits) -> 
     kind, parameters = _body_kind(scope)
     answer = _accepted(scope, kind)
     if kind == JSON:
-        return _read_json(parse_json(body), answer, limits)
-    texts = _read_csv(body, parameters, limits) if kind == CSV else _read_lines(body, limits)
-    check_texts(texts, limits, name="row")
-    return Invocation(texts=texts, kind=answer)
+        return _read_json(parse_json(body), answer, limits, pairs)
+    rows = _read_csv(body, parameters, limits, pairs) if kind == CSV else _read_lines(body, limits, pairs)
+    return Invocation(texts=_checked(rows, limits, pairs, name="row"), kind=answer)
+
+
+def _checked(rows: list[Any], limits: Limits, pairs: Names, *, name: str) -> list[str]:
+    """The texts of rows, held against the limits."""
+    if pairs is not None:
+        return paired_rows(rows, pairs, limits, name=name)
+    check_texts(rows, limits, name=name)
+    return rows
 
 
 def _body_kind(scope: Scope) -> tuple[str, Mapping[str, str]]:
@@ -165,7 +185,7 @@ def _listed(names: Mapping[str, str]) -> str:
     return " or ".join(dict.fromkeys(names.values()))
 
 
-def _read_json(asked: Any, kind: str, limits: Limits) -> Asked:
+def _read_json(asked: Any, kind: str, limits: Limits, pairs: Names) -> Asked:
     """MLflow's four forms, and that of the container for Hugging Face."""
     if not isinstance(asked, dict):
         raise invalid(f"an object is wanted, with one of {', '.join(_FORMS)}; not {kind_of(asked)}")
@@ -173,36 +193,96 @@ def _read_json(asked: Any, kind: str, limits: Limits) -> Asked:
     if len(forms) != 1:
         raise invalid(f"exactly one of {', '.join(_FORMS)} is wanted; {len(forms)} given")
     form = forms[0]
-    if form == "inputs" and ("parameters" in asked or isinstance(asked["inputs"], str)) and asked.keys() <= _HF_KEYS:
+    if form == "inputs" and ("parameters" in asked or _alone(asked["inputs"], pairs)) and asked.keys() <= _HF_KEYS:
         if kind != JSON:
             raise Refusal(406, "validation", f"this question is answered in {JSON}")
-        return read_question(asked, limits)
+        return read_question(asked, limits, pairs=pairs)
     check_keys(asked, (form, "params"), "key")
     params = {} if asked.get("params") is None else asked["params"]
     check_object(params, CHOICE, "params")
     choice = read_choice(params, "params")
     listed = "top_k" in params
-    texts = _FORMS[form](asked[form])
-    check_texts(texts, limits, name=form)
+    rows = _FORMS[form](asked[form]) if pairs is None else _PAIR_FORMS[form](asked[form], pairs)
     return Invocation(
-        texts=texts,
+        texts=_checked(rows, limits, pairs, name=form),
         kind=kind,
         choice=choice if listed else replace(choice, top_k=1),
         listed=listed,
     )
 
 
+def _alone(inputs: Any, pairs: Names) -> bool:
+    """Whether ``inputs`` is one text, or one pair where the model reads two; columns of several are lists."""
+    if pairs is None or not is_one_pair(inputs):
+        return isinstance(inputs, str)
+    return isinstance(inputs, list) or not any(isinstance(value, list) for value in inputs.values())
+
+
 def _split(given: Any) -> list[Any]:
     """pandas' ``to_dict(orient="split")`` of one column, with or without its index."""
-    if not isinstance(given, dict):
-        raise invalid(f"dataframe_split wants an object with `columns` and `data`, not {kind_of(given)}")
-    check_keys(given, _SPLIT_KEYS, "key of dataframe_split")
-    columns, data = given.get("columns"), given.get("data")
+    columns, data = _columns_and_data(given)
     if columns is not None and (not isinstance(columns, list) or len(columns) != 1):
         raise invalid(f"dataframe_split.columns wants a list of one column, not {short(columns)}")
     if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
         raise invalid("dataframe_split.data wants a list of rows, each a list of one text")
     return flat_column(data, "dataframe_split.data")
+
+
+def _columns_and_data(given: Any) -> tuple[Any, Any]:
+    if not isinstance(given, dict):
+        raise invalid(f"dataframe_split wants an object with `columns` and `data`, not {kind_of(given)}")
+    check_keys(given, _SPLIT_KEYS, "key of dataframe_split")
+    return given.get("columns"), given.get("data")
+
+
+def _split_pairs(given: Any, pairs: tuple[str, str]) -> list[Any]:
+    """`_split` of two columns, in any order where they are named."""
+    columns, data = _columns_and_data(given)
+    if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
+        raise invalid("dataframe_split.data wants a list of rows, each a list of two texts")
+    if columns is None:
+        return data
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        raise invalid(f"dataframe_split.columns wants a list of two columns, not {short(columns)}")
+    return _in_order(columns, data, pairs, name="dataframe_split.columns")
+
+
+def _in_order(columns: list[str], rows: list[Any], pairs: tuple[str, str], *, name: str) -> list[Any]:
+    """Rows of two cells with the first text first.
+
+    Raises:
+        Refusal: 422 the columns are not those of two texts.
+    """
+    for names in ((TEXT, TEXT_PAIR), pairs):
+        if columns == list(names):
+            return rows
+        if columns == list(reversed(names)):
+            return [row[::-1] for row in rows]
+    known = " or ".join(f"`{first}` and `{second}`" for first, second in dict.fromkeys([(TEXT, TEXT_PAIR), pairs]))
+    raise invalid(f"{name} are {short(columns)}; this model reads two texts: {known}")
+
+
+def _pair_list(name: str) -> Callable[[Any, tuple[str, str]], list[Any]]:
+    """What reads a list of pairs, whatever each of them is."""
+
+    def read(given: Any, _pairs: tuple[str, str]) -> list[Any]:
+        if not isinstance(given, list):
+            raise invalid(f"{name} wants a list of pairs, not {kind_of(given)}")
+        return given
+
+    return read
+
+
+def _input_pairs(given: Any, pairs: tuple[str, str]) -> list[Any]:
+    """TensorFlow Serving's column format of two columns, or a list of pairs."""
+    if not isinstance(given, dict):
+        return _pair_list("inputs")(given, pairs)
+    columns = list(given.values())
+    if len({len(column) for column in columns if isinstance(column, list)}) > 1 or not all(
+        isinstance(column, list) for column in columns
+    ):
+        raise invalid("inputs wants two lists of as many texts each, `text` and `text_pair`")
+    return _in_order(list(given), [list(row) for row in zip(*columns, strict=True)], pairs, name="inputs")
 
 
 def _records(given: Any, name: str = "dataframe_records") -> list[Any]:
@@ -242,8 +322,17 @@ _FORMS: Mapping[str, Callable[[Any], list[Any]]] = {
 }
 
 
-def _read_csv(body: bytes | bytearray, parameters: Mapping[str, str], limits: Limits) -> list[Any]:
-    """The texts of a CSV of one column; empty lines are none, an empty text is ``""``."""
+#: The same of a model that reads two texts.
+_PAIR_FORMS: Mapping[str, Callable[[Any, tuple[str, str]], list[Any]]] = {
+    "inputs": _input_pairs,
+    "instances": _pair_list("instances"),
+    "dataframe_split": _split_pairs,
+    "dataframe_records": _pair_list("dataframe_records"),
+}
+
+
+def _read_csv(body: bytes | bytearray, parameters: Mapping[str, str], limits: Limits, pairs: Names) -> list[Any]:
+    """The texts of a CSV of one column, or two; empty lines are none, an empty text is ``""``."""
     stated = parameters.get("header")
     if stated not in (None, "present", "absent"):
         raise Refusal(415, "validation", f"header of text/csv is present or absent, not {short(stated)}")
@@ -254,9 +343,12 @@ def _read_csv(body: bytes | bytearray, parameters: Mapping[str, str], limits: Li
         rows = list(itertools.islice(read, limits.max_texts + 2))  # a header, and one too many
     except (UnicodeDecodeError, csv.Error) as error:
         raise Refusal(400, "invalid_csv", f"the body is not CSV in UTF-8: {error}") from None
+    width, wanted = (1, "one column is") if pairs is None else (2, "two columns are")
     for index, row in enumerate(rows):
-        if len(row) != 1:
-            raise invalid(f"row {index} has {len(row)} cells; one column is wanted, with commas in quotes")
+        if len(row) != width:
+            raise invalid(f"row {index} has {len(row)} cells; {wanted} wanted, with commas in quotes")
+    if pairs is not None:
+        return rows if stated == "absent" or not rows else _in_order(rows[0], rows[1:], pairs, name="the columns")
     texts = [row[0] for row in rows]
     if stated == "absent" or not texts:
         return texts
@@ -268,8 +360,8 @@ def _read_csv(body: bytes | bytearray, parameters: Mapping[str, str], limits: Li
     return texts[1:]
 
 
-def _read_lines(body: bytes | bytearray, limits: Limits) -> list[Any]:
-    """A text a line, or an object of one key; the last line may end without a line break."""
+def _read_lines(body: bytes | bytearray, limits: Limits, pairs: Names) -> list[Any]:
+    """A text a line, or an object of one key; or a pair a line. The last line may end without a line break."""
     lines = bytes(body).removesuffix(b"\n").split(b"\n", limits.max_texts)
     if lines == [b""]:
         return []
@@ -281,7 +373,7 @@ def _read_lines(body: bytes | bytearray, limits: Limits) -> list[Any]:
             rows.append(parse_json(line))
         except Refusal as refusal:
             raise Refusal(400, "invalid_json", f"line {index}: {refusal.message}") from None
-    return _records(rows, "line") if isinstance(rows[0], dict) else rows
+    return _records(rows, "line") if pairs is None and isinstance(rows[0], dict) else rows
 
 
 def _label_rows(labels: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -1,4 +1,5 @@
-"""The Open Inference Protocol (KServe v2) over HTTP: one BYTES tensor ``text`` in, labels and scores out.
+"""The Open Inference Protocol (KServe v2) over HTTP: one BYTES tensor ``text`` in, labels and scores out. A model that
+reads pairs takes two of as many elements: ``text`` and ``text_pair``.
 
 Tensors come and go as JSON or as bytes behind it. Of the parameters that requests may bring, those of the binary tensor
 extension are known, and MLServer's ``content_type`` where it is ``str``, which is what ``text`` is; others are refused.
@@ -19,9 +20,10 @@ import orjson
 
 from ftdeploy.encoded import Outputs
 from ftdeploy.errors import short
+from ftdeploy.pairs import TEXT, TEXT_PAIR, join
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
-from ftdeploy.serve.question import check_keys, check_texts, invalid, parse_json
+from ftdeploy.serve.question import Names, check_keys, check_texts, invalid, parse_json
 from ftdeploy.serve.tensors import TensorError, read_texts, write_numbers, write_texts
 from ftdeploy.serve.wire import Refusal, Reply, Scope, header
 from ftdeploy.signature import Signature
@@ -134,21 +136,32 @@ def output_tensors(answers: Answers, wanted: Collection[str]) -> dict[str, Tenso
     return tensors
 
 
-def parse_infer(body: bytes | bytearray, scope: Scope, limits: Limits) -> InferQuestion:
+def parse_infer(body: bytes | bytearray, scope: Scope, limits: Limits, *, pairs: Names = None) -> InferQuestion:
     """Read the body of ``POST /v2/models/{name}/infer``.
 
+    Args:
+        body: of the request.
+        scope: of the request.
+        limits: of the service.
+        pairs: not None where the model reads two texts.
+
     Raises:
-        Refusal: 400 not JSON, or its length is wrong; 422 not one BYTES tensor ``text`` of shape [n] or [n, 1], or keys
-            and parameters that are not known; 413 too much of it.
+        Refusal: 400 not JSON, or its length is wrong; 422 not the BYTES tensors of `input_names`, of shape [n] or
+            [n, 1], or keys and parameters that are not known; 413 too much of it.
     """
     said, behind = _split(body, header(scope, JSON_LENGTH))
     asked = parse_json(said)
     if not isinstance(asked, dict) or not isinstance(asked.get("inputs"), list):
         raise invalid("an object with a list `inputs` is wanted")
     check_keys(asked, _KEYS, "key")
-    if len(asked["inputs"]) != 1:
-        raise invalid(f"exactly one input tensor, `text`, is wanted; {len(asked['inputs'])} given")
-    texts = _texts(asked["inputs"][0], behind, limits)
+    names, inputs = input_names(two=pairs is not None), asked["inputs"]
+    if len(inputs) != len(names):
+        wanted = "exactly one input tensor, `text`, is wanted"
+        if pairs is not None:
+            wanted = "this model reads two texts: exactly two input tensors, `text` and `text_pair`, are wanted"
+        raise invalid(f"{wanted}; {len(inputs)} given")
+    columns = _columns(inputs, names, behind, limits)
+    texts = columns[TEXT] if pairs is None else list(map(join, columns[TEXT], columns[TEXT_PAIR]))
     identity = asked.get("id")
     if identity is not None and not isinstance(identity, str):
         raise invalid(f"id wants a text, not {short(identity)}")
@@ -156,6 +169,11 @@ def parse_infer(body: bytes | bytearray, scope: Scope, limits: Limits) -> InferQ
     binary = _flag(parameters, "binary_data_output")
     outputs = _wanted(asked.get("outputs"), binary=binary)
     return InferQuestion(texts=texts, id=identity, outputs=outputs, binary=bool(binary))
+
+
+def input_names(*, two: bool) -> tuple[str, ...]:
+    """The names of the input tensors of a model that reads single texts, or two."""
+    return (TEXT, TEXT_PAIR) if two else (TEXT,)
 
 
 def outputs_of(signature: Signature) -> tuple[str, ...]:
@@ -178,51 +196,89 @@ def _split(body: bytes | bytearray, stated: bytes | None) -> tuple[bytes | bytea
     return bytes(body[:length]), memoryview(body)[length:]
 
 
-def _texts(tensor: Any, behind: memoryview, limits: Limits) -> list[str]:
-    """The texts of the input tensor.
+def _columns(inputs: list[Any], names: tuple[str, ...], behind: memoryview, limits: Limits) -> dict[str, list[str]]:
+    """The texts of each input tensor, by its name; as many of each.
+
+    Args:
+        inputs: as many as names, in JSON and in any order.
+        names: that they must have.
+        behind: the bytes behind the JSON: those of one tensor after the other, in the order of the inputs.
+        limits: of the service.
+    """
+    found: dict[str, list[str]] = {}
+    sized = [place for place, tensor in enumerate(inputs) if _size(tensor) is not None]
+    for place, tensor in enumerate(inputs):
+        name = tensor.get("name") if isinstance(tensor, dict) else None
+        if name not in names or name in found:
+            wanted = " and ".join(map(repr, names))
+            raise invalid(
+                f"the input tensor{'s' * (len(names) > 1)} must be {'an object' if len(names) == 1 else 'objects'} "
+                f"with the name{'s' * (len(names) > 1)} {wanted}"
+            )
+        mine = memoryview(b"")
+        if place in sized:
+            size = _size(tensor)
+            whole = isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= len(behind)
+            mine = behind[:size] if whole and place != sized[-1] else behind
+            behind = behind[len(mine) :]
+        elif behind and not sized:
+            raise invalid(f"{len(behind)} bytes stand behind the JSON, and {name} has no binary_data_size")
+        found[name] = _texts(tensor, name, mine, limits)
+    counts = {len(texts) for texts in found.values()}
+    if len(counts) > 1:
+        told = " and ".join(f"{len(texts)} of {name}" for name, texts in found.items())
+        raise invalid(f"the tensors want as many texts each, not {told}")
+    return found
+
+
+def _size(tensor: Any) -> Any:
+    """What a tensor says of its bytes behind the JSON; None where it has none there."""
+    parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
+    return parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+
+
+def _texts(tensor: Mapping[str, Any], name: str, behind: memoryview, limits: Limits) -> list[str]:
+    """The texts of an input tensor.
 
     Args:
         tensor: in JSON.
-        behind: the bytes behind the JSON.
+        name: its own.
+        behind: its bytes behind the JSON.
         limits: of the service.
     """
-    if not isinstance(tensor, dict) or tensor.get("name") != "text":
-        raise invalid("the input tensor must be an object with the name 'text'")
-    check_keys(tensor, _TENSOR_KEYS, "key of text")
+    check_keys(tensor, _TENSOR_KEYS, f"key of {name}")
     if tensor.get("datatype") != "BYTES":
-        raise invalid(f"text wants the datatype 'BYTES', not {short(tensor.get('datatype'))}")
-    parameters = _parameters(tensor, "binary_data_size", name="text's parameters")
+        raise invalid(f"{name} wants the datatype 'BYTES', not {short(tensor.get('datatype'))}")
+    parameters = _parameters(tensor, "binary_data_size", name=f"{name}'s parameters")
     if "binary_data_size" in parameters:
-        texts = _binary(tensor, parameters["binary_data_size"], behind, limits)
-    elif behind:
-        raise invalid(f"{len(behind)} bytes stand behind the JSON, and text has no binary_data_size")
+        texts = _binary(tensor, name, parameters["binary_data_size"], behind, limits)
     else:
-        texts = _flat(tensor.get("data"))
-    check_texts(texts, limits, name="text")
+        texts = _flat(tensor.get("data"), name)
+    check_texts(texts, limits, name=name)
     if tensor.get("shape") not in ([len(texts)], [len(texts), 1]):
         wanted = f"[{len(texts)}] or [{len(texts)}, 1]"
         raise invalid(f"{len(texts)} texts want the shape {wanted}, not {short(tensor.get('shape'))}")
     return texts
 
 
-def _binary(tensor: Mapping[str, Any], size: Any, behind: memoryview, limits: Limits) -> list[str]:
+def _binary(tensor: Mapping[str, Any], name: str, size: Any, behind: memoryview, limits: Limits) -> list[str]:
     if "data" in tensor:
-        raise invalid("text has data and a binary_data_size: one of them is wanted")
+        raise invalid(f"{name} has data and a binary_data_size: one of them is wanted")
     if isinstance(size, bool) or not isinstance(size, int) or size != len(behind):
-        raise invalid(f"text's binary_data_size is {short(size)}, and {len(behind)} bytes stand behind the JSON")
+        raise invalid(f"{name}'s binary_data_size is {short(size)}, and {len(behind)} bytes stand behind the JSON")
     try:
         return list(itertools.islice(read_texts(behind), limits.max_texts + 1))
     except TensorError as error:
-        raise invalid(f"text: {error}") from None
+        raise invalid(f"{name}: {error}") from None
 
 
-def _flat(data: Any) -> list[Any]:
+def _flat(data: Any, name: str) -> list[Any]:
     """The elements of a tensor whose rows may be nested or flat, as the protocol allows."""
     if not isinstance(data, list):
-        raise invalid("text has no list `data`")
+        raise invalid(f"{name} has no list `data`")
     if data and all(isinstance(row, list) for row in data):
         if any(len(row) != 1 for row in data):
-            raise invalid("each row of text holds exactly one element")
+            raise invalid(f"each row of {name} holds exactly one element")
         return [row[0] for row in data]
     return data
 
@@ -275,7 +331,9 @@ def metadata(signature: Signature, *, version: str, digest: str) -> dict[str, An
         "name": signature.name,
         "versions": [version],
         "platform": "onnxruntime_onnx",
-        "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
+        "inputs": [
+            {"name": name, "datatype": "BYTES", "shape": [-1]} for name in input_names(two=signature.pairs is not None)
+        ],
         "outputs": [
             {"name": name, "datatype": kinds[name][0], "shape": kinds[name][1]} for name in outputs_of(signature)
         ],
@@ -285,6 +343,7 @@ def metadata(signature: Signature, *, version: str, digest: str) -> dict[str, An
             "labels": list(signature.labels),
             "max_length": signature.max_length,
             **({"windows": signature.windows.model_dump()} if signature.windows else {}),
+            **({"pairs": list(signature.pairs.columns)} if signature.pairs else {}),
             **fallback,
         },
     }

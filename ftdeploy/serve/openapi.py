@@ -39,6 +39,8 @@ _NAMED = ("X-Request-Id", "X-Model-Digest")
 _SOMETIMES = ("X-Truncated", _LENGTH)
 _OF_A_QUESTION = (400, 408, 413, 415, 422, 429, 503)
 
+#: An example of what a model takes that reads two texts.
+_PAIR = {"text": "some text", "text_pair": "its second text"}
 #: Where keys are on.
 _REFUSED = {
     "401": "No key, or none that is known and has not expired.",
@@ -60,7 +62,7 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
     paths: dict[str, Any] = {
         "/predict": {"post": _predict(signature)},
         BULK: {"post": _bulk()},
-        "/invocations": {"post": _invocations()},
+        "/invocations": {"post": _invocations(signature)},
         **(_embed() if TASKS[signature.task].vectors else {}),
         **({} if TASKS[signature.task].vectors else {"/feedback": {"post": _feedback(signature)}}),
         **(_review() if signature.review is not None else {}),
@@ -100,13 +102,25 @@ def _predict(signature: Signature) -> dict[str, Any]:
     if not (task.per_token or task.vectors):
         examples["best"] = {"inputs": ["some text", "another"], "parameters": {"top_k": 1}}
         examples["raw"] = {"inputs": [["some text"]], "raw_scores": True, "truncate": True}
+    if signature.pairs:
+        examples = {
+            "one": {"inputs": _PAIR},
+            "several": {"inputs": [_PAIR, ["another", "its second text"]], "parameters": {"details": True}},
+            "best": {"inputs": [_PAIR], "parameters": {"top_k": 1}},
+            "raw": {"inputs": [["some text", "its second text"]], "raw_scores": True, "truncate": True},
+        }
     answer = {"anyOf": [ref("Answer"), {"type": "array", "items": ref("Answer"), "minItems": 1}, ref("Details")]}
     return {
         "operationId": "predict",
         "summary": "Answer one text, or several; the shapes of Hugging Face's pipelines and of TEI.",
         "description": (
-            f"{_length(signature)} An empty text is answered like any other. A flat list is a list of texts, "
-            "never a pair."
+            f"{_length(signature)} An empty text is answered like any other. "
+            + (
+                "The model reads two texts: an object with `text` and `text_pair`, or a list of both, which is one "
+                "pair where it stands alone."
+                if signature.pairs
+                else "A flat list is a list of texts, never a pair."
+            )
         ),
         "requestBody": _body({JSON: ref("Question")}, examples),
         "responses": _answers({JSON: answer}, _OF_A_QUESTION),
@@ -184,6 +198,11 @@ def _length(signature: Signature) -> str:
             f"Texts longer than {signature.max_length} tokens are read in windows of so many that overlap, at most "
             f"{signature.windows.most}; X-Truncated lists those that went on behind the last."
         )
+    if signature.pairs:
+        return (
+            f"Of pairs of more than {signature.max_length} tokens the longer text loses its end; X-Truncated then "
+            "lists those that were cut."
+        )
     return f"Texts are cut at {signature.max_length} tokens; X-Truncated then lists those that were."
 
 
@@ -206,20 +225,32 @@ def _bulk() -> dict[str, Any]:
     }
 
 
-def _invocations() -> dict[str, Any]:
+def _invocations(signature: Signature) -> dict[str, Any]:
     kinds = {JSON: ref("Invocation"), CSV: ref("Rows"), LINES: ref("Lines")}
-    examples = {
+    examples: dict[str, Any] = {
         "mlflow": {"dataframe_split": {"columns": ["text"], "data": [["some text"], ["another"]]}},
         "sagemaker": {"inputs": ["some text", "another"], "parameters": {"top_k": 1}},
     }
+    header = (
+        "CSV has one column. `text/csv; header=present` and `header=absent` say whether its first line is a header "
+    )
+    header += "(RFC 4180); where neither is said, the first line has to be `text` or `inputs`."
+    if signature.pairs:
+        examples = {
+            "mlflow": {"dataframe_split": {"columns": list(_PAIR), "data": [list(_PAIR.values())]}},
+            "records": {"dataframe_records": [dict(zip(signature.pairs.columns, _PAIR.values(), strict=True))]},
+            "sagemaker": {"inputs": [_PAIR], "parameters": {"top_k": 1}},
+        }
+        names = " and ".join(f"`{name}`" for name in signature.pairs.columns)
+        header = f"CSV has two columns. Its first line names them, `text` and `text_pair` or {names}, in any order; "
+        header += "`text/csv; header=absent` has none, and the first text first."
     answer = {"anyOf": [ref("Predictions"), ref("Answer"), {"type": "array", "items": ref("Answer")}, ref("Details")]}
     return {
         "operationId": "invocations",
         "summary": "What SageMaker and MLflow send, answered in the body's media type or in one that Accept names.",
         "description": (
-            "CSV has one column. `text/csv; header=present` and `header=absent` say whether its first line is a header "
-            "(RFC 4180); where neither is said, the first line has to be `text` or `inputs`. In JSON, `inputs` with "
-            "`parameters` beside it, or one text, is answered as /predict answers, everything else with `predictions`."
+            f"{header} In JSON, `inputs` with `parameters` beside it, or one text, is answered as /predict answers, "
+            "everything else with `predictions`."
         ),
         "requestBody": _body(kinds, examples),
         "responses": _answers({JSON: answer, CSV: ref("Records"), LINES: ref("Records")}, (*_OF_A_QUESTION, 406)),
@@ -242,11 +273,13 @@ def _feedback(signature: Signature) -> dict[str, Any]:
 
 def _infer(signature: Signature, operation: str) -> dict[str, Any]:
     tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["some text"]}
+    second = {**tensor, "name": "text_pair", "data": ["its second text"]}
+    tensors = [tensor, second] if signature.pairs else [tensor]
     last = outputs_of(signature)[-1]
     examples = {
-        "one": {"inputs": [tensor]},
+        "one": {"inputs": tensors},
         "bytes": {
-            "inputs": [tensor],
+            "inputs": tensors,
             "outputs": [{"name": last, "parameters": {"binary_data": True}}],
         },
     }
@@ -256,6 +289,7 @@ def _infer(signature: Signature, operation: str) -> dict[str, Any]:
         "description": (
             "The binary tensor data extension is spoken: `text` may have `binary_data_size` among its parameters in "
             "place of `data`, with so many bytes behind the JSON, whose length Inference-Header-Content-Length says."
+            + (" There are two tensors of as many texts, `text` and `text_pair`." if signature.pairs else "")
         ),
         "requestBody": _body({JSON: ref("InferQuestion")}, examples),
         "responses": _answers(

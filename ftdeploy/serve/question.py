@@ -2,8 +2,9 @@
 
 Sources: the text-classification task of Hugging Face (huggingface.js, tasks/text-classification/spec) and its inference
 toolkit, which hands ``parameters`` to a pipeline of transformers; text-embeddings-inference (TEI), docs/openapi.json. A
-flat list is a list of texts, as in pipelines; TEI reads one of two texts as a pair. A key whose meaning cannot be
-honoured is refused, not ignored.
+flat list is a list of texts, as in pipelines; TEI reads one of two texts as a pair, and so does a model that reads
+pairs (`ftdeploy.pairs`). Such a model is asked in the shapes of both: ``{"text": ..., "text_pair": ...}`` or a list of
+two. A key whose meaning cannot be honoured is refused, not ignored.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, get_args
 import orjson
 
 from ftdeploy.errors import LINE, did_you_mean, short
+from ftdeploy.pairs import TEXT, TEXT_PAIR, join
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.wire import Refusal, Reply, Scope
@@ -28,6 +30,10 @@ _PARAMETERS = (*CHOICE, "details", "truncation")
 #: The largest whole number that is taken: up to it, JSON readers agree (RFC 8259, 6).
 MOST_WHOLE = 2**53
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
+#: How the data calls the two texts of a row; None where the model reads single ones.
+Names = tuple[str, str] | None
+_BOTH = 2
+_TWO = 'this model reads two texts: {"text": "...", "text_pair": "..."}, or a list of both'
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +107,23 @@ def parse_json(body: bytes | bytearray) -> Any:
             gc.enable()
 
 
-def parse_predict(body: bytes | bytearray, scope: Scope, limits: Limits) -> Question:  # noqa: ARG001  # as all protocols
+def parse_predict(body: bytes | bytearray, scope: Scope, limits: Limits, *,  # noqa: ARG001  # as all protocols
+                  pairs: Names = None) -> Question:  # fmt: skip
     """Read the body of ``POST /predict``.
 
     Raises:
         Refusal: 400 not JSON; 422 a wrong key, type or value; 413 too many texts, or one too long.
     """
-    return read_question(parse_json(body), limits)
+    return read_question(parse_json(body), limits, pairs=pairs)
 
 
-def read_question(asked: Any, limits: Limits) -> Question:
+def read_question(asked: Any, limits: Limits, *, pairs: Names = None) -> Question:
     """The question of `/predict` in its JSON.
+
+    Args:
+        asked: in JSON.
+        limits: of the service.
+        pairs: how the data calls the two texts of a row; None where the model reads single ones.
 
     Raises:
         Refusal: 422 a wrong key, type or value; 413 too many texts, or one too long.
@@ -128,13 +140,23 @@ def read_question(asked: Any, limits: Limits) -> Question:
     choice = read_choice(parameters, "parameters", raw=_flag(asked, "raw_scores"))
     details = _flag(parameters, "details", "parameters.details")
     whole = _whole(asked, parameters)
-    inputs = asked["inputs"]
+    texts, single = _inputs(asked["inputs"], limits, pairs)
+    return Question(texts=texts, single=single, choice=choice, details=details, whole=whole)
+
+
+def _inputs(inputs: Any, limits: Limits, pairs: Names) -> tuple[list[str], bool]:
+    """The texts that ``inputs`` holds, and whether it is one alone."""
+    if pairs is not None:
+        if is_one_pair(inputs):
+            return [paired(inputs, pairs, limits, name="inputs")], True
+        if not isinstance(inputs, list):
+            raise invalid(f"inputs is {kind_of(inputs)}; {_TWO}, or a list of such pairs")
+        return paired_rows(inputs, pairs, limits, name="inputs"), False
     if not isinstance(inputs, str | list):
-        raise invalid(f"inputs wants a text or a list of texts, not {kind_of(inputs)}")
-    single = isinstance(inputs, str)
+        raise invalid(f"inputs wants a text or a list of texts, not {kind_of(inputs)}{_no_pair(inputs)}")
     texts = [inputs] if isinstance(inputs, str) else flat_column(inputs, "inputs")
     check_texts(texts, limits, name="inputs")
-    return Question(texts=texts, single=single, choice=choice, details=details, whole=whole)
+    return texts, isinstance(inputs, str)
 
 
 def read_choice(given: Mapping[str, Any], name: str, *, raw: bool = False) -> Choice:
@@ -245,16 +267,73 @@ def check_texts(texts: list[Any], limits: Limits, *, name: str) -> None:
     Raises:
         Refusal: 422 none at all, or one that is not a text; 413 too many, or one too long.
     """
-    if not texts:
-        raise Refusal(422, "empty", f"{name} is empty: at least one text is wanted")
-    if len(texts) > limits.max_texts:
-        raise Refusal(413, "too_large", f"{len(texts)} texts in one request; at most {limits.max_texts} are accepted")
+    _check_count(texts, limits, name)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise invalid(f"{name}[{index}] wants a text, not {kind_of(text)}")
-        if len(text) > limits.max_chars:
-            message = f"{name}[{index}] has {len(text)} characters; at most {limits.max_chars} are accepted"
-            raise Refusal(413, "too_large", message)
+            raise invalid(f"{name}[{index}] wants a text, not {kind_of(text)}{_no_pair(text)}")
+        _check_length(text, limits, f"{name}[{index}]")
+
+
+def _check_count(rows: list[Any], limits: Limits, name: str) -> None:
+    if not rows:
+        raise Refusal(422, "empty", f"{name} is empty: at least one text is wanted")
+    if len(rows) > limits.max_texts:
+        raise Refusal(413, "too_large", f"{len(rows)} texts in one request; at most {limits.max_texts} are accepted")
+
+
+def _check_length(text: str, limits: Limits, name: str) -> None:
+    if len(text) > limits.max_chars:
+        message = f"{name} has {len(text)} characters; at most {limits.max_chars} are accepted"
+        raise Refusal(413, "too_large", message)
+
+
+def _no_pair(given: Any) -> str:
+    """What a message says behind a pair that a model was sent which reads single texts."""
+    return "; this model reads single texts, no pairs" if isinstance(given, dict) and TEXT_PAIR in given else ""
+
+
+def is_one_pair(given: Any) -> bool:
+    """Whether it has the form of one pair, and not of a list of pairs: an object, or a list of two texts (TEI)."""
+    if isinstance(given, list):
+        return len(given) == _BOTH and all(isinstance(one, str) for one in given)
+    return isinstance(given, dict)
+
+
+def paired_rows(rows: list[Any], columns: tuple[str, str], limits: Limits, *, name: str) -> list[str]:
+    """Pairs as the strings that the model takes (`ftdeploy.pairs`), held against the limits, which hold for each text.
+
+    Args:
+        rows: what should be pairs.
+        columns: how the data calls the two texts; beside ``text`` and ``text_pair``, keys of an object.
+        limits: of the service.
+        name: of the rows, for messages.
+
+    Raises:
+        Refusal: 422 none at all, or one that is no pair; 413 too many, or a text that is too long.
+    """
+    _check_count(rows, limits, name)
+    return [paired(row, columns, limits, name=f"{name}[{index}]") for index, row in enumerate(rows)]
+
+
+def paired(row: Any, columns: tuple[str, str], limits: Limits, *, name: str) -> str:
+    """One pair as `paired_rows` takes them."""
+    keys: tuple[str, ...] = (TEXT, TEXT_PAIR)
+    if isinstance(row, dict):
+        keys = next((names for names in (keys, columns) if row.keys() <= set(names)), keys)
+        missing = [key for key in keys if key not in row]
+        if missing:
+            raise invalid(f"{name} has no {missing[0]}; {_TWO}")
+        check_keys(row, keys, f"key of {name}")
+        row = [row[key] for key in keys]
+    if not isinstance(row, list):
+        raise invalid(f"{name} is {kind_of(row)}; {_TWO}")
+    if len(row) != _BOTH:
+        raise invalid(f"{name} holds {len(row)} elements; {_TWO}")
+    for key, text in zip(keys, row, strict=True):
+        if not isinstance(text, str):
+            raise invalid(f"{key} of {name} wants a text, not {kind_of(text)}; {_TWO}")
+        _check_length(text, limits, f"{key} of {name}")
+    return join(*row)
 
 
 def invalid(message: str) -> Refusal:

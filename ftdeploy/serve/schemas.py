@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from ftdeploy.pairs import TEXT as TEXT_NAME
+from ftdeploy.pairs import TEXT_PAIR
 from ftdeploy.serve.about import DETECTORS, DriftState, Records
 from ftdeploy.serve.embed import FORMATS
 from ftdeploy.serve.feedback import MOST
-from ftdeploy.serve.kserve import outputs_of
+from ftdeploy.serve.kserve import input_names, outputs_of
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.question import FUNCTIONS, MOST_WHOLE
 from ftdeploy.serve.request_ids import IDENTITY
@@ -117,6 +119,8 @@ def _about(signature: Signature) -> dict[str, Schema]:
         "labels": {"const": list(signature.labels)},
         "max_length": {"const": signature.max_length},
         "windows": {"const": signature.windows.model_dump() if signature.windows else None},
+        "pairs": {"const": list(signature.pairs.columns) if signature.pairs else None}
+        | {"description": "How the training rows call the two texts that the model reads; null where it reads one."},
         "fallback": {"const": signature.fallback or None},
         "thresholds": {"type": "object", "additionalProperties": number},
         "review": {"const": signature.review.model_dump(mode="json") if signature.review else None},
@@ -285,8 +289,26 @@ def _texts(limits: Limits) -> tuple[Schema, Schema]:
     return array(ref("Text"), 1, limits.max_texts), array(array(ref("Text"), 1, 1), 1, limits.max_texts)
 
 
+def _names(signature: Signature) -> list[tuple[str, str]]:
+    """How the two texts of a row may be called; empty where the model reads single ones."""
+    return list(dict.fromkeys([(TEXT_NAME, TEXT_PAIR), signature.pairs.columns])) if signature.pairs else []
+
+
+def _pair(signature: Signature) -> Schema:
+    named = [closed(dict.fromkeys(names, ref("Text"))) for names in _names(signature)]
+    return {
+        "anyOf": [*named, array(ref("Text"), 2, 2)],
+        "description": "Two texts: an object, or a list with the first one first.",
+    }
+
+
 def _predict(signature: Signature, limits: Limits) -> dict[str, Schema]:
     flat, nested = _texts(limits)
+    one: Schema = ref("Text")
+    inputs = [one, flat, nested]
+    if signature.pairs:
+        one = ref("Pair")
+        inputs = [one, array(one, 1, limits.max_texts)]
     task = TASKS[signature.task]
     functions = [name for name in FUNCTIONS if not (task.multi_label and name == "softmax")]
     if task.number:
@@ -317,14 +339,17 @@ def _predict(signature: Signature, limits: Limits) -> dict[str, Schema]:
         "truncation_direction": {"enum": ["right", "Right"]},
         "raw_scores": raw,
     }
-    question = closed({"inputs": {"anyOf": [ref("Text"), flat, nested]}, **beside}, *beside)
-    line = closed({"inputs": ref("Text"), "id": {"anyOf": [TEXT, WHOLE, {"type": "null"}]}, **beside}, "id", *beside)
+    question = closed({"inputs": {"anyOf": inputs}, **beside}, *beside)
+    line = closed({"inputs": one, "id": {"anyOf": [TEXT, WHOLE, {"type": "null"}]}, **beside}, "id", *beside)
     return {
         "Text": {"type": "string", "maxLength": limits.max_chars},
+        **({"Pair": _pair(signature)} if signature.pairs else {}),
         "Parameters": closed(parameters, *parameters),
         "Choice": closed(choice, *choice),
         "Question": question | {"allOf": _CONFLICTS},
-        "BulkLine": {"anyOf": [ref("Text"), line | {"allOf": _CONFLICTS}]},
+        "BulkLine": {
+            "anyOf": [array(ref("Text"), 2, 2) if signature.pairs else one, line | {"allOf": _CONFLICTS}],
+        },
     }
 
 
@@ -368,29 +393,53 @@ def _invocations(signature: Signature, limits: Limits) -> dict[str, Schema]:
         "dataframe_split": split,
         "dataframe_records": rows,
     }
+    text: Schema = ref("Text")
+    several: Schema = {"anyOf": [flat, nested]}
+    table: Schema = closed({"text": text})
+    if signature.pairs:
+        text, several = ref("Pair"), array(ref("Pair"), 1, limits.max_texts)
+        forms = _pair_forms(signature, limits)
+        table = closed(dict.fromkeys((TEXT_NAME, TEXT_PAIR), ref("Text")))
     return {
         "Invocation": {
             "anyOf": [
                 *(closed({name: form, "params": params}, "params") for name, form in forms.items()),
-                closed({"inputs": ref("Text"), "parameters": parameters}, "parameters"),
-                closed({"inputs": {"anyOf": [flat, nested]}, "parameters": parameters}),
+                closed({"inputs": text, "parameters": parameters}, "parameters"),
+                closed({"inputs": several, "parameters": parameters}),
             ]
         },
         "Predictions": closed({"predictions": array(record, 1)}),
         "Records": array(ref("Answer") if whole else ref("Score"), 1) | {"description": "One a line."},
-        "Rows": array(closed({"text": ref("Text")}), 1, limits.max_texts) | {"description": "CSV with a header."},
-        "Lines": {
-            "anyOf": [flat, rows],
-            "description": "One a line: a text, or an object with one key.",
-        },
+        "Rows": array(table, 1, limits.max_texts) | {"description": "CSV with a header."},
+        "Lines": several | {"description": "One a line."}
+        if signature.pairs
+        else {"anyOf": [flat, rows], "description": "One a line: a text, or an object with one key."},
     }
+
+
+def _pair_forms(signature: Signature, limits: Limits) -> dict[str, Schema]:
+    """The forms of MLflow, of a model that reads two texts."""
+    flat, _ = _texts(limits)
+    several = array(ref("Pair"), 1, limits.max_texts)
+    # That both columns are as long, words have to say.
+    columns = [closed(dict.fromkeys(names, flat)) for names in _names(signature)]
+    orders = [list(order) for names in _names(signature) for order in (names, names[::-1])]
+    data = array(array(ref("Text"), 2, 2), 1, limits.max_texts)
+    return {
+        "inputs": {"anyOf": [several, *columns], "description": "Columns are of the same length."},
+        "instances": several,
+        "dataframe_split": closed({"columns": {"enum": [*orders, None]}, "data": data, "index": {}},
+                                  "columns", "index"),
+        "dataframe_records": several,
+    }  # fmt: skip
 
 
 def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
     flat, nested = _texts(limits)
     kind: Schema = {"const": "str"}
+    names = input_names(two=signature.pairs is not None)
     tensor = closed({
-        "name": {"const": "text"},
+        "name": {"const": names[0]} if len(names) == 1 else {"enum": list(names)},
         "datatype": {"const": "BYTES"},
         "shape": array({"type": "integer", "minimum": 1}, 1, 2) | {"description": "[n] or [n, 1]."},
         "data": {"anyOf": [flat, nested]},
@@ -408,6 +457,9 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
     once = [
         {"contains": {"properties": {"name": {"const": name}}}, "minContains": 0, "maxContains": 1} for name in outputs
     ]
+    each_once = {"allOf": [
+        {"contains": {"properties": {"name": {"const": name}}}, "minContains": 1, "maxContains": 1} for name in names
+    ], "description": "As many texts in each."} if len(names) > 1 else {}  # fmt: skip
     given = {
         "name": {"enum": list(outputs)},
         "datatype": {"enum": ["BYTES", "FP32"]},
@@ -418,7 +470,7 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
     described = closed({"name": TEXT, "datatype": TEXT, "shape": array({"type": "integer"}, 1)})
     return {
         "InferQuestion": closed({
-            "inputs": array(tensor, 1, 1),
+            "inputs": array(tensor, len(names), len(names)) | each_once,
             "outputs": _nullable(array(output, 0, len(outputs)) | {"allOf": once}),
             "id": {"type": ["string", "null"]},
             "parameters": _nullable(closed({"binary_data_output": binary, "content_type": kind},
@@ -435,7 +487,7 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
             "name": {"const": signature.name},
             "versions": array(TEXT, 1, 1),
             "platform": TEXT,
-            "inputs": array(described, 1, 1),
+            "inputs": array(described, len(names), len(names)),
             "outputs": array(described, len(outputs), len(outputs)),
             "parameters": closed({
                 "digest": TEXT,
@@ -443,6 +495,7 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
                 "labels": {"const": list(signature.labels)},
                 "max_length": {"const": signature.max_length},
                 **({"windows": {"const": signature.windows.model_dump()}} if signature.windows else {}),
+                **({"pairs": {"const": list(signature.pairs.columns)}} if signature.pairs else {}),
                 "fallback": {"const": signature.fallback},
                 "thresholds": {"type": "object", "additionalProperties": {"type": "number"}},
             }, *(("fallback", "thresholds") if not signature.fallback else ())),

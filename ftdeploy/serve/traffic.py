@@ -8,8 +8,8 @@ are counted) and never an answer. `ftdeploy.serve.segments` says how the files a
 unix seconds, ``digest`` of the bundle, ``label``, ``confidence``, ``answer``, where ``label`` is but the summary of it:
 all of it, as the data writes labels (`ftdeploy.tasks.Task`; of entities places and kinds, and no word), ``tokens``
 before cutting, ``unknown`` share of unknown tokens, ``language`` a guess (`ftdeploy.serve.language`), ``truncated``,
-``cached`` when the model was not asked again, ``text`` where it is kept, and ``embedding``: base64 of little-endian
-float16, a random projection of the early-layer embedding.
+``cached`` when the model was not asked again, ``text`` where it is kept (with ``text_pair``, of a model that reads
+two), and ``embedding``: base64 of little-endian float16, a random projection of the early-layer embedding.
 
 A row of ``feedback`` holds ``id``, ``row``, ``label``, the true one as the data writes it, ``subject``, ``time`` and
 ``digest``.
@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from ftdeploy.pairs import as_columns
 from ftdeploy.serve import deletions
 from ftdeploy.serve.encryption import TrafficKey
 from ftdeploy.serve.language import guess_language
@@ -162,10 +163,11 @@ class Recorder:
         projection: float32, shape (width, size); None takes `random_projection`.
         key: encrypts the files.
         watch: is shown requests and the projected embeddings of their texts, in the background, written or not.
+        pairs: whether a text is two (`ftdeploy.pairs`).
     """
 
     def __init__(self, folder: Path, *, digest: str, options: TrafficOptions,
-                 projection: NDArray[np.float32] | None = None, key: TrafficKey | None = None,
+                 projection: NDArray[np.float32] | None = None, key: TrafficKey | None = None, pairs: bool = False,
                  watch: Callable[[Sequence[Answered], NDArray[np.float32]], None] | None = None) -> None:  # fmt: skip
         self.folder = folder
         self.written = 0
@@ -177,6 +179,7 @@ class Recorder:
         self._options = options
         self._projection = projection
         self._key = key
+        self._pairs = pairs
         self._watch = watch
         self._queue: deque[Answered] = deque()
         self._feedback: deque[Feedback] = deque()
@@ -342,7 +345,7 @@ class Recorder:
                     "language": guess_language(text[:LANGUAGE_CHARS]),
                     "truncated": answered.truncated[row],
                     "cached": bool(answered.cached) and answered.cached[row],
-                    **({"text": text} if self._options.text else {}),
+                    **((as_columns(text) if self._pairs else {"text": text}) if self._options.text else {}),
                     "embedding": base64.b64encode(small[position].tobytes()).decode(),
                 }
                 yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)

@@ -77,6 +77,8 @@ class Task(Protocol):
     """What makes scores of the logits where nothing else is asked for."""
     windows: bool
     """Whether ``model.windows`` can be asked of it: a text's windows are answered as the text, and pooled."""
+    pairs: bool
+    """Whether a row may have a second text (``data.columns.text_pair``, `ftdeploy.pairs`)."""
     view: str
     """How the page shows an answer: ``labels``, ``sets``, ``entities``, ``vectors`` or ``numbers``."""
     misfit: tuple[str, str]
@@ -156,11 +158,12 @@ class Task(Protocol):
     def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
         """All summaries there are, of a model with these outputs."""
 
-    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None) -> None:
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None, *,
+                          pairs: bool = False) -> None:  # fmt: skip
         """Set truncation and padding as `encode` wants them."""
 
     def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
-               windows: Windows | None = None) -> list[Encoded]:  # fmt: skip
+               windows: Windows | None = None, pair_length: int | None = None) -> list[Encoded]:  # fmt: skip
         """Texts as rows of the model: one each, or pieces that say of which text they are.
 
         Args:
@@ -168,6 +171,7 @@ class Task(Protocol):
             texts: any number.
             unknown: id of the unknown token, where there is one.
             windows: how texts are read that are too long for the model; None cuts them, or the task has its own pieces.
+            pair_length: of texts that are pairs (`ftdeploy.pairs`) the most tokens of a row; None where they are none.
         """
 
     def targets(self, labels: Sequence[str], known: Sequence[str], rows: Sequence[Encoded] = ()) -> Any:

@@ -45,6 +45,7 @@ class FeatureExtraction:
     measures: tuple[str, ...] = ("neighbour_agreement", "neighbour_accuracy")
     function: Function = "softmax"
     windows = False
+    pairs = False
     view = "vectors"
     misfit = ("the column holds something else than names", "check `data.columns.label`")
 
@@ -101,12 +102,14 @@ class FeatureExtraction:
     # ---- tokens
 
     def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int,
-                          windows: Windows | None = None) -> None:  # noqa: ARG002 - the protocol's  # fmt: skip
+                          windows: Windows | None = None, *,  # noqa: ARG002 - the protocol's
+                          pairs: bool = False) -> None:  # noqa: ARG002  # fmt: skip
         tokenizer.enable_truncation(max_length)
         tokenizer.no_padding()
 
     def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
-               windows: Windows | None = None) -> list[Encoded]:  # noqa: ARG002 - the protocol's  # fmt: skip
+               windows: Windows | None = None,  # noqa: ARG002 - the protocol's
+               pair_length: int | None = None) -> list[Encoded]:  # noqa: ARG002  # fmt: skip
         return encode_whole(tokenizer, texts, unknown=unknown)
 
     def targets(self, labels: Sequence[str], known: Sequence[str],  # noqa: ARG002 - the protocol's

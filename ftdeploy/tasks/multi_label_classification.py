@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import DataError, short
 from ftdeploy.label_sets import NONE, dump, load
-from ftdeploy.tasks.said import Function, Said, encode_whole, ranked, sigmoid, softmax, unknown_label
+from ftdeploy.tasks.said import Function, Said, encode_whole, prepare_whole, ranked, sigmoid, softmax, unknown_label
 from ftdeploy.tasks.told import known_name
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class MultiLabelClassification:
     )
     function: Function = "sigmoid"
     windows = True
+    pairs = True
     view = "sets"
     misfit = (
         "the column holds something else than names of labels, or they are written in another way",
@@ -120,13 +121,13 @@ class MultiLabelClassification:
 
     # ---- tokens
 
-    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None) -> None:
-        tokenizer.enable_truncation(max_length, stride=0 if windows is None else windows.overlap)
-        tokenizer.no_padding()
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None, *,
+                          pairs: bool = False) -> None:  # fmt: skip
+        prepare_whole(tokenizer, max_length, windows, pairs=pairs)
 
     def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
-               windows: Windows | None = None) -> list[Encoded]:  # fmt: skip
-        return encode_whole(tokenizer, texts, unknown=unknown, windows=windows)
+               windows: Windows | None = None, pair_length: int | None = None) -> list[Encoded]:  # fmt: skip
+        return encode_whole(tokenizer, texts, unknown=unknown, windows=windows, pair_length=pair_length)
 
     def targets(self, labels: Sequence[str], known: Sequence[str],
                 rows: Sequence[Encoded] = ()) -> NDArray[np.float32]:  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ftdeploy.encoded import Encoded
 from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.pairs import encode_pairs, prepare_pairs
 from ftdeploy.windows import Windows, window_rows
 
 if TYPE_CHECKING:
@@ -34,8 +35,17 @@ class Said:
     probabilities: NDArray[np.float32] | None = None
 
 
+def prepare_whole(tokenizer: Tokenizer, max_length: int, windows: Windows | None, *, pairs: bool) -> None:
+    """Set a tokenizer as `encode_whole` wants it."""
+    if pairs:
+        prepare_pairs(tokenizer)
+        return
+    tokenizer.enable_truncation(max_length, stride=0 if windows is None else windows.overlap)
+    tokenizer.no_padding()
+
+
 def encode_whole(tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
-                 windows: Windows | None = None) -> list[Encoded]:  # fmt: skip
+                 windows: Windows | None = None, pair_length: int | None = None) -> list[Encoded]:  # fmt: skip
     """Texts as one row each, cut as the tokenizer is set to cut; or in windows, by their overlap.
 
     Args:
@@ -43,7 +53,10 @@ def encode_whole(tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | N
         texts: any number.
         unknown: id of the unknown token, where there is one.
         windows: how texts are read that are longer than a row; None cuts them.
+        pair_length: of pairs the most tokens of a row; None where texts are single.
     """
+    if pair_length is not None:
+        return encode_pairs(tokenizer, texts, unknown=unknown, most=pair_length)
     found: list[Encoded] = []
     for number, encoding in enumerate(tokenizer.encode_batch_fast(list(texts))):
         if windows is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import DataError
-from ftdeploy.tasks.said import Function, Said, encode_whole, ranked, sigmoid, softmax, unknown_label
+from ftdeploy.tasks.said import Function, Said, encode_whole, prepare_whole, ranked, sigmoid, softmax, unknown_label
 from ftdeploy.tasks.told import known_name
 from ftdeploy.values import is_number
 
@@ -44,6 +44,7 @@ class TextClassification:
     measures: tuple[str, ...] = ()
     function: Function = "softmax"
     windows = True
+    pairs = True
     view = "labels"
     misfit = ("the column holds something else than names", "check `data.columns.label`")
 
@@ -103,13 +104,13 @@ class TextClassification:
     def summaries(self, labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(labels)
 
-    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None) -> None:
-        tokenizer.enable_truncation(max_length, stride=0 if windows is None else windows.overlap)
-        tokenizer.no_padding()
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None, *,
+                          pairs: bool = False) -> None:  # fmt: skip
+        prepare_whole(tokenizer, max_length, windows, pairs=pairs)
 
     def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
-               windows: Windows | None = None) -> list[Encoded]:  # fmt: skip
-        return encode_whole(tokenizer, texts, unknown=unknown, windows=windows)
+               windows: Windows | None = None, pair_length: int | None = None) -> list[Encoded]:  # fmt: skip
+        return encode_whole(tokenizer, texts, unknown=unknown, windows=windows, pair_length=pair_length)
 
     def targets(self, labels: Sequence[str], known: Sequence[str],
                 rows: Sequence[Encoded] = ()) -> NDArray[np.int64]:  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import DataError, short
-from ftdeploy.tasks.said import Function, Said, encode_whole
+from ftdeploy.tasks.said import Function, Said, encode_whole, prepare_whole
 from ftdeploy.values import NUMBER, dump, numbers, parse, tolerance
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class TextRegression:
     measures: tuple[str, ...] = ("r2", "spearman", "pearson", "mse", "rmse", "mae")
     function: Function = "none"
     windows = True
+    pairs = True
     view = "numbers"
     misfit = (
         "the column holds words, a comma as the decimal sign, or a mark for what is missing",
@@ -110,13 +111,13 @@ class TextRegression:
 
     # ---- tokens
 
-    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None) -> None:
-        tokenizer.enable_truncation(max_length, stride=0 if windows is None else windows.overlap)
-        tokenizer.no_padding()
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None, *,
+                          pairs: bool = False) -> None:  # fmt: skip
+        prepare_whole(tokenizer, max_length, windows, pairs=pairs)
 
     def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
-               windows: Windows | None = None) -> list[Encoded]:  # fmt: skip
-        return encode_whole(tokenizer, texts, unknown=unknown, windows=windows)
+               windows: Windows | None = None, pair_length: int | None = None) -> list[Encoded]:  # fmt: skip
+        return encode_whole(tokenizer, texts, unknown=unknown, windows=windows, pair_length=pair_length)
 
     def targets(self, labels: Sequence[str], known: Sequence[str],  # noqa: ARG002 - the protocol's
                 rows: Sequence[Encoded] = ()) -> NDArray[np.float32]:  # fmt: skip

@@ -59,6 +59,7 @@ class TokenClassification:
     measures: tuple[str, ...] = (*metrics, "accuracy")
     function: Function = "softmax"
     windows = False  # sentences that are too long have windows of their own, whose words are answered once
+    pairs = False
     view = "entities"
     misfit = (
         "labels do not fit the text: another tokenization, a shifted offset, or a tag that the scheme does not have",
@@ -153,11 +154,13 @@ class TokenClassification:
     # ---- tokens
 
     def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int,
-                          windows: Windows | None = None) -> None:  # noqa: ARG002 - the protocol's  # fmt: skip
+                          windows: Windows | None = None, *,  # noqa: ARG002 - the protocol's
+                          pairs: bool = False) -> None:  # noqa: ARG002  # fmt: skip
         windowed(tokenizer, max_length)
 
     def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,
-               windows: Windows | None = None) -> list[Encoded]:  # noqa: ARG002 - the protocol's  # fmt: skip
+               windows: Windows | None = None,  # noqa: ARG002 - the protocol's
+               pair_length: int | None = None) -> list[Encoded]:  # noqa: ARG002  # fmt: skip
         return encode_pieces(tokenizer, texts, unknown=unknown)
 
     def targets(self, labels: Sequence[str], known: Sequence[str], rows: Sequence[Encoded] = ()) -> list[list[int]]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact
 from ftdeploy.checkpoints import check_checkpoint, check_trainable
-from ftdeploy.dataset import label_names, read_split
+from ftdeploy.dataset import label_names, pair_columns, read_split
 from ftdeploy.errors import ModelError
 from ftdeploy.hardware import choose_device, has_bf16, processors
+from ftdeploy.onnx_export import note_pairs, pairs_in, require_pairs, tell_texts_apart
 from ftdeploy.recipe import Device, ModelSettings, Recipe, TrainSettings
 from ftdeploy.sources import fingerprint, resolve
 from ftdeploy.stage import Facts, stage
@@ -60,6 +61,8 @@ def _refuse(recipe: Recipe) -> None:
     check_trainable(folder, task=recipe.task, max_length=recipe.model.max_length, embedding_layer=layer)
     if TASKS[recipe.task].vectors:
         choose_pooling(folder, recipe.model.pooling)
+    if recipe.data.pairs is not None:
+        require_pairs(folder, recipe.data.pairs)
 
 
 @stage(writes="checkpoint", version=2, outside=_outside, before=_refuse,
@@ -93,7 +96,7 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     torch.set_num_threads(processors())  # torch by itself counts the host's, not the container's
 
     tokenizer = _load_tokenizer(folder)
-    labels = label_names(dataset)
+    labels, columns = label_names(dataset), pair_columns(dataset)
     tables = {split: read_split(dataset, split) for split in ("train", "validation")}
     tables["train"] = weigh_labels(tables["train"], labels, chosen, train)
     tables["train"] = add_teacher(tables["train"], train.teacher, labels, task=task, device=device, work=work)
@@ -110,11 +113,14 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
             max_length=model.max_length,
             file=work / f"{split}.arrow",
             windows=model.windows,
+            pairs=columns is not None,
         )
         for split in ("train", "validation")
     }
     network = _load_network(folder, chosen, labels, seed=seed)
     network.config.pad_token_id = tokenizer.pad_token_id
+    note_pairs(network.config, columns and pairs_in(tokenizer, network.config, columns))
+    tell_texts_apart(network)
     reinitialize_layers(network, train.reinitialize_layers)
     adapters = add_lora(network, train.lora) if train.lora is not None else None
     precision = choose_precision(

@@ -27,12 +27,12 @@ _EXTRAS = ("weight", "teacher")
 
 
 def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
-                max_length: int, windows: Windows | None = None) -> list[Row]:  # fmt: skip
+                max_length: int, windows: Windows | None = None, pairs: bool = False) -> list[Row]:  # fmt: skip
     """Rows as the network sees them, made by the task as the bundle's are: ``{"input_ids": list[int], "labels": int}``,
     cut at ``max_length`` tokens, and ``"weight": float`` and ``"teacher": list[float]`` where the table has such
     columns. Where each token has a label, ``labels`` is a list, and a text is as many rows as the task makes of it.
     With windows each has the label of its text, ``"text": int`` says which that is, and their weights add up to that of
-    the text.
+    the text. With pairs a text is two (`ftdeploy.pairs`).
 
     Raises:
         DataError: a label that is not known.
@@ -40,8 +40,10 @@ def encode_rows(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task,
     from tokenizers import Tokenizer
 
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: the other one is saved with the model
-    task.prepare_tokenizer(backend, max_length, windows)
-    pieces = task.encode(backend, table["text"].to_pylist(), unknown=None, windows=windows)
+    task.prepare_tokenizer(backend, max_length, windows, pairs=pairs)
+    pieces = task.encode(
+        backend, table["text"].to_pylist(), unknown=None, windows=windows, pair_length=max_length if pairs else None
+    )
     targets = task.targets(table["label"].to_pylist(), labels, pieces)
     rows: list[Row] = [
         {"input_ids": piece.ids, "labels": target}
@@ -122,7 +124,8 @@ class ArrowRows(Sequence[Row]):
 
 
 def encode_to_file(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Task, labels: Sequence[str], *,
-                   max_length: int, file: Path, windows: Windows | None = None) -> ArrowRows:  # fmt: skip
+                   max_length: int, file: Path, windows: Windows | None = None,
+                   pairs: bool = False) -> ArrowRows:  # fmt: skip
     """Rows as `encode_rows` gives them, in a file that is reused when it is there.
 
     A stage's work folder is the place for it: that is emptied when anything of dataset, checkpoint or recipe changes.
@@ -135,6 +138,7 @@ def encode_to_file(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Ta
         max_length: tokens of the longest row; longer ones are cut.
         file: appears when it is whole.
         windows: how longer rows are read instead; None cuts them.
+        pairs: whether a text is two.
 
     Raises:
         DataError: a label that is not known.
@@ -151,7 +155,7 @@ def encode_to_file(table: pa.Table, tokenizer: PreTrainedTokenizerBase, task: Ta
             waiting: list[Row] = []
             for start in range(0, max(1, table.num_rows), CHUNK):
                 some = table.slice(start, CHUNK)
-                found = encode_rows(some, tokenizer, task, labels, max_length=max_length, windows=windows)
+                found = encode_rows(some, tokenizer, task, labels, max_length=max_length, windows=windows, pairs=pairs)
                 waiting += found if windows is None else [{**row, "text": start + row["text"]} for row in found]
                 schema = schema or _schema(waiting, pa)
                 writer = writer or pa.ipc.new_file(sink, schema)

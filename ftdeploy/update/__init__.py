@@ -29,6 +29,7 @@ from ftdeploy import progress
 from ftdeploy.artifact import MANIFEST, Artifact, open_artifact
 from ftdeploy.errors import ArtifactError, FtdeployError, GateFailed, GateInconclusive, LockedError, StorageError
 from ftdeploy.files import whole, write_text
+from ftdeploy.pairs import with_two_columns
 from ftdeploy.pipeline import FLOW, Watch, locked, run_recipe
 from ftdeploy.recipe import Recipe, as_text, load_recipe
 from ftdeploy.registry import RECIPE, Registry
@@ -258,7 +259,8 @@ def _begin(folder: Path, begun: Begun, rows: NewRows, recipe: Recipe, *, champio
     import pyarrow.parquet as pq
 
     with whole(folder / ROWS) as path:
-        pq.write_table(rows.table, path, compression="zstd")
+        table = rows.table if recipe.data.pairs is None else with_two_columns(rows.table)
+        pq.write_table(table, path, compression="zstd")
     with whole(folder / KEYS) as path, path.open("wb") as handle:
         np.save(handle, np.unique(np.concatenate([seen, rows.keys]), axis=0))
     made = challenger_recipe(recipe, champion=champion, dataset=dataset, rows=folder / ROWS)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SPLITS, SplitName, label_names, read_profile
+from ftdeploy.pairs import TEXT_PAIR
 from ftdeploy.recipe import Columns, DataSettings, ModelSettings, Recipe, SourceEntry, Split, TrainSettings
 from ftdeploy.suite import Ceiling, Floor, WorstSlice
 from ftdeploy.tasks import TASKS
@@ -48,7 +49,8 @@ def challenger_recipe(recipe: Recipe, *, champion: Path, dataset: Artifact, rows
 
 def _data(recipe: Recipe, dataset: Artifact, rows: Path) -> DataSettings:
     data, settings = recipe.data, recipe.update
-    columns = Columns(id="id", group="group" if _grouped(data) else None)
+    second = None if data.pairs is None else TEXT_PAIR
+    columns = Columns(text_pair=second, id="id", group="group" if _grouped(data) else None)
     replay = round(settings.replay * int(read_profile(dataset)["splits"]["train"]["rows"]))
     stratify = data.split.stratify or data.split.by == "time"
     update: dict[str, Any] = {

@@ -18,6 +18,7 @@ import numpy as np
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SPLITS, label_names, read_split
 from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.pairs import TEXT, TEXT_PAIR
 from ftdeploy.prepare.clean import fold, text_key
 from ftdeploy.prepare.privacy.guard import censored, make_guard
 from ftdeploy.prepare.split import CONFLICT, mark_duplicates
@@ -44,7 +45,7 @@ class NewRows:
     """What there is to learn.
 
     Attributes:
-        table: ``text``, ``label``, ``group``, ``id`` and the recipe's slices, all strings.
+        table: ``text`` (both texts of a pair), ``label``, ``group``, ``id`` and the recipe's slices, all strings.
         keys: of the texts, uint64, shape (rows, 2).
         read: rows that were read.
         rejected: of these, rows that cleaning set aside.
@@ -111,7 +112,8 @@ def collect(recipe: Recipe, dataset: Artifact, *, files: Sequence[Path], traffic
         if traffic is not None:
             feedback = work / "feedback.jsonl"
             misfits = _write_feedback(traffic, feedback, TASKS[recipe.task])
-            entries.append(SourceEntry(path=feedback, name=FEEDBACK, columns=Columns(id="id")))
+            second = None if recipe.data.pairs is None else TEXT_PAIR
+            entries.append(SourceEntry(path=feedback, name=FEEDBACK, columns=Columns(text_pair=second, id="id")))
         found = _read(_as_new(recipe.data, entries, slices=bool(files)), recipe, dataset, folder=work, seen=seen)
         return replace(found, misfits=misfits)
     finally:
@@ -130,7 +132,9 @@ def _as_new(data: DataSettings, entries: Sequence[SourceEntry], *, slices: bool)
             "source": None,
             "sources": tuple(entries),
             "unlabelled": (),
-            "columns": data.columns.model_copy(update={"time": None}),
+            "columns": data.columns.model_copy(
+                update={"time": None, "text_pair": None if data.pairs is None else data.pairs[1]}
+            ),
             "labels": (),
             "split": Split(),
             "quality": None,
@@ -220,7 +224,8 @@ def _write_feedback(traffic: Path, target: Path, task: Task) -> int:
             if row.get("text") is None:
                 continue
             kept += 1
-            made = {"text": row["text"], "label": row["true_label"], "id": f"{row['id']}-{row['row']}"}
+            texts = {key: row[key] for key in (TEXT, TEXT_PAIR) if key in row}
+            made = {**texts, "label": row["true_label"], "id": f"{row['id']}-{row['row']}"}
             try:
                 task.read(made, "text", "label")
             except ValueError:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact
-from ftdeploy.dataset import read_split
+from ftdeploy.dataset import pair_columns, read_split
 from ftdeploy.errors import DataError
 from ftdeploy.hardware import choose_provider, processors
 from ftdeploy.models.local import open_local
@@ -60,6 +60,7 @@ def validate(dataset: Artifact, onnx: Artifact, compressed: Artifact, *, validat
             dataset=_compared(dataset),
             name=name,
             task=task,
+            pairs=pair_columns(dataset) is not None,
             batching=serve.batching(),
             device=device,
         )

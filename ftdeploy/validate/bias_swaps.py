@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from ftdeploy.metrics import Floats
+from ftdeploy.pairs import each
 from ftdeploy.suite import Suite, Swap
 from ftdeploy.validate.answers import Answers, Subject, chances
 from ftdeploy.validate.bias import Share, wilson
@@ -55,7 +56,7 @@ def counterfactuals(suite: Suite, answers: Answers, baseline: Subject, candidate
 
 def _one(swap: Swap, suite: Suite, answers: Answers, models: tuple[Subject, Subject]) -> SwapResult:
     change = swapper(swap.pairs)
-    pairs = [(text, changed) for text in answers.texts if (changed := change(text)) != text]
+    pairs = [(text, changed) for text in answers.texts if (changed := each(text, change)) != text]
     before, after = (_change(model, pairs, suite.confidence) for model in models)
     return SwapResult(name=swap.name, rows=len(pairs), baseline=before, candidate=after)
 

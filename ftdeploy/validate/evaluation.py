@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ftdeploy import progress
 from ftdeploy.artifact import sha256_file
 from ftdeploy.batching import SERVED, Batching
-from ftdeploy.errors import ConfigError, Problem, did_you_mean
+from ftdeploy.errors import ConfigError, ModelError, Problem, did_you_mean
 from ftdeploy.measure import MODEL_FILES, CostRatio, Measurement, cost_ratio, measure, measured_costs
 from ftdeploy.metrics import NEIGHBOUR_METRICS
 from ftdeploy.models.model import Model
 from ftdeploy.models.predictions import predict, text_digest
+from ftdeploy.pairs import shown as shown_text
 from ftdeploy.signature import read_signature
 from ftdeploy.suite import (
     Calibration,
@@ -59,7 +60,7 @@ _ANSWERING = {"task", "labels", "max_length", "windows", "pad_id", "inputs", "ou
 
 
 def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline: Model | None, dataset: Compared,
-                    name: str, task: str, batching: Batching = SERVED, device: str = "auto",
+                    name: str, task: str, pairs: bool = False, batching: Batching = SERVED, device: str = "auto",
                     cases: Sequence[CaseResult] = (), cache: Path | None = None, refresh: bool = False,
                     created: str | None = None) -> tuple[Report, Answers]:  # fmt: skip
     """Judge ``candidate`` against ``baseline``.
@@ -73,6 +74,7 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
             not asked, and the report calls itself absolute.
         dataset: where the rows come from.
         name, task: of the model, for the report.
+        pairs: whether the rows' texts are two each, joined (`ftdeploy.pairs`).
         batching: how model folders are run when they are measured.
         device: ``auto``, ``cpu`` or ``cuda``, likewise.
         cases: where the rows come from, case by case, for the report.
@@ -87,7 +89,8 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
         ConfigError: a gate or a golden row wants a label that the models do not have, or a slice or a case that the
             rows do not have.
         DataError: a row has a label that the models do not have.
-        ModelError: only one of the models has some label, or a model answers with what is no number.
+        ModelError: only one of the models has some label, a model reads pairs where the others or the rows are single
+            texts, or one answers with what is no number.
         DependencyError: `evaluate` computes another metric from the same predictions.
     """
     absolute = baseline is None
@@ -101,6 +104,7 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
         _check_whole(suite, TASKS[task])
     else:
         _check_labels(suite, candidate.labels)
+    _check_pairs(suite, (before.model, after.model), pairs=pairs)
     answers = _answers(table, before, after, task=task, cache=cache, refresh=refresh)
     golden = _golden(suite, before, after)
     named = suite.metrics if "metrics" in suite.model_fields_set else ()
@@ -281,6 +285,28 @@ def _check_vectors(suite: Suite) -> None:
         )
 
 
+def _check_pairs(suite: Suite, models: Sequence[Model], *, pairs: bool) -> None:
+    """Whether rows and golden rows are what the models read: single texts, or two each."""
+    for model in models:
+        if model.pairs is not None and model.pairs != pairs:
+            read, have = ("two texts a row", "one") if model.pairs else ("single texts", "two each")
+            raise ModelError(
+                f"{model.name} reads {read}, and the rows have {have}",
+                cause="`columns.text_pair` of the suite's cases names the column of a second text, or should",
+                fix="name the second text's column there, or leave it out; or judge a model that was made for them",
+            )
+    wrong = [place for place, row in enumerate(suite.golden) if (row.text_pair is not None) != pairs]
+    if wrong:
+        wanted = "a golden row wants its second text, `text_pair`" if pairs else "a golden row has one text"
+        raise ConfigError(
+            f"suite {suite.name}: {len(wrong)} golden row(s) have {'one text' if pairs else 'two texts'}, and the "
+            f"model reads {'two' if pairs else 'single ones'}",
+            cause="the golden rows were written for another model",
+            fix="give each a `text_pair`" if pairs else "leave `text_pair` out",
+            problems=[Problem(path=f"golden[{place}]", message=wanted) for place in wrong],
+        )
+
+
 def _answers(table: pa.Table, before: Subject, after: Subject, *, task: str, cache: Path | None,
              refresh: bool) -> Answers:  # fmt: skip
     digest = text_digest(table["text"]) if cache else ""
@@ -297,7 +323,7 @@ def _golden(suite: Suite, baseline: Subject, candidate: Subject) -> list[GoldenR
     """Each golden text alone, as a person would send it: batch-mates cannot excuse a wrong answer."""
     if not suite.golden:
         return []
-    texts = [row.text for row in suite.golden]
+    texts = [row.whole for row in suite.golden]
 
     def shown(model: Subject) -> list[str]:
         return [model.task.show(label, text) for label, text in zip(model.alone(texts).labels, texts, strict=True)]
@@ -305,7 +331,7 @@ def _golden(suite: Suite, baseline: Subject, candidate: Subject) -> list[GoldenR
     now = shown(candidate)
     was = now if baseline is candidate else shown(baseline)
     return [
-        GoldenResult(text=row.text, label=row.label, baseline=before, candidate=after)
+        GoldenResult(text=shown_text(row.whole), label=row.label, baseline=before, candidate=after)
         for row, before, after in zip(suite.golden, was, now, strict=True)
     ]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftdeploy.files import csv_cell
+from ftdeploy.pairs import shown
 from ftdeploy.validate.answers import Answers, flips
 
 
@@ -41,7 +42,7 @@ def flipped(answers: Answers) -> Iterator[Flip]:
         yield Flip(
             row=row,
             id=answers.ids[row],
-            text=text,
+            text=shown(text),
             label=answers.shown(answers.references[row], text),
             baseline=answers.shown(before.predictions[row], text),
             baseline_score=float(before.scores[row]),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ftdeploy import progress
 from ftdeploy.metrics import Ids
+from ftdeploy.pairs import shown as shown_text
 from ftdeploy.statistics import share
 from ftdeploy.suite import Consistency, Directional, Gate, Robustness, Suite
 from ftdeploy.tasks import Said
@@ -176,8 +177,8 @@ class _Asker:
         shown, show = self.answers.shown, self.answers.task.show
         examples = tuple(
             Example(
-                before=asked[place][:_CHARACTERS],
-                after=texts[place][:_CHARACTERS],
+                before=shown_text(asked[place])[:_CHARACTERS],
+                after=shown_text(texts[place])[:_CHARACTERS],
                 answer_before=shown(self.answers.candidate.predictions[rows[place]], asked[place]),
                 answer_after=show(after.labels[place], texts[place]),
             )

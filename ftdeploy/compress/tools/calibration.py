@@ -103,8 +103,7 @@ def batches(rows: Sequence[NDArray[np.int64]], signature: Signature, *, one_leng
 
 def feeds(ids: NDArray[np.int64], signature: Signature) -> Feeds:
     """What a session is given for rows without padding: int64, all of the shape of ``ids`` (rows, length)."""
-    given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    return {name: given[name] for name in signature.inputs}
+    return signature.feeds(ids, np.ones_like(ids))
 
 
 class Reader:

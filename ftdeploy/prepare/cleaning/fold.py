@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+from ftdeploy.pairs import SEPARATOR, is_pair, parts
+
 
 def fold(text: str) -> str:
-    """The form in which two texts count as duplicates: case and white space do not matter."""
+    """The form in which two texts count as duplicates: case and white space do not matter. Two rows of two texts are
+    the same where both texts are."""
+    if is_pair(text):
+        return SEPARATOR.join(" ".join(one.casefold().split()) for one in parts(text))
     return " ".join(text.casefold().split())
 
 

@@ -9,11 +9,12 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from ftdeploy.errors import DataError, DependencyError, FtdeployError, SourceError
+from ftdeploy.pairs import SEPARATOR, each, is_pair, parts
 from ftdeploy.prepare.cleaning.counts import Rejected
 from ftdeploy.prepare.privacy import dates, names
 from ftdeploy.prepare.privacy.recognise import Extra, find
@@ -109,7 +110,12 @@ class Guard:
         return Cells(text, label, self._group(cells.group, named), self._id(cells.id, named), slices)
 
     def find(self, text: str) -> list[Span]:
-        """The identifiers in a text, without those that are allowed."""
+        """The identifiers in a text, without those that are allowed; in two texts of a row, of each by itself."""
+        if is_pair(text):
+            first, second = parts(text)
+            ahead = len(first) + len(SEPARATOR)
+            moved = (replace(span, start=span.start + ahead, end=span.end + ahead) for span in self.find(second))
+            return [*self.find(first), *moved]
         spans = find(text, self.locale, extras=self.extras, least=self.rules.min_confidence, kept=self._kept_types)
         return (
             [span for span in spans if text[span.start : span.end].casefold() not in self._allowed]
@@ -121,6 +127,8 @@ class Guard:
         """A text as it may be shown in examples, errors and beside rows that are set aside: identifiers are redacted,
         whatever stands in for them elsewhere; nothing is shown where markup or unseen characters may hide one.
         """
+        if is_pair(text):
+            return each(text, self.show)
         spans = self.find(text)
         bare = _SPLITTING.sub("", _TAG.sub("", html.unescape(text)))
         if bare != text and Counter(span.kind for span in spans) != Counter(span.kind for span in self.find(bare)):

@@ -18,6 +18,7 @@ from ftdeploy.batching import by_length, pad
 from ftdeploy.checkpoints import check_checkpoint
 from ftdeploy.dataset import SplitName
 from ftdeploy.origin import Origin
+from ftdeploy.pairs import parts
 from ftdeploy.prepare.quality.rows import Rows
 from ftdeploy.sources import resolve
 
@@ -132,7 +133,8 @@ def _encoder(folder: Path) -> Callable[[list[str]], NDArray[np.float32]]:
     longest = min(_TOKENS, tokenizer.model_max_length)
 
     def encode(texts: list[str]) -> NDArray[np.float32]:
-        tokens = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
+        first, *second = zip(*map(parts, texts), strict=True)
+        tokens = tokenizer(*map(list, (first, *second)), truncation=True, max_length=longest)["input_ids"]
         made = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
         with torch.inference_mode():
             for batch in by_length([len(row) for row in tokens], tokens=4096):

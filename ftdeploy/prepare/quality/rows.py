@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftdeploy.dataset import SPLITS, SplitName
+from ftdeploy.dataset import SPLITS, SplitName, read_batches
+from ftdeploy.pairs import each
 from ftdeploy.prepare.cleaning.fold import fold, text_key
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Rows:
     def texts(self) -> Iterator[list[str]]:
         """The texts, shortened to `CHARS`, a batch at a time."""
         for batch in _batches(self.path, ["text"]):
-            yield [text[:CHARS] for text in batch.column("text").to_pylist()]
+            yield [each(text, _beginning) for text in batch.column("text").to_pylist()]
 
     def pick(self, places: NDArray[np.int64]) -> list[str]:
         """The shortened texts at these places, in their order."""
@@ -60,6 +61,10 @@ class Rows:
             keys += [f"{text_key(fold(text), seed)}" for text in batch.column("text").to_pylist()]
             groups += batch.column("group").to_pylist()
         return keys, groups
+
+
+def _beginning(text: str) -> str:
+    return text[:CHARS]
 
 
 def read_rows(folder: Path, labels: Sequence[str]) -> dict[SplitName, Rows]:
@@ -84,7 +89,4 @@ def read_rows(folder: Path, labels: Sequence[str]) -> dict[SplitName, Rows]:
 
 
 def _batches(path: Path, columns: list[str]) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
+    return read_batches(path, rows=_BATCH_ROWS, columns=columns)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ftdeploy.dataset import SplitName
 from ftdeploy.files import csv_cell
+from ftdeploy.pairs import shown as shown_text
 from ftdeploy.prepare.quality.predict import Predicted
 from ftdeploy.prepare.quality.rows import Rows
 
@@ -149,7 +150,8 @@ def write_suspects(path: Path, found: Mapping[SplitName, Suspects], rows: Mappin
             for rank, entry in enumerate(entries[:listed], start=1):
                 done = action if issue == "label" and entry in acted_on else ""
                 shown = _cells(found[entry[0]], rows[entry[0]], entry[1], labels)
-                writer.writerow((issue, rank, entry[0], *shown, done, csv_cell(texts[entry][:_SHOWN_CHARS])))
+                text = shown_text(texts[entry])[:_SHOWN_CHARS]
+                writer.writerow((issue, rank, entry[0], *shown, done, csv_cell(text)))
 
 
 def _texts(rows: Mapping[SplitName, Rows], entries: Sequence[tuple[SplitName, int]]) -> dict[Any, str]:

@@ -13,26 +13,32 @@ if TYPE_CHECKING:
 
     from ftdeploy.windows import Windows
 
-#: Between the two texts of a row.
-BETWEEN = " ||| "
+#: Between the turns of a dialogue: a special token of the tokenizer.
+BETWEEN = " [SEP] "
 
 
-class TextPairs(TextClassification):
-    """One label for two texts, as paraphrase or entailment: they are read as a pair, with a special token between."""
+class Dialogues(TextClassification):
+    """One label for the turns of a dialogue, however many: a special token stands between them, and of a long one the
+    beginning is cut off, as what was said last decides."""
 
-    name = "text-pair-classification"
+    name = "dialogue-classification"
     exported_as = "text-classification"
     metrics: tuple[str, ...] = ("accuracy",)
     windows = False
+    pairs = False
 
     def read(self, row: Mapping[str, Any], text: str, label: str | None,
              separator: str | None = None) -> tuple[Any, Any]:  # noqa: ARG002  # fmt: skip
-        return f"{row[text]}{BETWEEN}{row['other']}", row.get(label or "")
+        return BETWEEN.join(row[text]), row.get(label or "")
+
+    def prepare_tokenizer(self, tokenizer: Tokenizer, max_length: int, windows: Windows | None = None, *,  # noqa: ARG002
+                          pairs: bool = False) -> None:  # noqa: ARG002  # fmt: skip
+        tokenizer.enable_truncation(max_length, direction="left")
+        tokenizer.no_padding()
 
     def encode(self, tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | None,  # noqa: ARG002
-               windows: Windows | None = None) -> list[Encoded]:  # noqa: ARG002  # fmt: skip
-        pairs = [(first, second) for first, _, second in (text.partition(BETWEEN) for text in texts)]
+               windows: Windows | None = None, pair_length: int | None = None) -> list[Encoded]:  # noqa: ARG002  # fmt: skip
         return [
             Encoded(ids=one.ids, length=sum(len(part) for part in (one, *one.overflowing)), unknown=0, text=number)
-            for number, one in enumerate(tokenizer.encode_batch(pairs))
+            for number, one in enumerate(tokenizer.encode_batch(texts))
         ]

@@ -1,0 +1,106 @@
+"""A tiny run on rows of two texts by the real command: for tests of what a second text needs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from checkpoints import sentences, write_recipe, write_tiny_recipe
+from tiny import write_model_folder
+from tiny_run import TinyRun, run_to_the_end
+from tokenizers import Tokenizer
+from tokenizers.processors import BertProcessing
+
+from ftdeploy.pairs import Pairs
+from ftdeploy.signature import read_signature, write_signature
+
+#: How the columns with the two texts are called.
+COLUMNS = ("premise", "hypothesis")
+SUITE: dict[str, Any] = {
+    "name": "tiny-pairs",
+    "gates": [
+        {"kind": "non-inferiority", "metric": "accuracy", "margin": 0.2},
+        {"kind": "floor", "metric": "accuracy", "minimum": 0.2},
+        {"kind": "flips", "maximum": 0.5},
+        {"kind": "robustness", "perturbation": "typos", "maximum": 0.9, "rows": 32},
+        {"kind": "consistency", "maximum": 0.5, "rows": 32},
+    ],
+    "swaps": [{"name": "people", "pairs": [["he", "she"], ["man", "woman"]]}],
+    "resamples": 1000,
+    "slice_rows": 10,
+    "timing_rows": 16,
+    "timing_rounds": 5,
+}
+
+
+def write_pairs(path: Path, rows: int) -> None:
+    """Two sentences a row; the label says which of them has more words, so that both have to be read, and told apart.
+
+    Args:
+        path: a CSV file.
+        rows: how many.
+    """
+    every = sentences()
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow((*COLUMNS, "label"))
+        for number in range(rows):
+            first, second = (every[(number * 31 + step) * 7 % len(every)] for step in (0, 1000))
+            longer = len(first["text"].split()) > len(second["text"].split())
+            writer.writerow((first["text"], second["text"], "first" if longer else "second"))
+
+
+def with_template(path: Path) -> None:
+    """Give the tokenizer of a tiny checkpoint what BERT's puts around and between texts.
+
+    Args:
+        path: tokenizer.json.
+    """
+    tokenizer = Tokenizer.from_file(str(path))
+    closing, opening = ((token, tokenizer.token_to_id(token)) for token in ("[SEP]", "[CLS]"))
+    tokenizer.post_processor = BertProcessing(closing, opening)
+    tokenizer.save(str(path))
+
+
+def write_tiny_pairs(folder: Path, *, rows: int = 400, sections: Mapping[str, Any] | None = None,
+                     plain: bool = False) -> Path:  # fmt: skip
+    """The tiny recipe on rows of two texts.
+
+    Args:
+        folder: made when missing.
+        rows: how many.
+        sections: laid over the recipe, section by section.
+        plain: leave the tokenizer without a template.
+    """
+    given: dict[str, Any] = {
+        "data": {"columns": {"text": COLUMNS[0], "text_pair": COLUMNS[1], "label": "label"}},
+        "train": {"epochs": 8},
+        "compress": {"candidates": ["ort-dynamic"]},
+        "validate": {"suite": SUITE},
+        "monitor": {"traffic": {"text": True}},
+    }
+    recipe = write_tiny_recipe(folder, rows=rows, sections=given)
+    if not plain:
+        with_template(folder / "model" / "tokenizer.json")
+    write_pairs(folder / "rows.csv", rows)
+    return write_recipe(recipe, json.loads(recipe.read_text(encoding="utf-8")), sections)
+
+
+def write_pair_model(folder: Path, **signature: Any) -> None:
+    """The tiny model folder, as one that reads two texts: what it answers is of the words of both.
+
+    Args:
+        folder: made when missing.
+        signature: passed on to `write_model_folder`.
+    """
+    write_model_folder(folder, **signature)
+    with_template(folder / "tokenizer.json")
+    write_signature(folder, read_signature(folder).model_copy(update={"pairs": Pairs(columns=COLUMNS)}))
+
+
+def make_tiny_pairs(folder: Path) -> TinyRun:
+    """Write the recipe and run it to the end."""
+    return run_to_the_end(write_tiny_pairs(folder))
