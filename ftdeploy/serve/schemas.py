@@ -5,7 +5,7 @@ They are as narrow as the parsers: what they allow is answered, and what they do
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from ftdeploy.pairs import TEXT as TEXT_NAME
@@ -421,8 +421,9 @@ def _pair_forms(signature: Signature, limits: Limits) -> dict[str, Schema]:
     """The forms of MLflow, of a model that reads two texts."""
     flat, _ = _texts(limits)
     several = array(ref("Pair"), 1, limits.max_texts)
-    # That both columns are as long, words have to say.
-    columns = [closed(dict.fromkeys(names, flat)) for names in _names(signature)]
+    lengths = [array(ref("Text"), n, n) for n in range(1, limits.max_texts + 1)]
+    lists = lengths if limits.max_texts <= _SHAPES else [flat]  # above, words have to say that both are as long
+    columns = [closed(dict.fromkeys(names, column)) for names in _names(signature) for column in lists]
     orders = [list(order) for names in _names(signature) for order in (names, names[::-1])]
     data = array(array(ref("Text"), 2, 2), 1, limits.max_texts)
     return {
@@ -432,6 +433,13 @@ def _pair_forms(signature: Signature, limits: Limits) -> dict[str, Schema]:
                                   "columns", "index"),
         "dataframe_records": several,
     }  # fmt: skip
+
+
+def _each_once(names: Sequence[str]) -> list[Schema]:
+    """Of a list of objects with names."""
+    return [
+        {"contains": {"properties": {"name": {"const": name}}}, "minContains": 1, "maxContains": 1} for name in names
+    ]
 
 
 def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
@@ -445,11 +453,19 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
         "data": {"anyOf": [flat, nested]},
         "parameters": _nullable(closed({"content_type": kind}, "content_type")),
     }, "parameters")  # fmt: skip
+    inputs = array(tensor, 1, 1)
+    if len(names) > 1:
+        inputs = array(tensor, len(names), len(names)) | {"allOf": _each_once(names)}
+        inputs["description"] = "As many texts in each."
     if limits.max_texts <= _SHAPES:
-        tensor["anyOf"] = [
+        sized = [
             {"properties": {"shape": {"enum": [[n], [n, 1]]}, "data": {"minItems": n, "maxItems": n}}}
             for n in range(1, limits.max_texts + 1)
         ]
+        if len(names) > 1:
+            inputs["anyOf"] = [{"items": one} for one in sized]
+        else:
+            tensor["anyOf"] = sized
     binary: Schema = {"type": ["boolean", "null"], "description": "As bytes behind the JSON."}
     own = closed({"binary_data": binary, "content_type": kind}, "binary_data", "content_type")
     outputs = outputs_of(signature)
@@ -457,9 +473,6 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
     once = [
         {"contains": {"properties": {"name": {"const": name}}}, "minContains": 0, "maxContains": 1} for name in outputs
     ]
-    each_once = {"allOf": [
-        {"contains": {"properties": {"name": {"const": name}}}, "minContains": 1, "maxContains": 1} for name in names
-    ], "description": "As many texts in each."} if len(names) > 1 else {}  # fmt: skip
     given = {
         "name": {"enum": list(outputs)},
         "datatype": {"enum": ["BYTES", "FP32"]},
@@ -470,7 +483,7 @@ def _infer(signature: Signature, limits: Limits) -> dict[str, Schema]:
     described = closed({"name": TEXT, "datatype": TEXT, "shape": array({"type": "integer"}, 1)})
     return {
         "InferQuestion": closed({
-            "inputs": array(tensor, len(names), len(names)) | each_once,
+            "inputs": inputs,
             "outputs": _nullable(array(output, 0, len(outputs)) | {"allOf": once}),
             "id": {"type": ["string", "null"]},
             "parameters": _nullable(closed({"binary_data_output": binary, "content_type": kind},

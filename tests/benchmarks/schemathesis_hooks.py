@@ -18,15 +18,17 @@ _LINES = ("application/x-ndjson", "application/jsonlines")
 
 @schemathesis.serializer("text/csv")
 def write_csv(_: Any, value: Any) -> bytes:
-    """One column under its name."""
-    if not isinstance(value, list) or any(
-        not isinstance(row, dict) or list(row) != ["text"] or not isinstance(row["text"], str) for row in value
+    """One column under its name, or two."""
+    names = sorted(value[0]) if isinstance(value, list) and value and isinstance(value[0], dict) else []
+    if names not in (["text"], ["text", "text_pair"]) or any(
+        not isinstance(row, dict) or sorted(row) != names or not all(isinstance(row[name], str) for name in names)
+        for row in value
     ):
         return json.dumps(value).encode()
     sink = io.StringIO(newline="")
     writer = csv.writer(sink, quoting=csv.QUOTE_ALL)
-    writer.writerow(["text"])
-    writer.writerows([row["text"]] for row in value)
+    writer.writerow(names)
+    writer.writerows([row[name] for name in names] for row in value)
     return sink.getvalue().encode()
 
 

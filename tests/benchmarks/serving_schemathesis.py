@@ -1,9 +1,10 @@
 """schemathesis against a served bundle: does it do what its description at ``/docs.json`` says, and nothing else?
 
-Usage: ``python tests/benchmarks/serving_schemathesis.py [BUNDLE] [--examples 2000] [--seed 0] [--keys]``. All checks,
-valid and invalid data, the phases of examples, coverage, fuzzing and states; at most so many examples for each of the
-operations, 2,000 of which make more than 20,000 requests. Without a bundle it makes a tiny one, which has a fallback.
-Prints what schemathesis prints, and ends as it does: with 1 where there is a finding.
+Usage: ``python tests/benchmarks/serving_schemathesis.py [BUNDLE] [--examples 2000] [--seed 0] [--keys] [--pairs]``. All
+checks, valid and invalid data, the phases of examples, coverage, fuzzing and states; at most so many examples for each
+of the operations, 2,000 of which make more than 20,000 requests. Without a bundle it makes a tiny one, which has a
+fallback, and reads two texts a row where that is wanted. Prints what schemathesis prints, and ends as it does: with 1
+where there is a finding.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.serving_service import bentoml_serve, serving
 from tiny import ROOT, write_bundle
+from tiny_pairs import write_pair_model
 
 from ftdeploy.keys import add_key
 from ftdeploy.serve.keys import SCOPES
 
 #: Small enough for examples to meet them, and for every number of texts to have its shape in the description.
 LIMITS = {"max_body_bytes": 200_000, "max_texts": 8, "max_chars": 1000, "body_seconds": 2.0}
+#: Files of a model folder that say that it reads two texts.
+_PAIRED = ("signature.json", "tokenizer.json")
 #: What is not schemathesis' default: too much is 413 here, another media type 415, and a bulk's wrong lines are
 #: answered line by line, under 200.
 CONFIG = """
@@ -62,6 +67,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "SCHEMATHESIS_HOOKS": "benchmarks.schemathesis_hooks", "PYTHONPATH": str(ROOT / "tests")}
 
 
+def _tiny(folder: Path, *, pairs: bool) -> Path:
+    given: dict[str, Any] = {"thresholds": {"negative": 0.9}, "fallback": "other"}
+    replaced = {}
+    if pairs:
+        write_pair_model(folder / "model", **given)
+        replaced = {f"model/{name}": (folder / "model" / name).read_bytes() for name in _PAIRED}
+    return write_bundle(folder / "bundle", replaced=replaced, **given).path
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve, run, tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -69,10 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keys", action="store_true", help="the service wants keys, and schemathesis has one")
+    parser.add_argument("--pairs", action="store_true", help="the model reads two texts a row")
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="ftdeploy-schemathesis-") as name:
         folder = Path(name)
-        bundle = asked.bundle or write_bundle(folder / "bundle", thresholds={"negative": 0.9}, fallback="other").path
+        bundle = asked.bundle or _tiny(folder, pairs=asked.pairs)
         key = add_key(folder / "keys.json", "schemathesis", tuple(SCOPES)).secret if asked.keys else ""
         limits = {f"FTDEPLOY_{limit.upper()}": f"{value:g}" for limit, value in LIMITS.items()}
         if key:

@@ -239,7 +239,7 @@ def test_the_page_has_a_box_for_each_text(browser: Browser, url: str, tmp_path: 
     cards = "[...document.querySelectorAll('.answer')].map(card => card.innerText)"
     with browser.open(f"{url}/") as tab:
         tab.until("document.querySelector('#state').textContent === 'ready'")
-        assert tab.text("#texts-label") == "premise, one a line"
+        tab.until("document.querySelector('#texts-label').textContent === 'premise, one a line'")
         assert tab.text("#seconds-label") == "hypothesis, one a line"
         tab.fill("#texts", f"{LONG}\n{SHORT}")
         tab.fill("#seconds", SHORT)
