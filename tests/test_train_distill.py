@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from tiny import write_bundle, write_model_folder
+from tiny_pairs import write_pair_model
 from tiny_training import TinyTraining, make_tiny_training, weights_of
 
 from ftdeploy.errors import ArtifactError, ModelError
+from ftdeploy.pairs import join
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import load_recipe
 from ftdeploy.stage import stage_key
@@ -78,6 +80,21 @@ def test_a_teacher_of_other_labels_is_refused(tmp_path: Path) -> None:
         ask(tmp_path / "teacher", tmp_path / "work", task="summarization")
     with pytest.raises(ModelError, match="holds no model"):
         ask(tmp_path, tmp_path / "work")
+
+
+def test_a_teacher_reads_what_the_rows_have(tmp_path: Path) -> None:
+    """Pairs or single texts: one of the other kind would take two texts for one, and teach that."""
+    write_model_folder(tmp_path / "single")
+    write_pair_model(tmp_path / "pairs")
+    (tmp_path / "work").mkdir()
+    texts, labels = [join("great", "best"), join("bad", "poor")], ["negative", "positive"]
+    for name, pairs, words in (("single", True, "reads single texts"), ("pairs", False, "reads two texts a row")):
+        with pytest.raises(ModelError, match=words):
+            teacher_logits(tmp_path / name, texts, labels, task="text-classification", device="cpu",
+                           work=tmp_path / "work", pairs=pairs)  # fmt: skip
+    found = teacher_logits(tmp_path / "pairs", texts, labels, task="text-classification", device="cpu",
+                           work=tmp_path / "work", pairs=True)  # fmt: skip
+    assert found.argmax(axis=1).tolist() == [1, 0]
 
 
 def test_a_resumed_training_learns_the_same(training: TinyTraining, tmp_path: Path) -> None:

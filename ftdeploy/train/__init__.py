@@ -99,7 +99,8 @@ def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task
     labels, columns = label_names(dataset), pair_columns(dataset)
     tables = {split: read_split(dataset, split) for split in ("train", "validation")}
     tables["train"] = weigh_labels(tables["train"], labels, chosen, train)
-    tables["train"] = add_teacher(tables["train"], train.teacher, labels, task=task, device=device, work=work)
+    tables["train"] = add_teacher(tables["train"], train.teacher, labels, task=task, device=device, work=work,
+                                  pairs=columns is not None)  # fmt: skip
     units = None
     if chosen.number:
         tables, units = standardize(tables)

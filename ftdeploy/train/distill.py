@@ -25,7 +25,7 @@ _PLACES = (".", "src/model")
 
 
 def add_teacher(table: pa.Table, teacher: Teacher | None, labels: Sequence[str], *, task: str, device: str,
-                work: Path) -> pa.Table:  # fmt: skip
+                work: Path, pairs: bool = False) -> pa.Table:  # fmt: skip
     """The training rows with a column ``teacher``, list<float32> in the order of ``labels``; as they are without one.
 
     Raises:
@@ -37,12 +37,12 @@ def add_teacher(table: pa.Table, teacher: Teacher | None, labels: Sequence[str],
     if teacher is None:
         return table
     texts = table["text"].to_pylist()
-    logits = teacher_logits(resolve(teacher), texts, labels, task=task, device=device, work=work)
+    logits = teacher_logits(resolve(teacher), texts, labels, task=task, device=device, work=work, pairs=pairs)
     return table.append_column("teacher", pa.array(list(logits), pa.list_(pa.float32())))
 
 
 def teacher_logits(folder: Path, texts: Sequence[str], labels: Sequence[str], *, task: str, device: str,
-                   work: Path) -> NDArray[np.float32]:  # fmt: skip
+                   work: Path, pairs: bool = False) -> NDArray[np.float32]:  # fmt: skip
     """The teacher's logits for the rows: float32, shape (rows, labels), columns in the order of ``labels``.
 
     Computed once and kept in ``work``: a run that resumes goes on with the very same.
@@ -54,17 +54,18 @@ def teacher_logits(folder: Path, texts: Sequence[str], labels: Sequence[str], *,
         task: of the recipe.
         device: where ONNX Runtime runs: ``cpu`` or ``cuda``.
         work: the stage's work folder.
+        pairs: whether a text is two (`ftdeploy.pairs`).
 
     Raises:
         ArtifactError: the bundle was changed after it was sealed, or is damaged.
-        ModelError: it is no model folder, or of another task or other labels.
+        ModelError: it is no model folder, of another task or other labels, or reads other rows.
     """
     from ftdeploy.predictor import Predictor
     from ftdeploy.signature import read_signature
 
     place = _model_folder(folder)
     signature = read_signature(place)
-    _check_match(folder, signature, labels, task)
+    _check_match(folder, signature, labels, task, pairs=pairs)
     note = work / "teacher.npy"
     if note.exists():
         return np.asarray(np.load(note), dtype=np.float32)
@@ -92,7 +93,14 @@ def _model_folder(folder: Path) -> Path:
     )
 
 
-def _check_match(folder: Path, signature: Signature, labels: Sequence[str], task: str) -> None:
+def _check_match(folder: Path, signature: Signature, labels: Sequence[str], task: str, *, pairs: bool) -> None:
+    if (signature.pairs is not None) != pairs:
+        reads, have = ("two texts a row", "one") if signature.pairs else ("single texts", "two each")
+        raise ModelError(
+            f"the teacher {folder} reads {reads}, and the rows have {have}",
+            cause="it was trained without `data.columns.text_pair`, or with it",
+            fix="name a teacher that was trained on such rows",
+        )
     if signature.task != task:
         raise ModelError(
             f"the teacher {folder} does {signature.task}, and the recipe asks for {task}",
