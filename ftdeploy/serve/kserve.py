@@ -206,7 +206,7 @@ def _columns(inputs: list[Any], names: tuple[str, ...], behind: memoryview, limi
         limits: of the service.
     """
     found: dict[str, list[str]] = {}
-    sized = [place for place, tensor in enumerate(inputs) if _size(tensor) is not None]
+    sized = [place for place, tensor in enumerate(inputs) if "binary_data_size" in _stated(tensor)]
     for place, tensor in enumerate(inputs):
         name = tensor.get("name") if isinstance(tensor, dict) else None
         if name not in names or name in found:
@@ -217,7 +217,7 @@ def _columns(inputs: list[Any], names: tuple[str, ...], behind: memoryview, limi
             )
         mine = memoryview(b"")
         if place in sized:
-            size = _size(tensor)
+            size = _stated(tensor)["binary_data_size"]
             whole = isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= len(behind)
             mine = behind[:size] if whole and place != sized[-1] else behind
             behind = behind[len(mine) :]
@@ -231,10 +231,10 @@ def _columns(inputs: list[Any], names: tuple[str, ...], behind: memoryview, limi
     return found
 
 
-def _size(tensor: Any) -> Any:
-    """What a tensor says of its bytes behind the JSON; None where it has none there."""
+def _stated(tensor: Any) -> Mapping[str, Any]:
+    """The parameters of a tensor before they are checked; none where it has none."""
     parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
-    return parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    return parameters if isinstance(parameters, dict) else {}
 
 
 def _texts(tensor: Mapping[str, Any], name: str, behind: memoryview, limits: Limits) -> list[str]:
