@@ -17,7 +17,7 @@ from ftdeploy.errors import ConfigError, DataError, ModelError
 from ftdeploy.evaluation.cases import Rows, gather
 from ftdeploy.models import Model, open_model
 from ftdeploy.origin import Source
-from ftdeploy.pairs import SEPARATOR, is_pair, join, parts
+from ftdeploy.pairs import SEPARATOR, is_pair, parts
 from ftdeploy.suite import Case, Golden, Suite
 from ftdeploy.validate.evaluation import evaluate_models
 from ftdeploy.validate.perturb import perturb
@@ -145,21 +145,15 @@ def test_a_suite_runs_on_pairs(tmp_path: Path) -> None:
     model = ScriptedModel(answer, ("negative", "positive"))
     report = evaluated(suite, rows, model)
     assert all(is_pair(text) for text in asked)
+    texts = [parts(text) for text in rows.table["text"].to_pylist()]
+    both = {tuple(perturb(one, "typos", seed=suite.seed) for one in pair) for pair in texts}
+    assert len(both & set(map(parts, asked))) >= 40, "each text is changed as it would be alone"
     assert len(report.swaps) == 1
     assert report.swaps[0].rows == 120
     assert report.golden[0].text == "great | best film"
     assert report.golden[0].candidate == "positive"
     assert SEPARATOR not in report.model_dump_json()
     assert "\\u001f" not in report.model_dump_json()
-
-
-def test_each_text_is_changed_as_it_would_be_alone() -> None:
-    """By the seed and its own words."""
-    for name in ("typos", "case", "whitespace", "length"):
-        one, other = "a wonderful little story", "nothing happened yesterday"
-        changed = parts(perturb(join(one, other), name, seed=3))
-        assert changed == (perturb(one, name, seed=3), perturb(other, name, seed=3))
-        assert changed[0] != one
 
 
 @pytest.mark.parametrize(

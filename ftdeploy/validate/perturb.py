@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ftdeploy.pairs import each, is_pair
 from ftdeploy.suite import Perturbation
 
 #: Letters alone: a digit more or less is another number, and another meaning.
@@ -48,8 +47,6 @@ def perturb(text: str, how: Perturbation, *, seed: int) -> str:
     Returns:
         The changed text; the text itself where there is nothing to change. Blank only where the text is.
     """
-    if is_pair(text):  # each is changed as it would be alone
-        return each(text, lambda one: perturb(one, how, seed=seed))
     if not text.strip():
         return text
     told = hashlib.sha256(f"{seed} {how} {text}".encode("utf-8", "surrogatepass")).digest()

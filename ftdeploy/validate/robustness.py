@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ftdeploy import progress
 from ftdeploy.metrics import Ids
+from ftdeploy.pairs import each
 from ftdeploy.pairs import shown as shown_text
 from ftdeploy.statistics import share
 from ftdeploy.suite import Consistency, Directional, Gate, Robustness, Suite
@@ -102,8 +103,13 @@ class _Asker:
     seed: int
 
     def robustness(self, gate: Robustness, within: Ids) -> Asked:
-        """The same label is wanted; only rows count whose text the change does change."""
-        rows, texts = self._changed(within, gate.rows, lambda text: perturb(text, gate.perturbation, seed=self.seed))
+        """The same label is wanted; only rows count whose text the change does change. Of two texts each is changed as
+        it would be alone."""
+
+        def change(text: str) -> str:
+            return each(text, lambda one: perturb(one, gate.perturbation, seed=self.seed))
+
+        rows, texts = self._changed(within, gate.rows, change)
         return self._asked(gate.perturbation, "robustness", rows, texts, self._other)
 
     def _other(self, texts: Sequence[str], before: Said, changed: Sequence[str], after: Said) -> Flags:
