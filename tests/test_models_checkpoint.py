@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from checkpoints import LABELS, sentences
+from tiny_pairs import with_template
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ftdeploy.errors import ModelError, SourceError
 from ftdeploy.measure import measure
 from ftdeploy.models import open_model
 from ftdeploy.models.checkpoint import checkpoint_digest, longest_input
+from ftdeploy.pairs import join, parts
 
 if TYPE_CHECKING:
     from tiny_run import TinyRun
@@ -46,6 +50,28 @@ def test_it_answers_as_its_export(tiny: TinyRun) -> None:
     assert sum(seen) == len(TEXTS)
     np.testing.assert_allclose(torch.alone(TEXTS[-9:]), onnx.alone(TEXTS[-9:]), atol=1e-4)
     assert torch.scores([]).shape == (0, 2)
+
+
+def test_a_checkpoint_of_others_reads_the_pairs_that_it_is_given(plain: Path) -> None:
+    """It does not say that it does; it is read by the template and the token types of its tokenizer, as transformers
+    would. A tokenizer without a template cannot."""
+    texts = [join(row["text"], other["text"]) for row, other in zip(sentences()[:9], sentences()[9:18], strict=True)]
+    with pytest.raises(ModelError, match="puts nothing between the two texts"):
+        open_model(str(plain), device="cpu").scores(texts)
+    with_template(plain / "tokenizer.json")
+    model = open_model(str(plain), device="cpu")
+    assert model.pairs is None
+    found = model.scores(texts)
+    tokenizer = AutoTokenizer.from_pretrained(plain)
+    network = AutoModelForSequenceClassification.from_pretrained(plain).eval()
+    pairs = [parts(text) for text in texts]
+    given = tokenizer(*map(list, zip(*pairs, strict=True)), truncation=True, max_length=64, padding=True,
+                      return_tensors="pt")  # fmt: skip
+    with torch.no_grad():
+        expected = network(**given).logits.softmax(-1).numpy()
+        untold = network(**{**given, "token_type_ids": torch.zeros_like(given["input_ids"])}).logits.softmax(-1).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert not np.allclose(found, untold, atol=1e-4)
 
 
 def test_it_is_timed_beside_others(tiny: TinyRun) -> None:
