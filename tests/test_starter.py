@@ -235,4 +235,4 @@ def test_a_second_text_is_named_and_never_guessed(tmp_path: Path) -> None:
         ({"text": "claim", "text_pair": "claim"}, "'claim' is named as both texts of a row"),
     ):
         with pytest.raises(DataError, match=words):
-            write_starter(tmp_path / "a.csv", tmp_path / "no.yaml", **flags)  # type: ignore[arg-type]  # names of columns
+            write_starter(tmp_path / "a.csv", tmp_path / "no.yaml", **flags)

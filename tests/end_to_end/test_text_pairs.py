@@ -63,7 +63,7 @@ def predictor(run: TinyRun) -> Predictor:
     return Predictor(run.run / "bundle" / "src" / "model", device="cpu")
 
 
-def first_of(answer: Any) -> dict[str, float]:
+def first_of(answer: Any) -> dict[str, Any]:
     return {one["label"]: pytest.approx(one["score"], abs=1e-4) for one in answer}
 
 
@@ -142,7 +142,8 @@ def test_every_protocol_answers_pairs(run: TinyRun, url: str) -> None:
     table = f'{",".join(COLUMNS)}\n"{LONG}","{SHORT}"\n'
     assert asked("/invocations", table, **{"content-type": "text/csv"}).text.splitlines()[1].startswith("first,")
     lines = "".join(json.dumps(line) + "\n" for line in ([LONG, SHORT], {"inputs": records[1], "id": 7}, LONG))
-    first, second, wrong = map(json.loads, asked("/predict/bulk", lines).text.splitlines())
+    bulk = asked("/predict/bulk", lines, **{"content-type": "application/x-ndjson"})
+    first, second, wrong = map(json.loads, bulk.text.splitlines())
     assert scores(first["predictions"]) == one
     assert (second["id"], scores(second["predictions"])) == (7, other)
     assert "this model reads two texts" in wrong["error"]
