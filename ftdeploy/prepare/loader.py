@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -62,6 +63,7 @@ def _find_function(file: Path, name: str) -> Loader:
     if spec is None or spec.loader is None:  # only for suffixes that Python does not import, and ours is .py
         raise SourceError(f"{file} cannot be imported", cause="it is not a Python file", fix="name a .py file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # as above: the user's code

@@ -4,9 +4,9 @@ already is not done again.
     python tests/benchmarks/recipe_table.py [recipes/NAME.yaml ...] [--runs runs] [--no-run]
 
 The baseline of texts with labels is logistic regression on TF-IDF, as it comes and tuned on the validation rows
-(`tfidf_baseline.py`), of entities a dictionary (`entity_baseline.py`), on the same rows; vectors have none. The model
-is better where the lower end of the shipped one's interval lies above it. Intervals are those of the report, 95% at
-each end. Minutes are of training.
+(`tfidf_baseline.py`), of pairs what common words tell (`pair_baseline.py`), of entities a dictionary
+(`entity_baseline.py`), on the same rows; vectors have none. The model is better where the lower end of the shipped
+one's interval lies above it. Intervals are those of the report, 95% at each end. Minutes are of training.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import entity_baseline  # type: ignore[import-not-found]  # beside this file when it runs
+import pair_baseline  # type: ignore[import-not-found]  # likewise
 import tfidf_baseline  # type: ignore[import-not-found]  # likewise
 
 from ftdeploy.artifact import open_artifact
@@ -59,6 +60,8 @@ def _baselines(recipe: Path, run: Path) -> list[dict[str, float]]:
     task, dataset = TASKS[load_recipe(recipe).task], open_artifact(run / "dataset", kind="dataset")
     if task.vectors:
         return []
+    if load_recipe(recipe).data.columns.text_pair is not None:
+        return [one for _, one in pair_baseline.measure(dataset)]
     return [entity_baseline.measure(dataset)] if task.per_token else [one for _, one in tfidf_baseline.measure(dataset)]
 
 
