@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tiny import write_bundle
 
+from ftdeploy.pairs import Pairs
 from ftdeploy.serve.shadow_watch import SHADOW, ShadowWatch, challenger_of
 from ftdeploy.signature import Signature
 
@@ -48,4 +49,22 @@ def test_vectors_are_not_compared_by_their_label(tmp_path: Path, caplog: pytest.
     watch.look(tmp_path)
     watch.finish()
     assert "ftdeploy eval" in caplog.text
+    assert "starts as a challenger" not in caplog.text
+
+
+@pytest.mark.parametrize("challenger_reads_two", [True, False])
+def test_a_challenger_reads_what_the_champion_is_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, challenger_reads_two: bool
+) -> None:
+    """Pairs are nothing to a model of single texts, nor the other way round: it is not started, and why is said."""
+    two, one = tmp_path / "two", tmp_path / "one"
+    pairs = Signature(name="tiny", task="text-classification", labels=("a", "b"), max_length=8, pairs=Pairs())
+    write_bundle(two, replaced={"model/signature.json": pairs.model_dump_json().encode()})
+    write_bundle(one)
+    challenger, champion = (two, one) if challenger_reads_two else (one, two)
+    watch = ShadowWatch(challenger, tmp_path, {})
+    watch.look(champion)
+    watch.finish()
+    reads = ("two texts", "one text") if challenger_reads_two else ("one text", "two texts")
+    assert f"it reads {reads[0]} a row, and the bundle that answers {reads[1]}" in caplog.text
     assert "starts as a challenger" not in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +36,28 @@ SUITE: dict[str, Any] = {
 }
 
 
-def write_pairs(path: Path, rows: int) -> None:
-    """Two sentences a row; the label says which of them has more words, so that both have to be read, and told apart.
+def which_is_longer(first: str, second: str) -> str:
+    """A label for which both texts have to be read, and told apart."""
+    return "first" if len(first.split()) > len(second.split()) else "second"
+
+
+def write_pairs(path: Path, rows: int, *, column: str = "label",
+                told: Callable[[str, str], object] = which_is_longer) -> None:  # fmt: skip
+    """Two sentences a row.
 
     Args:
         path: a CSV file.
         rows: how many.
+        column: with the label.
+        told: the label of two texts.
     """
     every = sentences()
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
-        writer.writerow((*COLUMNS, "label"))
+        writer.writerow((*COLUMNS, column))
         for number in range(rows):
-            first, second = (every[(number * 31 + step) * 7 % len(every)] for step in (0, 1000))
-            longer = len(first["text"].split()) > len(second["text"].split())
-            writer.writerow((first["text"], second["text"], "first" if longer else "second"))
+            first, second = (every[(number * 31 + step) * 7 % len(every)]["text"] for step in (0, 1000))
+            writer.writerow((first, second, told(first, second)))
 
 
 def with_template(path: Path) -> None:

@@ -15,7 +15,7 @@ from ftdeploy.errors import FtdeployError, ServeError
 from ftdeploy.serve.generation import ONE_THREAD, check
 from ftdeploy.serve.shadow_feed import SOCKET
 from ftdeploy.serve.totals import fold
-from ftdeploy.signature import read_signature
+from ftdeploy.signature import Signature, read_signature
 from ftdeploy.tasks import TASKS
 
 log = logging.getLogger(__name__)
@@ -86,9 +86,9 @@ class ShadowWatch:
             self._wanted, self._failures, self._again = wanted, 0, 0.0
             self.stop()
         if wanted is not None and self._process is None and time.monotonic() >= self._again:
-            self._start(wanted)
+            self._start(wanted, serving)
 
-    def _start(self, folder: Path) -> None:
+    def _start(self, folder: Path, serving: Path | None) -> None:
         self._again = float("inf")  # what cannot be started is tried again when the pointer changes
         try:
             about = check(folder)
@@ -98,13 +98,16 @@ class ShadowWatch:
                     cause="it was made by an older ftdeploy",
                     fix="make it again",
                 )
-            task = TASKS[read_signature(folder / "src" / "model").task]
+            signature = read_signature(folder / "src" / "model")
+            task = TASKS[signature.task]
             if not task.probabilities:
                 raise ServeError(
                     f"a challenger of {task.name} has nothing to show yet",
                     cause="answers are compared by their label and how sure it is, and vectors and numbers have none",
                     fix="compare the two with `ftdeploy eval`",
                 )
+            if serving is not None:
+                _check_texts(signature, read_signature(serving / "src" / "model"))
             self._started += 1
             self._process = self._spawn(folder)
         except FtdeployError as error:
@@ -166,3 +169,18 @@ class ShadowWatch:
             process.kill()
             process.wait()
         self._forget(process)
+
+
+def _check_texts(challenger: Signature, champion: Signature) -> None:
+    """A challenger answers what the champion is asked.
+
+    Raises:
+        ServeError: one reads two texts a row, the other one.
+    """
+    theirs, ours = ("two texts" if one.pairs else "one text" for one in (challenger, champion))
+    if theirs != ours:
+        raise ServeError(
+            f"it reads {theirs} a row, and the bundle that answers {ours}",
+            cause="`data.columns.text_pair` is in the recipe of one of them only",
+            fix="make a challenger from rows of the same columns, or serve it by itself",
+        )
