@@ -96,8 +96,8 @@ def trim_vocabulary(source: Path, out: Path, texts: Iterable[str], *, safety: in
     counts = Counter(id_ for ids in _encoded(tokenizer, texts, pairs=signature.pairs is not None) for id_ in ids)
     wanted = {id_ for id_, count in counts.items() if count >= min_count}
     pairs = signature.pairs
-    named = {signature.pad_id, *([] if pairs is None or pairs.types_after is None else [pairs.types_after])}
-    ids = kept_ids(document, {*wanted, *named}, safety=safety)
+    named = {signature.pad_id} if pairs is None or pairs.types_after is None else {signature.pad_id, pairs.types_after}
+    ids = kept_ids(document, wanted | named, safety=safety)
     before = tokenizer.get_vocab_size(with_added_tokens=True)
     if len(ids) >= before:
         raise CompressionError(

@@ -111,14 +111,14 @@ class Builder:
         if number == _SETTLED:
             # Early, so that nobody waits for a million rows to learn of a wrong name; not at the first row, because
             # JSON leaves out what is null.
-            named = (self.data.columns.text, self.data.columns.text_pair, self.data.columns.label)
+            named = (*self.data.columns.texts, self.data.columns.label)
             self.check_columns(number, only=tuple(name for name in named if name is not None))
 
     def _check_size(self, row: Row) -> None:
         """Setting such a row aside could hide that it swallowed thousands of others."""
         columns, most = self.data.columns, max(_ABSURD, self.data.clean.max_chars)
-        for name in (columns.text, columns.text_pair):
-            text = row.values.get(name) if name is not None else None
+        for name in columns.texts:
+            text = row.values.get(name)
             if isinstance(text, str) and len(text) > most:
                 raise DataError(
                     f"the text of the row at {row.where} has {len(text):,} characters",
@@ -316,8 +316,7 @@ def wanted(data: DataSettings) -> tuple[str, ...]:
     """The columns that the recipe names."""
     columns, split = data.columns, data.split
     time = columns.time if split.by == "time" else None
-    texts = (columns.text, columns.text_pair)
-    named = (*texts, columns.label, columns.group, columns.id, time, split.column, *data.slices)
+    named = (*columns.texts, columns.label, columns.group, columns.id, time, split.column, *data.slices)
     return tuple(dict.fromkeys(name for name in named if name is not None))
 
 

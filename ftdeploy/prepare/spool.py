@@ -12,7 +12,8 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.dataset import SPLITS, SplitName
-from ftdeploy.pairs import join, parts, with_two_columns
+from ftdeploy.pairs import each, join, with_two_columns
+from ftdeploy.pairs import shown as shown_text
 from ftdeploy.prepare.bias import term_columns
 from ftdeploy.prepare.builder import Builder, nothing_left, wanted
 from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, Survey, look_at_all
@@ -217,7 +218,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
 def cells_of(row: Row, data: DataSettings) -> Iterator[tuple[Any, Any]]:
     """Each text of a row with its label, as they were read."""
     label = row.values.get(data.columns.label or "")
-    return ((row.values.get(name), label) for name in (data.columns.text, data.columns.text_pair) if name is not None)
+    return ((row.values.get(name), label) for name in data.columns.texts)
 
 
 def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitProfile]:
@@ -304,9 +305,7 @@ def profile_sources(spool: Spool, where: NDArray[np.uint8]) -> list[dict[str, An
 
 
 def _set_aside(spool: Spool, row: Row, data: DataSettings, why: Rejected) -> None:
-    texts: list[Any] = [
-        row.values.get(name) for name in (data.columns.text, data.columns.text_pair) if name is not None
-    ]
+    texts: list[Any] = [row.values.get(name) for name in data.columns.texts]
     label = row.values.get(data.columns.label or "")
     if isinstance(label, Rejected):
         label = None
@@ -319,8 +318,8 @@ def _set_aside(spool: Spool, row: Row, data: DataSettings, why: Rejected) -> Non
 
 def _aside(reason: str, text: str, label: str, *, place: int | None) -> dict[str, Any]:
     """A row as it is set aside; both texts of a pair in one cell, which people read."""
-    told = " | ".join(one[:_SHOWN_CHARS] for one in parts(text))
-    return {"place": place, "reason": reason, "text": told, "label": label[:_SHOWN_CHARS]}
+    told = each(text, lambda one: one[:_SHOWN_CHARS])
+    return {"place": place, "reason": reason, "text": shown_text(told), "label": label[:_SHOWN_CHARS]}
 
 
 def _printable(value: Any, *, most: int | None = _SHOWN_CHARS) -> str:

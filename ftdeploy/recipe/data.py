@@ -45,6 +45,11 @@ class Columns(Section):
     time: str | None = None
     """When a row came to be; wanted by `data.split.by: time`, which also says how times are written."""
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns with the texts of a row: one, or two."""
+        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
+
 
 class SourceEntry(Source):
     """One of several sources: where its rows come from, how to read them, and what they count for."""
