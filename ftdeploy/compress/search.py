@@ -2,7 +2,8 @@
 
 1. Every quantizer of the recipe on the fine-tuned model, and the best ones where its last layer is spared what nobody
    reads.
-2. Students, one shape after the other, each quantized by the quantizers that did best in 1.
+2. Students, one shape after the other, each quantized by the quantizers that did best in 1, with embeddings as it has
+   learned with them.
 3. What quantizing a student costs too much is given back: its most sensitive layers stay in float.
 4. Tokens that the data does not need leave the vocabulary of the best ones.
 5. Session options of the most promising one.
@@ -212,12 +213,16 @@ class Search:
     def _quantize_student(self, student: Found, quantizers: Sequence[str]) -> None:
         steps = student.chain.steps
         hopeless = student.judged.outputs is None or self._fall(student) > HOPELESS
+        fitting = {name: _fitting(name, self.quantizers, self.settings.distillation.embedding_bits)
+                   for name in quantizers}  # fmt: skip
         for name in self.quantizers:
             chain = Chain(steps=(*steps, name))
             if hopeless:
                 self._leave(chain, "cut", f"{student.chain.name}: {student.judged.reason}")
-            elif name in quantizers:
+            elif name in fitting.values():
                 self._add(chain)
+            elif name in fitting:
+                self._leave(chain, "cut", f"students have learned with embeddings as {fitting[name]} stores them")
             else:
                 self._leave(chain, "cut", f"on the fine-tuned model {' and '.join(quantizers)} did better")
 
@@ -269,3 +274,14 @@ class Search:
             if kept:
                 label = "+".join(kept)
                 self._add(Chain(steps=one.chain.steps, session=choice.options, label=label))
+
+
+def _fitting(name: str, others: Sequence[str], bits: int | None) -> str:
+    """The quantizer that does the same and stores embeddings in ``bits`` bits, if there is one: the fine-tuned model
+    may mind such embeddings, a student does not, which has learned with them."""
+
+    def but_embeddings(one: str) -> tuple[str, dict[str, object]]:
+        return QUANTIZERS[one].tool, {**QUANTIZERS[one].options, "embeddings": bits}
+
+    alike = (one for one in others if but_embeddings(one) == but_embeddings(name))
+    return next((one for one in alike if QUANTIZERS[one].options.get("embeddings") == bits), name)
