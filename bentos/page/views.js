@@ -120,7 +120,7 @@ function entityRows(text, answer) {
   const points = [...text];
   return answer.map((entity) => make(
     "tr", "",
-    make("td", "", make("span", `swatch ${hue(groupOf(entity))}`), groupOf(entity)),
+    make("td", "label", make("span", `swatch ${hue(groupOf(entity))}`), groupOf(entity)),
     make("td", "", points.slice(entity.start, entity.end).join("") || entity.word),
     make("td", "number", percent(entity.score)),
     make("td", "number", `${entity.start}\u2013${entity.end}`),
@@ -138,7 +138,7 @@ function passageTable(text, answer) {
     const words = points.slice(one.start, one.end).join("");
     return make(
       "tr", "",
-      make("td", "", make("span", `swatch ${hue(one.label)}`), one.label),
+      make("td", "label", make("span", `swatch ${hue(one.label)}`), one.label),
       make("td", "", words.length > LONG ? `${words.slice(0, LONG)}\u2026` : words),
       make("td", "number", percent(one.score)),
       make("td", "number", one.page ? `page ${one.page}` : `${one.start}\u2013${one.end}`),
