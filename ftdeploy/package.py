@@ -64,11 +64,17 @@ _HERE = Path(str(files("ftdeploy")))
 NO_DATE = "1980-01-01T00:00:00+00:00"
 
 
-def _outside(_recipe: Recipe) -> Mapping[str, str]:
+def _outside(recipe: Recipe) -> Mapping[str, str]:
     """What a bundle carries beside the model: the service's source and the pins of everything that it needs."""
     source = digest_of({name: sha256_file(path) for name, path in _carried().items()})
-    pins = " ".join(f"{name}=={number}" for name, number in pinned(RUNTIME_REQUIREMENTS).items())
+    pins = " ".join(f"{name}=={number}" for name, number in pinned(_required(recipe.monitor)).items())
     return {"source": source, "pins": hashlib.sha256(pins.encode()).hexdigest()}
+
+
+def _required(monitor: MonitorSettings) -> tuple[str, ...]:
+    """The distributions that a bundle needs."""
+    masks = monitor.traffic.text and monitor.traffic.redact
+    return (*RUNTIME_REQUIREMENTS, "phonenumbers") if masks else RUNTIME_REQUIREMENTS
 
 
 @stage(writes="bundle", version=5, outside=_outside, libraries=("ftdeploy",))
@@ -85,7 +91,7 @@ def package(dataset: Artifact, checkpoint: Artifact, compressed: Artifact, repor
     refuse(report)
     found = read_report(report.file("report.json"))
     context = out / "context"
-    requirements = pinned(RUNTIME_REQUIREMENTS)
+    requirements = pinned(_required(monitor))
     _write_source(context)
     folder = context / "model"
     folder.mkdir()

@@ -40,7 +40,7 @@ LAYERS = (
     },
     {"document"},
     {"pairs", "windows"},
-    {"artifact", "hardware", "statistics", "bill", "console", "tasks", "charts", "page"},
+    {"artifact", "hardware", "statistics", "bill", "console", "privacy", "tasks", "charts", "page"},
     {"anomaly", "origin", "report_folder", "run_folder"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict"},
     {"recipe", "session", "temperature"},

@@ -20,13 +20,14 @@ from ftdeploy.dataset import read_profile, read_split
 from ftdeploy.errors import ConfigError, DependencyError, ModelError, SourceError
 from ftdeploy.prepare import prepare
 from ftdeploy.prepare.cleaning.counts import Rejected
-from ftdeploy.prepare.privacy import dates, names
 from ftdeploy.prepare.privacy.guard import Cells, Guard, make_guard
 from ftdeploy.prepare.privacy.presidio import load_presidio
-from ftdeploy.prepare.privacy.recognise import RECOGNISERS, find
-from ftdeploy.prepare.privacy.span import Locale
+from ftdeploy.privacy import dates, names
+from ftdeploy.privacy.kinds import IDENTIFIER_TYPES
+from ftdeploy.privacy.recognise import RECOGNISERS, find
+from ftdeploy.privacy.span import Locale
 from ftdeploy.recipe import Recipe
-from ftdeploy.recipe.privacy import IDENTIFIER_TYPES, Privacy
+from ftdeploy.recipe.privacy import Privacy
 from ftdeploy.stage import run_stage
 
 LOCALE = Locale(regions=("US", "GB", "DE", "FR"), names=names.index(["Ximena", "Thorbjörn Eklund", "May"]))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ftdeploy.errors import DependencyError
 from ftdeploy.serve.deletions import seal_leftovers
 from ftdeploy.serve.encryption import TrafficKey
 from ftdeploy.serve.segments import OpenFile, keep_within
@@ -271,6 +272,28 @@ def test_labels_that_the_disk_cannot_follow_are_refused_and_counted(
     assert writer.dropped == 100
     writer.close(30)
     assert writer.labelled == QUEUE_ROWS
+
+
+def test_identifiers_in_kept_texts_are_masked_in_their_place(tmp_path: Path) -> None:
+    """What recognisers find is in no file of the traffic, and the words around it stand where they stood."""
+    text = "Mrs. Jane Doe (MRN 00123456, jane.doe@example.org) took clonidine on 03/14/2019."
+    writer = recorder(tmp_path, text=True, redact=True)
+    writer.record(dataclasses.replace(answered("r1"), texts=[text]))
+    writer.close()
+    (path,) = tmp_path.iterdir()
+    written = path.read_bytes()
+    assert not any(secret in written for secret in (b"Jane", b"Doe", b"00123456", b"example.org", b"2019"))
+    (row,) = read_segment(path)
+    assert len(row["text"]) == len(text)
+    assert row["text"].index("clonidine") == text.index("clonidine")
+
+
+def test_masking_wants_its_library_before_anything_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorder that could not mask phone numbers does not begin; one that keeps no text needs nothing."""
+    monkeypatch.setattr("ftdeploy.privacy.mask.importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(DependencyError, match="`monitor"):
+        recorder(tmp_path, text=True, redact=True)
+    recorder(tmp_path, redact=True).close()
 
 
 def test_texts_that_wait_are_bounded_by_their_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ const DRIFT_SAYS = {
 const RECORDS = {
   nothing: "Texts are answered by this server and not stored.",
   features: "Texts are answered by this server and not stored; their labels, lengths and other numbers are recorded.",
+  "masked texts": "Texts are answered by this server and stored in its records, with what looks like an identifier of a person masked.",
   texts: "Texts are answered by this server and stored in its records.",
 };
 

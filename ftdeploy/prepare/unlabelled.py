@@ -27,8 +27,8 @@ from ftdeploy.prepare.privacy.guard import Guard, censored
 from ftdeploy.prepare.profile import tallies
 from ftdeploy.prepare.split import TEST, TRAIN, VALIDATION, Index, number_keys, sample
 from ftdeploy.prepare.spool import Spool, Writer, fill_guarded
+from ftdeploy.privacy.kinds import IDENTIFIER_TYPES
 from ftdeploy.recipe import Columns, DataSettings, SourceEntry, Split, TextSource
-from ftdeploy.recipe.privacy import IDENTIFIER_TYPES
 from ftdeploy.sources import describe, fingerprints
 from ftdeploy.tasks import TASKS
 

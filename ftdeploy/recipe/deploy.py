@@ -198,6 +198,10 @@ class TrafficSettings(Section):
     """A sealed segment goes when it was begun so many days ago."""
     text: bool = False
     """Keep the texts, too. They are personal data where people wrote them: encrypt them (README), and tell it."""
+    redact: bool = False
+    """Mask the identifiers of people in them first (the types of `data.privacy`, by its patterns): digits become 0,
+    letters x, every character stays in its place, and with it what is said of places in a text. A name without a title
+    or word before it is not found by patterns."""
     fsync: Literal["never", "seal", "always"] = "seal"
     """When to wait until rows are on the disk: `never`, at the `seal` of a segment, or `always`, after every write.
     Answers never wait."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from ftdeploy.document import Section
 from ftdeploy.origin import RecipePath
+from ftdeploy.privacy.kinds import IDENTIFIER_TYPES, IdentifierType
+from ftdeploy.privacy.span import LEAST, REGIONS
 
-IdentifierType = Literal[
-    "email", "phone", "fax", "ssn", "national_id", "mrn", "health_plan", "account", "licence", "passport", "card",
-    "iban", "ip", "url", "date", "age", "postcode", "address", "device", "vin", "plate", "name",
-]  # fmt: skip
 Policy = Literal["keep", "redact", "pseudonymise", "drop", "fail"]
-IDENTIFIER_TYPES: tuple[IdentifierType, ...] = get_args(IdentifierType)
 
 
 class NameModel(Section):
@@ -49,9 +46,9 @@ class Privacy(Section):
     ids: Literal["replace", "hash", "keep"] = "replace"
     """The columns `id` and `group`: `replace` puts the row's place for a value in which an identifier is found, `hash`
     a keyed hash for every value (bare numbers cannot be recognised), `keep` counts what is found and leaves it."""
-    min_confidence: float = Field(default=0.5, ge=0, le=1)
+    min_confidence: float = Field(default=LEAST, ge=0, le=1)
     """Findings below this are passed over; what could be something else as well has less than 0.5."""
-    regions: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = ("US", "GB", "DE", "FR")
+    regions: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = REGIONS
     """Countries (ISO 3166) in whose way phone numbers without + are read."""
     names: tuple[str, ...] = Field(default=(), exclude=True)
     """Names to look for, of one or more words, beside those with a title or after words as "my name is". They are

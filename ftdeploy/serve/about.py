@@ -27,7 +27,7 @@ DriftState = Literal["none", "watching", "alarm", "not measured"]
 DETECTORS = ("embedding", "labels", "confidence", "length", "unknown_tokens")
 
 #: What the service keeps of a text that it answers.
-Records = Literal["nothing", "features", "texts"]
+Records = Literal["nothing", "features", "masked texts", "texts"]
 
 #: The version of ``report.json`` that is read here (``schema`` in ``ftdeploy.verdict.Report``, which stays outside).
 _REPORT = 2

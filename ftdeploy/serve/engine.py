@@ -96,10 +96,12 @@ class Engine:
         return drift_of(self._detector)
 
     def records(self) -> Records:
-        """What is remembered of a question: nothing, features of it, or the text, too."""
+        """What is remembered of a question: nothing, features of it, or the text, too, as it is or masked."""
         if self._place is None:
             return "nothing"
-        return "texts" if self._traffic.text else "features"
+        if not self._traffic.text:
+            return "features"
+        return "masked texts" if self._traffic.redact else "texts"
 
     def open(self) -> None:
         """Open the model here and now, so that a process forked from this one has it already.

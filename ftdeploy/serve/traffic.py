@@ -33,6 +33,7 @@ import numpy as np
 import orjson
 
 from ftdeploy.pairs import as_columns
+from ftdeploy.privacy.mask import masked, require_phonenumbers
 from ftdeploy.serve import deletions
 from ftdeploy.serve.encryption import TrafficKey
 from ftdeploy.serve.language import guess_language
@@ -164,11 +165,16 @@ class Recorder:
         key: encrypts the files.
         watch: is shown requests and the projected embeddings of their texts, in the background, written or not.
         pairs: whether a text is two (`ftdeploy.pairs`).
+
+    Raises:
+        DependencyError: identifiers are to be masked, and a library for that is missing.
     """
 
     def __init__(self, folder: Path, *, digest: str, options: TrafficOptions,
                  projection: NDArray[np.float32] | None = None, key: TrafficKey | None = None, pairs: bool = False,
                  watch: Callable[[Sequence[Answered], NDArray[np.float32]], None] | None = None) -> None:  # fmt: skip
+        if options.text and options.redact:
+            require_phonenumbers("monitor.traffic.redact")
         self.folder = folder
         self.written = 0
         self.labelled = 0
@@ -330,6 +336,7 @@ class Recorder:
         for answered in found:
             for row in range(len(answered.labels)):
                 text = answered.texts[row] if answered.texts else ""
+                kept = self._kept(text) if self._options.text else {}
                 answer = answered.answers[row] if answered.answers else None
                 line = {
                     "id": answered.id,
@@ -345,11 +352,17 @@ class Recorder:
                     "language": guess_language(text[:LANGUAGE_CHARS]),
                     "truncated": answered.truncated[row],
                     "cached": bool(answered.cached) and answered.cached[row],
-                    **((as_columns(text) if self._pairs else {"text": text}) if self._options.text else {}),
+                    **kept,
                     "embedding": base64.b64encode(small[position].tobytes()).decode(),
                 }
                 yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
                 position += 1
+
+    def _kept(self, text: str) -> dict[str, str]:
+        """The columns of a text that is kept."""
+        if self._options.redact:
+            text = masked(text)
+        return as_columns(text) if self._pairs else {"text": text}
 
     def _seal(self, kind: Kind) -> None:
         one = self._open.pop(kind)

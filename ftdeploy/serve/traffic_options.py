@@ -24,6 +24,7 @@ class TrafficOptions:
         max_bytes: the oldest sealed segments go when all together are larger.
         max_days: sealed segments that were begun so long ago go.
         text: keep the texts.
+        redact: mask the identifiers of people in them first.
         fsync: when to wait for the disk: ``never``, at the ``seal`` of a segment, or ``always``.
     """
 
@@ -34,6 +35,7 @@ class TrafficOptions:
     max_bytes: int = 200_000_000
     max_days: float = 30.0
     text: bool = False
+    redact: bool = False
     fsync: Fsync = "seal"
 
 

@@ -24,9 +24,9 @@ import synthetic_identifiers as first
 import synthetic_identifiers_held_out as held_out
 from synthetic_identifiers import LISTED, Sample
 
-from ftdeploy.prepare.privacy import names
-from ftdeploy.prepare.privacy.recognise import find
-from ftdeploy.prepare.privacy.span import Locale, Span
+from ftdeploy.privacy import names
+from ftdeploy.privacy.recognise import find
+from ftdeploy.privacy.span import Locale, Span
 
 SETS = {"first": first.samples, "held-out": held_out.samples}
 LOCALE = Locale(regions=("US", "GB", "DE", "FR"), names=names.index(LISTED))

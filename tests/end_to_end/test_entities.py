@@ -21,6 +21,7 @@ from ftdeploy.prepare.cleaning.counts import Rejected
 from ftdeploy.prepare.privacy.guard import Cells, make_guard
 from ftdeploy.recipe import load_recipe
 from ftdeploy.recipe.privacy import Privacy
+from ftdeploy.serve.traffic import read_segment
 from ftdeploy.spans import load
 from ftdeploy.verdict import read_report
 
@@ -129,6 +130,31 @@ def test_traffic_and_metrics_count_what_prevails_and_hold_no_text(url: str) -> N
     counted = [line for line in metrics.splitlines() if line.startswith("ftdeploy_answers_total")]
     assert {line.split('label="')[1].split('"')[0] for line in counted} == {"O", "Chemical", "Disease"}
     assert "Naloxone" not in metrics
+
+
+def test_texts_are_kept_without_identifiers_where_that_is_asked(run: TinyRun, tmp_path: Path) -> None:
+    """Where a bundle keeps texts and masks them: answers speak of the text as it was sent, neither log nor traffic
+    holds what recognisers find in it, and the words that are answered stand in what was kept where they stood."""
+    copied = run.copy(tmp_path, until="validate")
+    masks = ("--set", "monitor.traffic.text=true", "--set", "monitor.traffic.redact=true")
+    made = ftdeploy("run", run.recipe, "--out", copied, *masks)
+    assert made.returncode == 0, made.stderr
+    assert "phonenumbers==" in (copied / "bundle" / "env" / "python" / "requirements.txt").read_text(encoding="utf-8")
+    text = f"Mrs. Jane Doe, MRN 00123456, jane.doe@example.org, +1 415 555 2671. {SENTENCE}"
+    log = tmp_path / "log"
+    # From the bundle's own source, which has to hold the recognisers.
+    command = ["sh", "-c", f'exec "$@" >{log} 2>&1', "sh", sys.executable, "-m", "ftdeploy.serve"]
+    with serving(command, cwd=copied / "bundle" / "src") as own:
+        (answers,) = _asked(own, [text])
+        about = httpx.get(f"{own}/about").json()
+    assert about["records"] == "masked texts"
+    assert all(text[one["start"] : one["end"]] == one["word"] for one in answers)
+    files = [log, *(path for path in (copied / "traffic").rglob("*") if path.is_file())]
+    written = b"".join(path.read_bytes() for path in files)
+    assert not any(secret in written for secret in (b"Jane", b"00123456", b"example.org", b"2671"))
+    (row,) = (row for path in files[1:] for row in read_segment(path))
+    assert row["text"].endswith(SENTENCE)
+    assert len(row["text"]) == len(text)
 
 
 def test_an_evaluation_asks_a_bundle_again(run: TinyRun, tmp_path: Path) -> None:

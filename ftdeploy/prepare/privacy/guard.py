@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import importlib.util
 import re
 from array import array
 from collections import Counter
@@ -13,20 +11,20 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from ftdeploy.errors import DataError, DependencyError, FtdeployError, SourceError
+from ftdeploy.errors import DataError, FtdeployError, SourceError
 from ftdeploy.pairs import SEPARATOR, each, is_pair, parts
 from ftdeploy.prepare.cleaning.counts import Rejected
-from ftdeploy.prepare.privacy import dates, names
-from ftdeploy.prepare.privacy.recognise import Extra, find
 from ftdeploy.prepare.privacy.secret import letters, offset, read_key
-from ftdeploy.prepare.privacy.span import Locale, Span, fold
-from ftdeploy.recipe.privacy import IDENTIFIER_TYPES, IdentifierType, Policy, Privacy
+from ftdeploy.privacy import dates, names
+from ftdeploy.privacy.kinds import IDENTIFIER_TYPES, IdentifierType
+from ftdeploy.privacy.mask import require_phonenumbers, uncovered
+from ftdeploy.privacy.recognise import Extra, find
+from ftdeploy.privacy.span import Locale, Span, fold
+from ftdeploy.recipe.privacy import Policy, Privacy
 
 _STAND_IN, _HASH = 12, 18  # letters
 _WITHHELD = "(not shown: an identifier may be hidden in it)"
 _SHOWN = 1000  # characters of a text that is set aside
-_TAG = re.compile(r"<[^<>]{0,1000}>")
-_SPLITTING = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _CODE = {kind: number for number, kind in enumerate(IDENTIFIER_TYPES)}
 
 
@@ -130,7 +128,7 @@ class Guard:
         if is_pair(text):
             return each(text, self.show)
         spans = self.find(text)
-        bare = _SPLITTING.sub("", _TAG.sub("", html.unescape(text)))
+        bare = uncovered(text)
         if bare != text and Counter(span.kind for span in spans) != Counter(span.kind for span in self.find(bare)):
             return _WITHHELD
         return _spliced(text, ((span, _redacted(span)) for span in spans if span.kind not in self._kept_types))
@@ -250,7 +248,7 @@ def make_guard(rules: Privacy | None, *, labels: Iterable[str] = ()) -> Guard | 
     if rules is None:
         return None
     key = read_key(rules)
-    _check_installed()
+    require_phonenumbers("data.privacy")
     extras: list[Extra] = []
     if rules.ner is not None:
         from ftdeploy.prepare.privacy.ner import load_names
@@ -262,15 +260,6 @@ def make_guard(rules: Privacy | None, *, labels: Iterable[str] = ()) -> Guard | 
         extras.append(load_presidio(rules.presidio))
     locale = Locale(regions=rules.regions, names=names.index(name_list(rules)))
     return Guard(rules=rules, locale=locale, key=key, labels=frozenset(labels), extras=tuple(extras))
-
-
-def _check_installed() -> None:
-    if importlib.util.find_spec("phonenumbers") is None:
-        raise DependencyError(
-            "`data.privacy` needs the library phonenumbers",
-            cause="ftdeploy was installed without the extra `data`",
-            fix="pip install 'ftdeploy[data]'",
-        )
 
 
 def name_list(rules: Privacy) -> tuple[str, ...]:

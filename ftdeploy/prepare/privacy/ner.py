@@ -8,8 +8,9 @@ from typing import Any
 
 from ftdeploy.checkpoints import check_checkpoint
 from ftdeploy.errors import DependencyError, ModelError
-from ftdeploy.prepare.privacy.span import Span
-from ftdeploy.recipe.privacy import IdentifierType, NameModel
+from ftdeploy.privacy.kinds import IdentifierType
+from ftdeploy.privacy.span import Span
+from ftdeploy.recipe.privacy import NameModel
 
 #: Where a folder may hold a model of ours: a bundle, a model folder.
 _INSIDE = ("src/model", ".")

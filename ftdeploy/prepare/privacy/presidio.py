@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ftdeploy.errors import ConfigError, DependencyError, did_you_mean
-from ftdeploy.prepare.privacy.span import Span
-from ftdeploy.recipe.privacy import IdentifierType
+from ftdeploy.privacy.kinds import IdentifierType
+from ftdeploy.privacy.span import Span
 
 _ASKS_THE_NETWORK = frozenset({"EmailRecognizer", "UrlRecognizer"})
 

@@ -17,7 +17,8 @@ from ftdeploy import progress
 from ftdeploy.prepare.privacy.guard import Guard, name_list
 from ftdeploy.prepare.privacy.secret import key_fingerprint, read_key
 from ftdeploy.prepare.split import TEST, TRAIN, VALIDATION, Index
-from ftdeploy.recipe.privacy import IDENTIFIER_TYPES, Privacy
+from ftdeploy.privacy.kinds import IDENTIFIER_TYPES
+from ftdeploy.recipe.privacy import Privacy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date as Date  # noqa: N812  # beside a recogniser named date
 from datetime import timedelta
 
-from ftdeploy.prepare.privacy.span import Locale, Span, mentions
+from ftdeploy.privacy.span import Locale, Span, mentions
 
 #: Names of months in the languages of the larger European states; a number for each, in order of the year.
 _MONTHS = {

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from ftdeploy.prepare.privacy import ages, contact, dates, medical, names, numbers, places
-from ftdeploy.prepare.privacy.span import Locale, Recogniser, Span, fold, unfold
-from ftdeploy.recipe.privacy import IdentifierType
+from ftdeploy.privacy import ages, contact, dates, medical, names, numbers, places
+from ftdeploy.privacy.kinds import IdentifierType
+from ftdeploy.privacy.span import Locale, Recogniser, Span, fold, unfold
 
 #: A recogniser may find identifiers of a sister type too: `phone` finds fax numbers.
 RECOGNISERS: Mapping[IdentifierType, Recogniser] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ftdeploy.prepare.privacy.span import Locale, Span
+from ftdeploy.privacy.span import Locale, Span
 
 _UNITS = "one|two|three|four|five|six|seven|eight|nine"
 _WORD = (

@@ -6,8 +6,8 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from ftdeploy.prepare.privacy.span import Locale, Span, digits, mentions
-from ftdeploy.recipe.privacy import IdentifierType
+from ftdeploy.privacy.kinds import IdentifierType
+from ftdeploy.privacy.span import Locale, Span, digits, mentions
 
 # The local part is looked for backwards from each @, in a window: searching forwards would be quadratic in "aaaa...".
 _LOCAL_CHARS, _DOMAIN_CHARS = 64, 255

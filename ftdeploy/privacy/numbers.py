@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ftdeploy.prepare.privacy import checksums
-from ftdeploy.prepare.privacy.span import LINK, Locale, Span, announced, announced_spans, digits, matches
+from ftdeploy.privacy import checksums
+from ftdeploy.privacy.span import LINK, Locale, Span, announced, announced_spans, digits, matches
 
 _CARD = re.compile(r"(?<![\w.-])(?<!\d[ ])\d(?:[ -]?\d){12,18}(?![\w]|[.-]\d|[ ]\d{2})")
 #: Lengths by the first digits (ISO/IEC 7812 issuer ranges): Visa, Mastercard, American Express, Discover, JCB, Diners,

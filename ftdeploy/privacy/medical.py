@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ftdeploy.prepare.privacy import checksums
-from ftdeploy.prepare.privacy.span import Locale, Span, announced, announced_spans, digits, matches
+from ftdeploy.privacy import checksums
+from ftdeploy.privacy.span import Locale, Span, announced, announced_spans, digits, matches
 
 _MRN = announced(
     r"(?:hospital[ ]|clinic[ ]|pt\.?[ ])?U?M\.?R\.?(?:N|\#)s?|MR(?=[ ]?(?:\#|no|num))|"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from ftdeploy.prepare.privacy.span import Locale, Span, mentions, word_set
+from ftdeploy.privacy.span import Locale, Span, mentions, word_set
 
 _PART = r"(?:(?:[ODLdl]'|Mc|Mac|Al-|El-)?[A-ZÀ-ÖØ-Þ][^\W\d_]+(?:[-'][A-ZÀ-ÖØ-Þ]?[^\W\d_]+)*|[A-ZÀ-ÖØ-Þ]\.)"
 _LITTLE = (
