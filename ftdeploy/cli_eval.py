@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _STYLES = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 _DEVICES = ("auto", "cpu", "cuda")
+_SEPARATOR = 16  # characters at most
 _SUITE = "A YAML file, the name of a suite of --list, or a Python file with an evaluate.EvaluationSuite."
 _CANDIDATE = (
     "What is judged: a bundle, a model folder, a checkpoint, a name on the hub, or the http:// address of a service."
@@ -117,6 +118,9 @@ def init(  # noqa: PLR0917  # typer reads them
     text: Annotated[str | None, typer.Option(help="The column with the text; guessed when left out.")] = None,
     label: Annotated[str | None, typer.Option(help="The column with the label; guessed when left out.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="The column with a second text, where rows have two.")] = None,
+    label_separator: Annotated[
+        str | None, typer.Option(help="What stands between labels, where a cell holds any number of them.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Write a commented suite for your own rows, with margins that so many rows can support."""
@@ -124,13 +128,16 @@ def init(  # noqa: PLR0917  # typer reads them
     from ftdeploy.evaluation.starter import write_suite
     from ftdeploy.progress import reporting
 
+    if label_separator is not None and not 1 <= len(label_separator) <= _SEPARATOR:
+        raise typer.BadParameter(f"1 to {_SEPARATOR} characters are wanted", param_hint="--label-separator")
     with reporting(ConsoleReporter()):
-        made = write_suite(data, out, text=text, label=label, text_pair=text_pair)
+        made = write_suite(data, out, text=text, label=label, text_pair=text_pair, separator=label_separator)
     if json:
         print_json(dataclasses.asdict(made))
         return
     show_line("wrote {}", out)
     show_facts({
+        "task": made.task,
         "text column": made.text + ("" if text else " (guessed; --text names another column)"),
         "label column": made.label + ("" if label else " (guessed; --label names another column)"),
         "rows": made.rows,

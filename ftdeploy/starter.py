@@ -65,6 +65,12 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
     if out.exists():
         raise _exists(out)
     found = look_at(data_file, text=text, label=label, text_pair=text_pair)
+    if not found.task.one_label:
+        raise ConfigError(
+            f"column {found.label!r} holds lists, and `ftdeploy init` writes recipes for one label a row",
+            cause=f"they look like labels of {found.task.name}",
+            fix=f"name another column with --label; or write the recipe by hand, with `task: {found.task.name}`",
+        )
     text_column, label_column, counts = found.text, found.label, found.counts
     rows = sum(counts.values())
     margin = supported_margin(round(rows * _TEST))

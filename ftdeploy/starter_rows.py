@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -10,15 +11,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ftdeploy.errors import DataError, SourceError, did_you_mean
 
+if TYPE_CHECKING:
+    from ftdeploy.tasks import Task
+
 _TEXT_NAMES = ("text", "sentence", "review", "content", "message", "comment", "body", "document", "utterance", "tweet",
                "title", "description", "query", "headline", "snippet", "input")  # fmt: skip
-_LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "intent", "topic", "type", "y", "output")
+_LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "intent", "topic", "type", "y", "output",
+                "topics", "categories", "spans", "entities", "ner_tags", "tags")  # fmt: skip
 _MAX_LABELS = 200
 _TRACKED_VALUES = 2000
 _LEAST_OF_A_LABEL = 3  # rows: one for each split
@@ -26,11 +31,25 @@ _LEAST_OF_A_LABEL = 3  # rows: one for each split
 
 @dataclass(kw_only=True)
 class Column:
-    """A column: how many cells are filled, how long they are, and what stands in them, most of it."""
+    """A column: how many cells are filled, how long they are, and what stands in them, most of it; and how many hold a
+    list of names, or one of something else (spans)."""
 
     filled: int = 0
     chars: int = 0
     values: Counter[str] = field(default_factory=Counter)
+    names: int = 0
+    others: int = 0
+
+    def look(self, value: Any) -> None:
+        """Count a cell that holds a list, or one written as JSON."""
+        if isinstance(value, str) and value.lstrip()[:1] == "[":
+            try:
+                value = json.loads(value)
+            except ValueError:
+                return
+        if isinstance(value, list) and value:
+            named = all(isinstance(one, str) for one in value)
+            self.names, self.others = self.names + named, self.others + (not named)
 
     def add(self, text: str) -> None:
         """Count a filled cell."""
@@ -54,7 +73,9 @@ class Found:
         columns: by name.
         text, label: the columns that play these parts.
         text_pair: the column with a second text, where rows have one.
-        counts: label -> rows with a text.
+        counts: label, or name in labels, -> rows with a text.
+        task: what is learned from such labels.
+        separator: between the names of a label, where they are one string.
     """
 
     source: Any
@@ -62,11 +83,13 @@ class Found:
     text: str
     label: str
     counts: Counter[str]
+    task: Task
     text_pair: str | None = None
+    separator: str | None = None
 
 
-def look_at(data_file: Path, *, text: str | None = None, label: str | None = None,
-            text_pair: str | None = None) -> Found:  # fmt: skip
+def look_at(data_file: Path, *, text: str | None = None, label: str | None = None, text_pair: str | None = None,
+            separator: str | None = None) -> Found:  # fmt: skip
     """Read a CSV, TSV, JSON Lines or Parquet file, and tell its columns.
 
     Args:
@@ -74,6 +97,7 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
         text: the column with the text; guessed (long, mostly different values) when None.
         label: the column with the label; guessed (few different values) when None.
         text_pair: the column with a second text; never guessed.
+        separator: what stands between labels in a cell, where a text has any number of them; never guessed.
 
     Raises:
         SourceError: there is no such file.
@@ -99,14 +123,26 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
     others = {name: column for name, column in columns.items() if name != second}
     text_column = _given("text", text, columns) or _guess_text(others, label)
     label_column = _given("label", label, columns) or _guess_label(others, text_column)
+    task = _task_of(columns[text_column], columns[label_column], separator)
     if text_column == second:
         raise DataError(
             f"column {second!r} is named as both texts of a row",
             cause="--text and --text-pair are the same",
             fix="name the column of the second text with --text-pair",
         )
-    counts = _label_counts(source, [name for name in (text_column, second) if name is not None], label_column)
-    return Found(source=source, columns=columns, text=text_column, label=label_column, counts=counts, text_pair=second)
+    counts = _label_counts(source, (text_column, second), label_column, task=task, separator=separator)
+    return Found(source=source, columns=columns, text=text_column, label=label_column, counts=counts, task=task,
+                 text_pair=second, separator=separator)  # fmt: skip
+
+
+def _task_of(text: Column, label: Column, separator: str | None) -> Task:
+    """What labels like these are of: lists of names for a text, tags for its tokens, or spans in it; else one label."""
+    from ftdeploy.tasks import TASKS
+
+    lists = 2 * (label.names + label.others) > label.filled
+    if separator is not None or (lists and not label.others and not text.names):
+        return TASKS["multi-label-classification"]
+    return TASKS["token-classification" if lists else "text-classification"]
 
 
 def _describe_file(path: Path) -> Any:
@@ -176,6 +212,7 @@ def _survey(source: Any) -> dict[str, Column]:
     for row in read_rows(source, source.path, wanted=()):
         for name, value in row.values.items():
             column = columns.setdefault(str(name), Column())
+            column.look(value)
             cell = as_text(value)
             if isinstance(cell, str) and cell.strip():
                 column.add(cell.strip())
@@ -203,6 +240,8 @@ def _guess_text(columns: Mapping[str, Column], label: str | None) -> str:
     wordy = {n: c for n, c in columns.items() if n != label and c.filled and len(c.values) > 1}
     if "text" in wordy:
         return "text"
+    if "tokens" in columns and columns["tokens"].names:
+        return "tokens"
     longest = max((c.mean_chars for c in wordy.values()), default=0.0)
     near = [n for n, c in wordy.items() if c.mean_chars * 2 >= longest]
     named = _by_name(near, _TEXT_NAMES)
@@ -216,17 +255,17 @@ def _guess_text(columns: Mapping[str, Column], label: str | None) -> str:
 
 def _guess_label(columns: Mapping[str, Column], text: str) -> str:
     """The column with few different values, each several times; a well-known name wins."""
-    few = [
-        n
-        for n, c in columns.items()
-        if n != text and 2 <= len(c.values) <= min(_MAX_LABELS, c.filled // _LEAST_OF_A_LABEL)  # noqa: PLR2004 - a choice
-    ]
+    few = [n for n, c in columns.items() if n != text and (c.names or c.others or _is_choice(c))]
     named = _by_name(few, _LABEL_NAMES)
     if named:
         return named
     if len(few) != 1:
         raise _cannot_guess("label", "a few different", columns, few)
     return few[0]
+
+
+def _is_choice(column: Column) -> bool:
+    return 2 <= len(column.values) <= min(_MAX_LABELS, column.filled // _LEAST_OF_A_LABEL)  # noqa: PLR2004 - of two
 
 
 def _by_name(candidates: Sequence[str], known: Sequence[str]) -> str | None:
@@ -243,24 +282,34 @@ def _cannot_guess(role: str, kind: str, columns: Mapping[str, Column], fitting: 
     )
 
 
-def _label_counts(source: Any, texts: Sequence[str], label: str) -> Counter[str]:
-    """Rows of each label after cleaning, as `prepare` will see them."""
+def _label_counts(source: Any, texts: tuple[str, str | None], label: str, *, task: Task,
+                  separator: str | None) -> Counter[str]:  # fmt: skip
+    """Rows of each label, or of each name in labels, after cleaning, as `prepare` will see them."""
     from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, clean_label, make_cleaner
     from ftdeploy.prepare.read import read_rows
     from ftdeploy.recipe import Clean
+    from ftdeploy.values import is_number
 
     counts: Counter[str] = Counter()
     tidy = make_cleaner(Clean(), NOTHING)
-    for row in read_rows(source, source.path, wanted=(*texts, label)):
-        found = clean_label(row.values.get(label))
+    first, second = texts
+    for row in read_rows(source, source.path, wanted=tuple(name for name in (*texts, label) if name is not None)):
+        try:
+            text, told = task.read(row.values, first, label, separator)
+        except ValueError:
+            continue  # whoever reads the rows in earnest says what is wrong, with its place
+        found = clean_label(told)
         if not isinstance(found, Rejected):
-            counts[found] += not any(isinstance(tidy(row.values.get(text), Counts()), Rejected) for text in texts)
+            cells = [text] if second is None else [text, row.values.get(second)]
+            good = not any(isinstance(tidy(cell, Counts()), Rejected) for cell in cells)
+            counts.update(dict.fromkeys(task.names(found) or (task.summary(found),), int(good)))
     kept = Counter({name: count for name, count in counts.items() if count})
-    if len(kept) < 2 or len(kept) > _MAX_LABELS:  # noqa: PLR2004 - a choice wants two
+    if len(kept) < 2 - task.per_token or len(kept) > _MAX_LABELS:  # a choice wants two
         raise DataError(
             f"column {label!r} holds {len(kept):,} different labels beside a text",
             cause="it is not a label column, or most of its cells are empty",
-            fix="name another one: --label COLUMN",
+            fix="name another one: --label COLUMN"
+            + ("; for numbers write it by hand, with `task: text-regression`" if all(map(is_number, kept)) else ""),
         )
     return kept
 

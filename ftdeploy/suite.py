@@ -26,7 +26,7 @@ from ftdeploy.metrics import (
 )
 from ftdeploy.origin import RecipePath, Source, relative_to_recipe
 from ftdeploy.pairs import join
-from ftdeploy.tasks import known_task
+from ftdeploy.tasks import TASKS, known_task
 
 GapMetric = Literal["selection_rate", "error_rate", "false_positive_rate", "false_negative_rate", "equalized_odds"]
 RatioName = Literal["size", "throughput", "latency_p50", "latency_p95", "latency_p99", "memory"]
@@ -340,8 +340,11 @@ class CaseColumns(Section):
     """What the model reads."""
     text_pair: str | None = None
     """The second text, of a model that reads two."""
-    label: str = "label"
-    """What it is to answer."""
+    label: str | None = "label"
+    """What it is to answer; null for texts without, where the task needs none."""
+    label_separator: str | None = Field(default=None, min_length=1, max_length=16)
+    """Where a row has any number of labels in one string: what stands between them. Null wants a list, or one written
+    as JSON."""
     id: str | None = None
     """A row's name in reports; its number without it."""
 
@@ -360,7 +363,8 @@ class Case(Section):
     columns: CaseColumns = CaseColumns()
     """Of the source."""
     label_map: Mapping[str, str] = {}
-    """Label of the source -> label of the model; a row whose label is not named keeps it."""
+    """Label of the source -> label of the model; a row whose label is not named keeps it. Of any number of labels each
+    is renamed, of entities their kinds."""
     slices: tuple[str, ...] = ()
     """Further columns of the source that the rows are cut by."""
     duplicates: Literal["error", "drop"] = "error"
@@ -407,7 +411,7 @@ class Golden(Section):
     text_pair: str | None = None
     """What goes in beside it, where the model reads two texts."""
     label: str
-    """The label that must come out first."""
+    """The label that must come out first; where an answer is no single name, all of it, as reports show it."""
 
     @property
     def whole(self) -> str:
@@ -457,6 +461,18 @@ class Suite(Section):
         for gate in self.gates:
             if gate.case and gate.case not in names:
                 raise ValueError(f"a gate names the case {gate.case!r}; {did_you_mean(gate.case, names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_fit_the_task(self) -> Self:
+        task = TASKS[self.task]
+        for case in self.cases:
+            if case.columns.text_pair is not None and not task.pairs:
+                raise ValueError(f"case {case.name} has `columns.text_pair`, and {task.name} reads single texts")
+            if case.columns.label_separator is not None and not task.multi_label:
+                raise ValueError(f"case {case.name} has `columns.label_separator`, and {task.name} has one label a row")
+            if case.columns.label is None and not task.vectors:
+                raise ValueError(f"`columns.label` of case {case.name} is null, and {task.name} is judged by labels")
         return self
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tiny import WORDS, write_model_folder
+from tiny_pairs import write_pair_model
 
 from ftdeploy.errors import ConfigError, DataError
 from ftdeploy.evaluation import evaluate_suite
+from ftdeploy.evaluation.cases import gather
 from ftdeploy.evaluation.hf import read_evaluate_suite, subtasks
 from ftdeploy.suite import load_suite
 
@@ -154,7 +157,12 @@ def test_data_of_the_suites_own_code(here: Path) -> None:
     [
         ({"task_type": "summarization"}, ConfigError, "task 'summarization'"),
         ({"args_for_task": ARGUMENTS | {"metric": "acuracy"}}, ConfigError, "metric 'acuracy' is not known"),
-        ({"args_for_task": ARGUMENTS | {"second_input_column": "b"}}, ConfigError, "second_input_column"),
+        ({"args_for_task": ARGUMENTS | {"second_input_column": "b"}}, DataError, "no column 'b'"),
+        (
+            {"task_type": "token-classification", "args_for_task": {"metric": "accuracy"}},
+            ConfigError,
+            "metric 'accuracy' is not known for token-classification",
+        ),
         ({"args_for_task": ARGUMENTS | {"input_column": "syas"}}, DataError, "no column 'syas'"),
         ({"args_for_task": ARGUMENTS | {"label_mapping": None}}, DataError, "nothing says which label is which"),
         ({"split": "tset"}, DataError, "cannot be loaded"),
@@ -208,6 +216,82 @@ def test_our_cases_run_in_evaluate(here: Path) -> None:
     report = evaluate_suite(load_suite(here / "ours.yaml"), candidate="model", report=here / "out").report
     for result in report.metrics:
         assert found[result.metric] == pytest.approx(result.candidate.value)
+
+
+def test_pairs_go_both_ways(here: Path) -> None:
+    """A second column of theirs makes pairs here, and pairs of ours a second column there: the same rows, and the
+    figures that `evaluate` finds."""
+    shutil.rmtree(here / "model")
+    write_pair_model(here / "model")
+    lines = [f"{text} {n},{WORDS[n % 10]},{LABELS[label]}" for n, (text, label) in enumerate(rows(60))]
+    (here / "rows.csv").write_text("\n".join(["claim,proof,label", *lines]) + "\n", encoding="utf-8")
+    (here / "ours.yaml").write_text(
+        "name: ours\nmetrics: [accuracy]\ngates: []\nresamples: 1000\ntiming_rounds: 5\ntiming_rows: 8\n"
+        "cases: [{name: films, source: {path: rows.csv}, columns: {text: claim, text_pair: proof}}]\n",
+        encoding="utf-8",
+    )
+    (here / "ours_suite.py").write_text(
+        "import evaluate\nfrom ftdeploy.evaluation.hf import subtasks\n\n"
+        "class Suite(evaluate.EvaluationSuite):\n    def __init__(self, name):\n        super().__init__(name)\n"
+        f"        self.suite = subtasks({str(here / 'ours.yaml')!r})\n",
+        encoding="utf-8",
+    )
+    _, read = read_evaluate_suite(here / "ours_suite.py", gated=False)
+    ours = load_suite(here / "ours.yaml")
+    assert read.pairs
+    assert read.table["text"].to_pylist() == gather(ours.cases, seed=1).table["text"].to_pylist()
+    report = evaluate_suite(ours, candidate="model", report=here / "out").report
+    (accuracy,) = (result.candidate.value for result in report.metrics if result.metric == "accuracy")
+    (found,) = plain_evaluate(here / "ours_suite.py")
+    assert found["accuracy"] == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+def test_entities_of_theirs(here: Path, numbers: bool) -> None:
+    """Words with tags, as names or as numbers with names, joined by what the subtask says; faults have their place."""
+    names = ["O", "B-Chemical", "B-Disease", "I-Disease"]
+    words, tags = ["Aspirin", "eases", "acute", "headache"], [1, 0, 2, 3]
+    told: Any = tags if numbers else [names[tag] for tag in tags]
+    inner = f"datasets.ClassLabel(names={names!r})" if numbers else "datasets.Value('string')"
+    module = (
+        "import datasets, evaluate\nfrom evaluate.evaluation_suite import SubTask\n"
+        f"data = datasets.Dataset.from_dict({{'tokens': [{words!r}, ['none']], 'ner_tags': [{told!r}, TAGS]}}, "
+        "features=datasets.Features({'tokens': datasets.Sequence(datasets.Value('string')), "
+        f"'ner_tags': datasets.Sequence({inner})}}))\n"
+        "class Suite(evaluate.EvaluationSuite):\n    def __init__(self, name):\n        super().__init__(name)\n"
+        "        self.suite = [SubTask('token-classification', data, args_for_task={'join_by': '_'})]\n"
+    )
+    good = [0] if numbers else ["O"]
+    (here / "theirs.py").write_text(module.replace("TAGS", repr(good)), encoding="utf-8")
+    suite, found = read_evaluate_suite(here / "theirs.py", gated=True)
+    assert (suite.task, suite.metrics) == ("token-classification", ("entity_f1",))
+    assert [gate.kind for gate in suite.gates] == ["non-inferiority"]
+    assert found.table.select(["text", "label"]).to_pylist() == [
+        {"text": "Aspirin_eases_acute_headache", "label": '[[0,7,"Chemical"],[14,28,"Disease"]]'},
+        {"text": "none", "label": "[]"},
+    ]
+    assert found.names == ("O", "B-Chemical", "I-Chemical", "B-Disease", "I-Disease")
+    (here / "theirs.py").write_text(module.replace("TAGS", repr(good * 2)), encoding="utf-8")
+    with pytest.raises(DataError, match="2: label does not fit: 1 tokens have 2 tags"):
+        read_evaluate_suite(here / "theirs.py", gated=True)
+
+
+def test_subtasks_of_two_tasks_are_refused(here: Path) -> None:
+    """One model is judged."""
+    data = hub_folder(here / "data", {"test": 10})
+    path = suite_file(here, task(data), task(data, task_type="token-classification"))
+    with pytest.raises(ConfigError, match="subtask 2: the task 'token-classification' is another one than"):
+        read_evaluate_suite(path, gated=False)
+
+
+@pytest.mark.parametrize("does", ["multi-label-classification", "token-classification", "text-regression"])
+def test_what_evaluate_does_not_judge_stays_here(here: Path, does: str) -> None:
+    """Said before a row is read, with what does."""
+    (here / "ours.yaml").write_text(f"name: ours\ntask: {does}\ncases: [{{name: c, source: {{path: no.csv}}}}]\n"
+                                    "metrics: []\ngates: []\n", encoding="utf-8")  # fmt: skip
+    with pytest.raises(ConfigError, match=f"is of {does}, which `evaluate` does not judge") as caught:
+        subtasks(str(here / "ours.yaml"))
+    assert "`ftdeploy eval`" in caught.value.fix
 
 
 def test_a_suite_without_cases_has_no_rows_for_evaluate(here: Path) -> None:

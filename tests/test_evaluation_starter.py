@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from pathlib import Path
 
@@ -113,3 +114,57 @@ def test_a_second_text_is_named(tmp_path: Path) -> None:
     golden = load_suite(tmp_path / "golden.yaml").golden
     assert golden
     assert all(str(row.text_pair).startswith("said ") for row in golden)
+
+
+def test_any_number_of_labels_is_seen_or_named(tmp_path: Path) -> None:
+    """Lists are seen; a separator is named. The suite says its task, and judges sets by metrics of sets."""
+    rows = [(row["text"], [row["label"]] + ["long"] * (len(row["text"]) > 100)) for row in sentences()[:120]]
+    lines = [json.dumps({"text": text, "topics": names}) for text, names in rows]
+    (tmp_path / "lists.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with (tmp_path / "between.csv").open("w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle).writerows([("text", "topics"), *((text, ";".join(names)) for text, names in rows)])
+    made = [
+        write_suite(tmp_path / "lists.jsonl", tmp_path / "lists.yaml"),
+        write_suite(tmp_path / "between.csv", tmp_path / "between.yaml", separator=";"),
+    ]
+    for one in made:
+        suite = load_suite(one.suite)
+        assert (one.task, one.label, suite.task) == ("multi-label-classification", "topics", one.task)
+        assert one.labels.keys() == {"long", "negative", "positive"}
+        found = gather(suite.cases, seed=1, task=suite.task)
+        assert found.cases[0].digest == one.digest
+        assert [gate["gate"] for gate in plan(suite, found)["gates"] if gate["enough"] is False] == []
+        assert "calibration" not in {gate.kind for gate in suite.gates}
+        text = one.suite.read_text(encoding="utf-8")
+        one.suite.write_text(text.replace("# golden:", "golden:").replace("#   - {", "  - {"), encoding="utf-8")
+        golden = {row.label for row in load_suite(one.suite).golden}
+        assert golden <= {"negative", "positive", "long, negative", "long, positive"}
+        assert golden
+    assert made[0].rows == made[1].rows == 120
+
+
+def test_entities_are_seen(tmp_path: Path) -> None:
+    """Tokens with tags, and spans in texts; a second text does not go with them."""
+    words, tags = ["Aspirin", "eases", "acute", "headache"], ["B-Chemical", "O", "B-Disease", "I-Disease"]
+    rows = [{"id": str(n), "tokens": [*words, str(n)], "ner_tags": [*tags, "O"]} for n in range(60)]
+    (tmp_path / "tokens.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    spans = [{"text": f"Aspirin {n}", "entities": [{"start": 0, "end": 7, "label": "Chemical"}]} for n in range(60)]
+    (tmp_path / "spans.jsonl").write_text("".join(json.dumps(row) + "\n" for row in spans), encoding="utf-8")
+    for name, columns in (("tokens", ("tokens", "ner_tags")), ("spans", ("text", "entities"))):
+        made = write_suite(tmp_path / f"{name}.jsonl", tmp_path / f"{name}.yaml")
+        assert (made.task, made.text, made.label) == ("token-classification", *columns)
+        suite = load_suite(made.suite)
+        assert suite.metrics == ("entity_f1", "entity_precision", "entity_recall")
+        assert gather(suite.cases, seed=1, task=suite.task).cases[0].digest == made.digest
+    with pytest.raises(DataError, match="holds entities, and a second text is named"):
+        write_suite(tmp_path / "tokens.jsonl", tmp_path / "new.yaml", text_pair="id")
+
+
+def test_numbers_are_not_guessed(tmp_path: Path) -> None:
+    """Many of them are no choice; what to write instead is told."""
+    (tmp_path / "n.csv").write_text(
+        "text,label\n" + "".join(f"text {n},{n / 7}\n" for n in range(300)), encoding="utf-8"
+    )
+    with pytest.raises(DataError) as caught:
+        write_suite(tmp_path / "n.csv", tmp_path / "n.yaml", text="text", label="label")
+    assert "`task: text-regression`" in caught.value.fix

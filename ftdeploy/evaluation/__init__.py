@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ftdeploy import progress
 from ftdeploy.artifact import MANIFEST, Artifact
 from ftdeploy.batching import SERVED, Batching
-from ftdeploy.errors import ConfigError, Problem
+from ftdeploy.errors import ConfigError, ModelError, Problem
 from ftdeploy.evaluation.cases import Rows, gather, rows_of_run
 from ftdeploy.evaluation.folder import check_folder, default_folder, store, utc_now
 from ftdeploy.evaluation.plan import in_words
@@ -72,7 +72,8 @@ def evaluate_suite(suite: Suite, *, candidate: str, baseline: str | None = None,
 
     Raises:
         ConfigError: gates want a baseline and there is none; the report's folder holds something else; a gate or a
-            golden row wants what the rows or models do not have.
+            golden row wants what the rows or models do not have; rows are of another task than the suite.
+        ModelError: a model is of another task than the suite.
         FtdeployError: what `gather`, `open_model` and the engine raise.
     """
     if report is not None:
@@ -82,10 +83,12 @@ def evaluate_suite(suite: Suite, *, candidate: str, baseline: str | None = None,
         _check_baseline(suite, baseline)
     with ExitStack() as opened:
         judged = opened.enter_context(closing(open_model(candidate, device=device)))
+        _check_task(judged, suite)
         rows = rows or rows_for(suite, candidate=candidate, baseline=baseline, refresh=refresh)
         batching = SERVED if judged.folder is None else served_batching(judged.folder)
         held = None if baseline is None or absolute else _open(baseline, rows, judged, device, batching)
         if held is not None:
+            _check_task(held, suite)
             opened.enter_context(closing(held))
         if _counts_only(judged.labels, rows):
             wanted = held.labels if held is not None and not _counts_only(held.labels, rows) else rows.names
@@ -114,6 +117,17 @@ def evaluate_suite(suite: Suite, *, candidate: str, baseline: str | None = None,
     return Evaluated(report=found, folder=target)
 
 
+def _check_task(model: Model, suite: Suite) -> None:
+    """Whether a model answers what a suite asks; services and checkpoints are found out by their answers."""
+    task = suite.task if model.folder is None else read_signature(model.folder).task
+    if task != suite.task:
+        raise ModelError(
+            f"{model.name} does {task}, and suite {suite.name} judges {suite.task}",
+            cause="the suite does not say its `task`, or was written for other models",
+            fix=f"set `task: {task}` in the suite, with metrics of that task; or judge another model",
+        )
+
+
 def rows_for(suite: Suite, *, candidate: str | None, baseline: str | None, refresh: bool = False) -> Rows:
     """The rows that a suite is run on.
 
@@ -127,11 +141,11 @@ def rows_for(suite: Suite, *, candidate: str | None, baseline: str | None, refre
         FtdeployError: what `gather` raises.
     """
     if suite.cases:
-        return gather(suite.cases, seed=suite.seed, refresh=refresh)
+        return gather(suite.cases, seed=suite.seed, task=suite.task, refresh=refresh)
     for run in filter(None, (_run_of(candidate), _run_of(baseline))):
         if (run / "dataset" / MANIFEST).is_file():
             progress.say(f"the suite has no cases: the test rows of {run} are taken")
-            return rows_of_run(run, refresh=refresh)
+            return rows_of_run(run, task=suite.task, refresh=refresh)
     raise ConfigError(
         f"suite {suite.name} has no cases, and there is no run whose test rows could be taken",
         cause="neither candidate nor baseline stands in the folder of a run, beside its dataset",

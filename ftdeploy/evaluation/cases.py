@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ROWS, FACTS = "rows.arrow", "rows.json"
 #: What the name of a kept case begins with; raised when the same case would give other rows.
-_FORMAT = 1
+_FORMAT = 2
 _BATCH_ROWS = 4096
 
 
@@ -48,8 +48,8 @@ class Rows:
         table: ``text``, ``label``, ``id``, ``case`` where there are several, and columns to cut the rows by; all
             strings, memory-mapped.
         cases: where they come from, case by case.
-        labels: name of the case -> label -> rows.
-        names: all labels, in the order of their ids where a recipe says it, else sorted.
+        labels: name of the case -> name in labels (or what rows without one count as) -> rows.
+        names: the outputs of a network for them, in the order of their ids where a recipe says it, else sorted.
         pairs: ``text`` is two texts, joined (`ftdeploy.pairs`).
     """
 
@@ -63,16 +63,17 @@ class Rows:
         return int(self.table.num_rows)
 
 
-def gather(cases: Sequence[Case], *, seed: int, refresh: bool = False) -> Rows:
+def gather(cases: Sequence[Case], *, seed: int, task: str = "text-classification", refresh: bool = False) -> Rows:
     """The rows of a suite's cases.
 
     Args:
         cases: of the suite; at least one.
         seed: of the samples.
+        task: of the suite: what its labels are.
         refresh: read everything anew, whatever the cache holds.
 
     Raises:
-        ConfigError: a recipe is not valid.
+        ConfigError: a recipe is not valid, or of another task.
         SourceError: rows cannot be had, or are not those that the suite was written for (`digest`).
         DataError: a column is missing, a row has no text or no label, two rows are the same, a label of `label_map`
             is not there.
@@ -82,22 +83,24 @@ def gather(cases: Sequence[Case], *, seed: int, refresh: bool = False) -> Rows:
     found = []
     for case in cases:
         progress.say(f"case {case.name}")
-        given = of_recipe(case) if case.recipe is not None else of_source(case)
+        given = (of_source if case.recipe is None else of_recipe)(case, task)
         kept = keep(given, limit=case.limit, seed=seed, prefixed=several, refresh=refresh)
         _check_digest(case, kept.cases[0].digest)
         found.append(kept)
     return join(found)
 
 
-def rows_of_run(run: Path, *, refresh: bool = False) -> Rows:
+def rows_of_run(run: Path, *, task: str = "text-classification", refresh: bool = False) -> Rows:
     """The test rows of a run, for a suite without cases.
 
     Args:
         run: the run's folder.
+        task: of the suite.
         refresh: read them anew.
 
     Raises:
         ArtifactError: there is no dataset, or it is not as it was sealed.
+        ConfigError: it is of another task.
         DataError: it has no test rows.
     """
     if not (run / "dataset" / MANIFEST).is_file():
@@ -107,7 +110,7 @@ def rows_of_run(run: Path, *, refresh: bool = False) -> Rows:
             fix="name a model in the folder of its run, or give the suite `cases:`; `ftdeploy eval init` writes one",
         )
     dataset = open_artifact(run / "dataset", kind="dataset")
-    given = of_dataset("test rows", dataset, "test")
+    given = of_dataset("test rows", dataset, "test", task)
     return keep(given, limit=None, seed=0, prefixed=False, refresh=refresh)
 
 
@@ -167,7 +170,7 @@ def keep(given: Given, *, limit: int | None, seed: int, prefixed: bool, refresh:
     case = CaseResult(name=given.name, rows=facts["rows"], digest=facts["digest"], source=given.source + dropped,
                       licence=given.licence)  # fmt: skip
     return Rows(table=_mapped(folder / ROWS), cases=(case,), labels={given.name: facts["labels"]},
-                names=given.names or tuple(facts["labels"]), pairs=given.pairs)  # fmt: skip
+                names=given.names or given.task.head(facts["names"]), pairs=given.pairs)  # fmt: skip
 
 
 def _kept(folder: Path) -> dict[str, Any] | None:
@@ -192,14 +195,17 @@ def _write(given: Given, folder: Path, *, limit: int | None, seed: int, prefixed
     chosen, dropped = _choose(given, limit=limit, seed=seed)
     columns = ("text", "label", "id", *(("case",) if prefixed else ()), *given.slices)
     schema = pa.schema([(name, pa.string()) for name in columns])
-    faults, labels, digest, rows = Faults(given.name, tidied=given.tidied), Counter[str](), hashlib.sha256(), 0
+    task, faults = given.task, Faults(given.name, tidied=given.tidied, misfit=given.task.misfit[0])
+    labels, names, digest, rows = Counter[str](), set[str](), hashlib.sha256(), 0
     # A stream, and no file with an index: `datasets` maps it as it is.
     with whole(folder / ROWS) as path, path.open("wb") as sink:
         writer = pa.ipc.new_stream(sink, schema)
         checked = _checked(_chosen(given.read(), chosen), given, faults)
         while batch := list(islice(checked, _BATCH_ROWS)):
             for row in batch:
-                labels[row["label"]] += 1
+                named = task.names(row["label"])
+                names.update(named)
+                labels.update(named or filter(None, [task.summary(row["label"])]))
                 record = json.dumps([row["id"], row["text"], row["label"]], ensure_ascii=False, separators=(",", ":"))
                 digest.update(f"{record}\n".encode())
                 if prefixed:
@@ -209,7 +215,7 @@ def _write(given: Given, folder: Path, *, limit: int | None, seed: int, prefixed
         writer.close()
         faults.check(rows)
     facts = {"rows": rows, "digest": digest.hexdigest(), "labels": dict(sorted(labels.items())),
-             "dropped": dropped, "sha256": sha256_file(folder / ROWS)}  # fmt: skip
+             "names": sorted(names), "dropped": dropped, "sha256": sha256_file(folder / ROWS)}  # fmt: skip
     write_json(folder / FACTS, facts)
     return facts
 

@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ftdeploy.errors import DataError
-from ftdeploy.prepare.clean import Rejected, fold, text_key
+from ftdeploy.prepare.clean import NO_LABEL, Rejected, fold, text_key
 
 #: Faults that an error lists; it counts all.
 _SHOWN = 5
+_UNFIT = (
+    "the file has empty cells or rows that stand twice (whatever their case and white space), each of which would "
+    "count as evidence of its own"
+)
+_CORRECT = "correct these rows, or the case's `columns`; where labels are of another kind, the suite's `task` says so"
 
 
 @dataclass(kw_only=True)
@@ -46,10 +51,12 @@ class Faults:
     Args:
         case: its name.
         tidied: duplicates were decided on before, and are no fault.
+        misfit: why a label may be none of the task.
     """
 
-    def __init__(self, case: str, *, tidied: bool) -> None:
-        self._case, self._tidied = case, tidied
+    def __init__(self, case: str, *, tidied: bool, misfit: str = "") -> None:
+        self._case, self._tidied, self._misfit = case, tidied, misfit
+        self._misfits = 0
         self._texts, self._ids = _Seen(what="text"), _Seen(what="id")
         self._shown: list[str] = []
         self._count = 0
@@ -64,6 +71,7 @@ class Faults:
         why = _wrong(text, label)
         if why is not None:
             self._count += 1
+            self._misfits += isinstance(label, Rejected) and label.reason != NO_LABEL
             if len(self._shown) < _SHOWN:
                 self._shown.append(f"{place:,}: {why}")
             return True
@@ -88,13 +96,18 @@ class Faults:
             return
         listed = [*self._shown, *twice][:_SHOWN]
         more = f"; and {found - len(listed):,} more" if found > len(listed) else ""
+        cause, fix = self._reason()
         raise DataError(
             f"case {self._case}: {found:,} fault(s) in {rows + self._count:,} rows, by their places: "
             f"{'; '.join(listed)}{more}",
-            cause="the file has empty cells or rows that stand twice (whatever their case and white space), each of "
-            "which would count as evidence of its own",
-            fix="remove or correct these rows; of equal texts the case's `duplicates: drop` takes the first",
+            cause=cause,
+            fix=fix,
         )
+
+    def _reason(self) -> tuple[str, str]:
+        if self._misfits:
+            return self._misfit, _CORRECT
+        return _UNFIT, "remove or correct these rows; of equal texts the case's `duplicates: drop` takes the first"
 
 
 def _wrong(text: str | Rejected | None, label: str | Rejected) -> str | None:

@@ -6,30 +6,36 @@ such a suite. Data sets are read by `datasets`: local ones need no network.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftdeploy.errors import ConfigError, DataError, DependencyError, FtdeployError, did_you_mean
 from ftdeploy.evaluation.cases import Rows, gather, join, keep
 from ftdeploy.evaluation.listing import find_suite, read_suite
 from ftdeploy.evaluation.origins import Given, Raw, paired
-from ftdeploy.metrics import METRICS
+from ftdeploy.metrics import METRICS, SPAN_METRICS
 from ftdeploy.pairs import TEXT_PAIR, with_two_columns
+from ftdeploy.prepare.clean import Rejected
+from ftdeploy.prepare.hub import class_names
 from ftdeploy.starter import supported_margin
 from ftdeploy.suite import NonInferiority, Suite, suites_folder
+from ftdeploy.tasks import TASKS, Task
+from ftdeploy.user_code import import_file, line_in
 from ftdeploy.validate.crosscheck import light_evaluate
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-_TASKS = ("text-classification", "sentiment-analysis")
-#: Metrics of `evaluate` by the names that they have here; its f1 is of one class, unless it is told an average.
-_CALLED = {"accuracy": "accuracy", "f1": "macro_f1"}
+#: What `evaluate` calls the tasks that are judged here; it has none of any number of labels, and none of numbers.
+_TASKS = {
+    "text-classification": "text-classification",
+    "sentiment-analysis": "text-classification",
+    "token-classification": "token-classification",
+}
+#: Metrics of `evaluate` by the names that they have here; its f1 is of one class, unless it is told an average, and of
+#: what seqeval gives, f1 decides.
+_CALLED = {"accuracy": "accuracy", "f1": "macro_f1", "seqeval": "entity_f1"}
+#: Columns of a subtask that names none, as `evaluate` has them.
+_COLUMNS = {"text-classification": ("text", "label"), "token-classification": ("tokens", "ner_tags")}
 
 
 def subtasks(name: str) -> list[Any]:
@@ -42,7 +48,7 @@ def subtasks(name: str) -> list[Any]:
         name: of the suite, or the path of its file.
 
     Raises:
-        ConfigError: there is no such suite, or it has no cases.
+        ConfigError: there is no such suite, it has no cases, or `evaluate` has nothing that judges its task.
         FtdeployError: what reading its rows raises.
     """
     import datasets
@@ -50,6 +56,13 @@ def subtasks(name: str) -> list[Any]:
     from evaluate.evaluation_suite import SubTask
 
     suite = read_suite(find_suite(name))
+    if not TASKS[suite.task].one_label:
+        raise ConfigError(
+            f"suite {suite.name} is of {suite.task}, which `evaluate` does not judge on such rows",
+            cause="its text classification has one label a row, and its token classification wants words, not texts "
+            "with character offsets",
+            fix="run the suite with `ftdeploy eval`",
+        )
     if not suite.cases:
         raise ConfigError(
             f"suite {suite.name} has no cases, and `evaluate` wants rows",
@@ -93,7 +106,8 @@ def read_evaluate_suite(path: Path, *, gated: bool) -> tuple[Suite, Rows]:
         gated: there will be a baseline: non-inferiority of each metric, by the margin that so many rows support.
 
     Raises:
-        ConfigError: the file has no such class, a subtask is of another task, or its metric is not known here.
+        ConfigError: the file has no such class, a subtask is of another task than those known here or than the others,
+            or its metric is not known.
         DataError: a data set cannot be read, or its labels cannot be told.
         DependencyError: `evaluate` is not installed.
     """
@@ -112,32 +126,55 @@ def read_evaluate_suite(path: Path, *, gated: bool) -> tuple[Suite, Rows]:
 
 def _read(path: Path, *, gated: bool) -> tuple[Suite, Rows]:
     tasks = _load(path)
+    does = _task(tasks, path.name)
     metrics, parts = [], []
     for number, task in enumerate(tasks, start=1):
         where = f"{path.name}, subtask {number}"
-        if task.task_type not in _TASKS:
-            raise ConfigError(
-                f"{where}: the task {task.task_type!r} is not one of {', '.join(_TASKS)}",
-                cause="ftdeploy judges classifiers of single texts",
-                fix="take the subtask out, or run the suite with `evaluate` itself",
-            )
         arguments = dict(task.args_for_task or {})
-        metrics += [_metric(metric, where) for metric in _single(arguments.get("metric"))]
-        given = _given(task, arguments, number, where)
+        metrics += [_metric(metric, does, where) for metric in _single(arguments.get("metric"))]
+        given = _given(task, arguments, does, number, where)
         # What is behind a name may be another data set tomorrow, and code of the suite's own may make other rows.
         parts.append(keep(given, limit=None, seed=0, prefixed=len(tasks) > 1, refresh=True))
     rows = join(parts)
     names = tuple(dict.fromkeys(metrics))
     margin = supported_margin(len(rows), drop=0.0)
     gates = tuple(NonInferiority(kind="non-inferiority", metric=name, margin=margin) for name in names) if gated else ()
-    return Suite(name=path.stem, metrics=names, gates=gates), rows
+    return Suite(name=path.stem, task=does.name, metrics=names, gates=gates), rows
+
+
+def _task(tasks: list[Any], name: str) -> Task:
+    """What all of the subtasks are about."""
+    for number, task in enumerate(tasks, start=1):
+        if task.task_type not in _TASKS:
+            raise ConfigError(
+                f"{name}, subtask {number}: the task {task.task_type!r} is not one of {', '.join(_TASKS)}",
+                cause="ftdeploy judges other models by suites of its own",
+                fix="take the subtask out, or run the suite with `evaluate` itself",
+            )
+        if _TASKS[task.task_type] != _TASKS[tasks[0].task_type]:
+            raise ConfigError(
+                f"{name}, subtask {number}: the task {task.task_type!r} is another one than {tasks[0].task_type!r} "
+                "before it",
+                cause="a suite judges one model here",
+                fix="make a file of each task's subtasks",
+            )
+    return TASKS[_TASKS[tasks[0].task_type]]
 
 
 def _load(path: Path) -> list[Any]:
     """The subtasks of the class ``Suite`` in a file."""
     import evaluate
 
-    module = _imported(path)
+    try:
+        module = import_file(path)
+    except FtdeployError:
+        raise
+    except Exception as error:  # it is the user's code: whatever it raises is told in its own words
+        raise ConfigError(
+            f"{path} cannot be imported: {type(error).__name__}: {error}{line_in(error, path)}",
+            cause="its code raises when it is imported",
+            fix="run it with Python alone and correct it",
+        ) from error
     found = getattr(module, "Suite", None)
     if not (isinstance(found, type) and issubclass(found, evaluate.EvaluationSuite)):
         raise ConfigError(
@@ -151,61 +188,39 @@ def _load(path: Path) -> list[Any]:
     return tasks
 
 
-def _imported(path: Path) -> ModuleType:
-    name = f"ftdeploy_suite_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} is no Python module", cause="its name does not end in .py", fix="rename it")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except FtdeployError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"{path} cannot be imported: {type(error).__name__}: {error}",
-            cause="its code raises when it is imported",
-            fix="run it with Python alone and correct it",
-        ) from error
-    finally:
-        del sys.modules[name]
-    return module
-
-
 def _single(metric: Any) -> list[Any]:
     """The metrics of `evaluate.combine`; another one alone."""
     return list(getattr(metric, "evaluation_modules", None) or [metric])
 
 
-def _metric(metric: Any, where: str) -> str:
+def _metric(metric: Any, task: Task, where: str) -> str:
     """The name that a subtask's metric has here, or its file."""
     name = metric if isinstance(metric, str) else getattr(metric, "name", None)
     if metric is None:
-        return "accuracy"  # what `evaluate` takes for text classification
-    if isinstance(name, str) and name.endswith(".py") and Path(name).is_file():
+        return task.metrics[0]  # accuracy and the F1 of seqeval, as `evaluate` has them
+    if task.one_label and isinstance(name, str) and name.endswith(".py") and Path(name).is_file():
         stem = Path(name).stem
         return stem if stem in METRICS else str(Path(name).resolve())
     known = _CALLED.get(str(name), str(name))
-    if known not in METRICS:
+    listed = METRICS if task.one_label else SPAN_METRICS
+    if known not in listed:
+        own = "; or name the .py file of an `evaluate.Metric`" if task.one_label else ""
         raise ConfigError(
-            f"{where}: the metric {name!r} is not known",
+            f"{where}: the metric {name!r} is not known for {task.name}",
             cause="metrics of the hub are not fetched",
-            fix=f"{did_you_mean(str(name), METRICS)}; or name the .py file of an `evaluate.Metric`",
+            fix=did_you_mean(str(name), listed) + own,
         )
     return known
 
 
-def _given(task: Any, arguments: Mapping[str, Any], number: int, where: str) -> Given:
-    if arguments.get("second_input_column") is not None:
-        raise ConfigError(
-            f"{where}: second_input_column is given",
-            cause="pairs of texts are asked for, and models of ftdeploy answer single texts",
-            fix="take the subtask out",
-        )
+def _given(task: Any, arguments: Mapping[str, Any], does: Task, number: int, where: str) -> Given:
     data, called = _data(task, where)
-    text, label = str(arguments.get("input_column") or "text"), str(arguments.get("label_column") or "label")
-    second = arguments.get("second_input_column")
+    usual_text, usual_label = _COLUMNS[does.name]
+    text, label = (
+        str(arguments.get(name) or usual)
+        for name, usual in (("input_column", usual_text), ("label_column", usual_label))
+    )
+    second = arguments.get("second_input_column") if does.pairs else None
     columns = data.column_names or list(next(iter(data), {}))
     missing = [name for name in (text, second, label) if name is not None and name not in columns]
     if missing:
@@ -214,18 +229,24 @@ def _given(task: Any, arguments: Mapping[str, Any], number: int, where: str) -> 
             cause="input_column, second_input_column or label_column names a column that the data set does not have",
             fix=did_you_mean(missing[0], columns),
         )
-    names = _names(data, label, arguments.get("label_mapping"), where)
+    names: tuple[str, ...]
+    if does.per_token:
+        names, read = (), partial(_tagged_rows, data, text, label, str(arguments.get("join_by") or " "), does)
+    else:
+        meant = _names(data, label, arguments.get("label_mapping"), where)
+        names, read = tuple(dict.fromkeys(meant.values())), partial(_rows, data, text, second, label, meant)
     return Given(
         name=called or f"task-{number}",
-        read=partial(_rows, data, text, second, label, names),
+        read=read,
         slices=(),
         identity={"subtask": where, "columns": [text, second, label]},
         tidied=True,  # `evaluate` judges what is there, and so do we
         distinct=False,
-        names=tuple(dict.fromkeys(names.values())),
+        names=names,
         source=_described(task),
         licence=str(getattr(data.info, "license", "") or ""),
         pairs=second is not None,
+        task=does,
     )
 
 
@@ -287,3 +308,16 @@ def _rows(data: Any, text: str, second: str | None, label: str, names: Mapping[A
         found = row[label]
         told = row[text] if second is None else paired(row[text], row[second])
         yield Raw(place=place, text=told, label=names.get(found, found), id=None, slices={})
+
+
+def _tagged_rows(data: Any, tokens: str, tags: str, between: str, task: Task) -> Iterator[Raw]:
+    """Rows of words and their tags as texts with spans."""
+    named = class_names(data.features).get(tags)
+    for place, row in enumerate(data, start=1):
+        words, told = row[tokens], row[tags] if named is None else named(row[tags])
+        text = between.join(map(str, words)) if isinstance(words, list) else words
+        try:
+            text, label = task.read({"text": text, "tokens": words, "tags": told}, "text", "tags")
+        except ValueError as error:
+            label = Rejected(reason=f"does not fit: {error}")
+        yield Raw(place=place, text=text, label=label, id=None, slices={})

@@ -11,7 +11,7 @@ from typing import Any
 
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SplitName, label_names, pair_columns, read_batches, read_profile
-from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.errors import ConfigError, DataError, did_you_mean
 from ftdeploy.pairs import join
 from ftdeploy.prepare import prepare
 from ftdeploy.prepare.clean import Rejected, as_text, clean_label
@@ -21,6 +21,7 @@ from ftdeploy.sources import describe, fingerprint
 from ftdeploy.sources.cache import cache_folder, locked
 from ftdeploy.stage import run_stage, stage_key
 from ftdeploy.suite import Case
+from ftdeploy.tasks import TASKS, Task
 
 _BATCH_ROWS = 4096
 #: Columns of a prepared split that are no part of a case: nothing is reported by them.
@@ -55,6 +56,7 @@ class Given:
         distinct: of rows with one text the first is taken.
         names: the labels in the order of their ids, where that is known.
         pairs: a text is two, joined (`ftdeploy.pairs`).
+        task: says what a label is.
         source, licence: where they come from, in words.
     """
 
@@ -68,36 +70,55 @@ class Given:
     source: str
     licence: str
     pairs: bool = False
+    task: Task = TASKS["text-classification"]
 
 
-def of_recipe(case: Case) -> Given:
+def of_recipe(case: Case, task: str = "text-classification") -> Given:
     """A split of a recipe, prepared in the cache by the stage of a run; a split that stands there is taken as it is.
 
+    Args:
+        case: with a recipe.
+        task: of the suite.
+
     Raises:
-        ConfigError: the recipe is not valid.
+        ConfigError: the recipe is not valid, or of another task.
         SourceError: its rows cannot be had.
         DataError: they are not fit for the task, or the split is empty.
     """
     recipe = load_recipe(Path(str(case.recipe)))
+    _check_task(case.name, f"the recipe {recipe.name}", recipe.task, task)
     key = stage_key(prepare, recipe, {})
     with locked(f"dataset {key}"):
         outcome = run_stage(prepare, recipe, {}, cache_folder() / "datasets" / key)
-    return of_dataset(case.name, outcome.artifact, case.split)
+    return of_dataset(case.name, outcome.artifact, case.split, task)
 
 
-def of_dataset(name: str, dataset: Artifact, split: SplitName) -> Given:
+def _check_task(case: str, whose: str, found: str, wanted: str) -> None:
+    """Whether rows have the labels that a suite is about."""
+    if found != wanted:
+        raise ConfigError(
+            f"case {case}: {whose} is of {found}, and the suite of {wanted}",
+            cause="the suite does not say its `task`, or was written for other rows",
+            fix=f"set `task: {found}` in the suite, with metrics of that task; or name other rows",
+        )
+
+
+def of_dataset(name: str, dataset: Artifact, split: SplitName, task: str = "text-classification") -> Given:
     """A split of a dataset artifact.
 
     Args:
         name: of the case.
         dataset: the artifact.
         split: which one.
+        task: of the suite.
 
     Raises:
+        ConfigError: the dataset is of another task.
         DataError: it is empty.
     """
     import pyarrow.parquet as pq
 
+    _check_task(name, f"the dataset {dataset.path}", str(dataset.settings.get("task", task)), task)
     path = dataset.file(f"{split}.parquet")
     columns = pq.read_schema(path).names
     if not pq.read_metadata(path).num_rows:
@@ -118,6 +139,7 @@ def of_dataset(name: str, dataset: Artifact, split: SplitName) -> Given:
         source=f"{split} rows of {source}",
         licence=licence,
         pairs=pair_columns(dataset) is not None,
+        task=TASKS[task],
     )
 
 
@@ -137,11 +159,15 @@ def _provenance(profile: Mapping[str, Any]) -> tuple[str, str]:
     return "; ".join(dict.fromkeys(sources)), "; ".join(dict.fromkeys(licences))
 
 
-def of_source(case: Case) -> Given:
+def of_source(case: Case, task: str = "text-classification") -> Given:
     """A source of the case's own; its rows are not tidied.
 
     Reading them raises DataError for a file that is not what its format says, a column that is not there, and a label
     of `label_map` that no row has.
+
+    Args:
+        case: with a source.
+        task: of the suite; its labels are read as `prepare` reads them.
 
     Raises:
         SourceError: it cannot be had.
@@ -165,10 +191,11 @@ def of_source(case: Case) -> Given:
         "columns": dump_section(case.columns),
         "label_map": dict(case.label_map),
         "slices": list(case.slices),
+        "task": task,
     }
     return Given(
         name=case.name,
-        read=partial(_source_rows, case, opened),
+        read=partial(_source_rows, case, opened, TASKS[task]),
         slices=case.slices,
         identity=identity,
         tidied=False,
@@ -177,6 +204,7 @@ def of_source(case: Case) -> Given:
         source=described["source"],
         licence=described.get("licence", ""),
         pairs=case.columns.text_pair is not None,
+        task=TASKS[task],
     )
 
 
@@ -190,22 +218,22 @@ def paired(text: Any, second: Any) -> str | Rejected | None:
     return join(first, other) if other and other.strip() else Rejected(reason="has no second one beside it")
 
 
-def _source_rows(case: Case, opened: Opened) -> Iterator[Raw]:
+def _source_rows(case: Case, opened: Opened, task: Task) -> Iterator[Raw]:
     columns = case.columns
-    named = [columns.text, *filter(None, [columns.text_pair]), columns.label, *filter(None, [columns.id]), *case.slices]
+    parts = (columns.text, columns.text_pair, columns.label, columns.id)
+    named = [*(name for name in parts if name is not None), *case.slices]
     seen: dict[str, None] = {}
     met: Counter[str] = Counter()
     for row in read_source(opened, DataSettings.model_construct(source=case.source), wanted=tuple(named)):
         if not seen.keys() >= row.values.keys():
             seen.update(dict.fromkeys(row.values))
-        label = row.values.get(columns.label)
+        text, label = _cells(row.values, case, task)
         called = clean_label(label)
         if isinstance(called, str):
-            if len(met) < _BATCH_ROWS or called in case.label_map:
-                met[called] += 1
-            label = case.label_map.get(called, called)
+            names = task.names(called)
+            met.update(one for one in names if len(met) < _BATCH_ROWS or one in case.label_map)
+            label = task.renamed(called, case.label_map) if case.label_map else called
         name = row.values.get(columns.id) if columns.id else row.name or None
-        text = row.values.get(columns.text)
         if columns.text_pair is not None:
             text = paired(text, row.values.get(columns.text_pair))
         yield Raw(place=row.place, text=text, label=label, id=name, slices=row.values)
@@ -217,6 +245,15 @@ def _source_rows(case: Case, opened: Opened) -> Iterator[Raw]:
         )
     _check_columns(case, named, seen)
     _check_labels(case, met)
+
+
+def _cells(row: Mapping[str, Any], case: Case, task: Task) -> tuple[Any, Any]:
+    """Text and label of a row as the task reads them; instead of a label that is none of it, the reason."""
+    columns = case.columns
+    try:
+        return task.read(row, columns.text, columns.label, columns.label_separator)
+    except ValueError as error:
+        return row.get(columns.text), Rejected(reason=f"does not fit: {error}")
 
 
 def _check_columns(case: Case, named: Sequence[str], seen: Mapping[str, None]) -> None:

@@ -27,6 +27,7 @@ from ftdeploy.suite import (
     WorstSlice,
     wants_baseline,
 )
+from ftdeploy.tasks import TASKS
 
 #: Normal quantile of a one-sided 95% interval.
 _Z = 1.645
@@ -154,7 +155,8 @@ def _share(maximum: float, rows: int) -> tuple[str, bool]:
 def _notes(suite: Suite, rows: Rows) -> list[str]:
     """What is odd about labels and cases, told before a model is run."""
     found = {label for counts in rows.labels.values() for label in counts}
-    named = {row.label: "a golden row" for row in suite.golden}
+    # Elsewhere a golden row says a whole answer, as people read it.
+    named = {row.label: "a golden row" for row in suite.golden} if TASKS[suite.task].one_label else {}
     named |= {
         gate.label: f"a {gate.kind} gate"
         for gate in suite.gates

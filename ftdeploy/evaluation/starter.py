@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftdeploy.errors import ConfigError
+from ftdeploy.errors import ConfigError, DataError
 from ftdeploy.evaluation.cases import gather
-from ftdeploy.evaluation.starter_template import TEMPLATE
+from ftdeploy.evaluation.starter_template import CALIBRATION, TEMPLATE
 from ftdeploy.pairs import TEXT, as_columns
 from ftdeploy.starter import FLIPS, supported_margin
 from ftdeploy.starter_rows import Found, look_at, one_line, pair_line, scalar, slug, source_lines
@@ -32,14 +32,16 @@ class SuiteStarter:
 
     Attributes:
         suite: the file that was written.
+        task: what labels like these are of.
         text, label: the columns.
         rows: rows that are judged.
-        labels: label -> rows.
+        labels: label, or name in labels, -> rows.
         margin: of the accuracy gate.
         digest: of the case.
     """
 
     suite: Path
+    task: str
     text: str
     label: str
     rows: int
@@ -49,7 +51,7 @@ class SuiteStarter:
 
 
 def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: str | None = None,
-                text_pair: str | None = None) -> SuiteStarter:  # fmt: skip
+                text_pair: str | None = None, separator: str | None = None) -> SuiteStarter:  # fmt: skip
     """Write a suite whose case is a CSV, TSV, JSON Lines or Parquet file.
 
     Args:
@@ -58,6 +60,8 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
         text: the column with the text; guessed (long, mostly different values) when None.
         label: the column with the label; guessed (few different values) when None.
         text_pair: the column with a second text; never guessed.
+        separator: what stands between labels in a cell, where a text has any number of them; never guessed. Lists of
+            labels, and spans or tags as lists, are seen.
 
     Raises:
         SourceError: there is no such file.
@@ -66,17 +70,22 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
     """
     if out.exists():
         raise _exists(out)
-    found = look_at(data_file, text=text, label=label, text_pair=text_pair)
-    name = slug(data_file.stem)
-    case = Case(name=name, source=found.source, duplicates="drop",
-                columns=CaseColumns(text=found.text, text_pair=text_pair, label=found.label))  # fmt: skip
-    rows = gather([case], seed=0)
+    found = look_at(data_file, text=text, label=label, text_pair=text_pair, separator=separator)
+    task, name = found.task, slug(data_file.stem)
+    columns = CaseColumns(text=found.text, text_pair=text_pair, label=found.label, label_separator=separator)
+    case = Case(name=name, source=found.source, duplicates="drop", columns=columns)
+    _check_pairs(found)
+    rows = gather([case], seed=0, task=task.name)
     (kept,) = rows.cases
     margin = supported_margin(kept.rows, drop=0.0)
     asked = min(_ASKED, kept.rows)
     body = TEMPLATE.format(
         file=one_line(data_file.name),
         name=name,
+        task=task.name,
+        metrics=", ".join(task.metrics),
+        metric=task.metrics[0],
+        separator="" if separator is None else f"\n      label_separator: {scalar(separator)}",
         rows=f"{kept.rows:,}",
         source="\n      ".join(source_lines(found.source, data_file, out)),
         text=scalar(found.text),
@@ -92,7 +101,7 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
         margin=f"{margin:g}",
         slices=f"{_slice_margin(rows.labels[name]):g}",
         broken=f"{_share(FLIPS / 2, kept.rows):g}",
-        calibration=f"{_calibration(kept.rows):g}",
+        calibration=CALIBRATION.format(margin=f"{_calibration(kept.rows):g}") if task.one_label else "",
         asked=asked,
         robust=f"{_share(0.05, asked):g}",
         typos=f"{_share(0.15, asked):g}",
@@ -105,8 +114,17 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
             handle.write(body)
     except FileExistsError as error:
         raise _exists(out) from error
-    return SuiteStarter(suite=out, text=found.text, label=found.label, rows=kept.rows, labels=rows.labels[name],
-                        margin=margin, digest=kept.digest)  # fmt: skip
+    return SuiteStarter(suite=out, task=task.name, text=found.text, label=found.label, rows=kept.rows,
+                        labels=rows.labels[name], margin=margin, digest=kept.digest)  # fmt: skip
+
+
+def _check_pairs(found: Found) -> None:
+    if found.text_pair is not None and not found.task.pairs:
+        raise DataError(
+            f"column {found.label!r} holds entities, and a second text is named: {found.text_pair!r}",
+            cause=f"{found.task.name} reads single texts",
+            fix="leave --text-pair out, or name another column with --label",
+        )
 
 
 def _exists(out: Path) -> ConfigError:
@@ -140,11 +158,12 @@ def _calibration(rows: int) -> float:
 
 def _golden(found: Found, rows: list[dict[str, str]]) -> str:
     """A row of each label, as comments: whether it is one that nobody argues about, a reader decides."""
-    lines = []
+    lines, task = [], found.task
     for label in sorted(found.counts)[:_GOLDEN]:
-        short = next((row["text"] for row in rows if row["label"] == label and len(row["text"]) <= _CHARS), None)
-        if short is not None:
-            columns = as_columns(short) if found.text_pair is not None else {TEXT: short}
+        told = (row for row in rows if task.summary(row["label"]) == label and len(row["text"]) <= _CHARS)
+        row = next(told, None)
+        if row is not None:
+            columns = as_columns(row["text"]) if found.text_pair is not None else {TEXT: row["text"]}
             texts = ", ".join(f"{name}: {scalar(one_line(text))}" for name, text in columns.items())
-            lines.append(f"#   - {{{texts}, label: {scalar(label)}}}")
+            lines.append(f"#   - {{{texts}, label: {scalar(task.show(row['label'], row['text']))}}}")
     return "\n".join(lines) or "#   - {text: TEXT, label: LABEL}"

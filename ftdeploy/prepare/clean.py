@@ -17,8 +17,8 @@ from ftdeploy.prepare.cleaning.survey import NOTHING, Survey, survey
 from ftdeploy.recipe import Clean
 
 __all__ = [
-    "DEFAULT_RULES", "NOTHING", "CleanText", "Counts", "Rejected", "Survey", "Tally", "as_text", "clean_label",
-    "clean_name", "fold", "libraries", "look_at_all", "make_cleaner", "make_rules", "text_key",
+    "DEFAULT_RULES", "NOTHING", "NO_LABEL", "CleanText", "Counts", "Rejected", "Survey", "Tally", "as_text",
+    "clean_label", "clean_name", "fold", "libraries", "look_at_all", "make_cleaner", "make_rules", "text_key",
 ]  # fmt: skip
 
 #: The tidied text of a cell, or why its row is set aside.
@@ -36,6 +36,8 @@ class Rule(NamedTuple):
 #: What is on by default: white space and Unicode, of which everybody knows what they become.
 DEFAULT_RULES = ("unicode_nfc", "control_characters", "white_space")
 
+#: Why a row without a label is set aside.
+NO_LABEL = "label is missing"
 #: A text that a round of all rules still changes after so many is set aside: only made-up ones do.
 _ROUNDS = 12
 #: A longer text is not surveyed; `Builder` says what is wrong with it.
@@ -170,7 +172,7 @@ def clean_label(value: Any) -> str | Rejected:
     if isinstance(raw, Rejected):
         return Rejected(reason=f"label {raw.reason}")
     label = clean_name(raw)
-    return Rejected(reason="label is missing") if label is None else label
+    return Rejected(reason=NO_LABEL) if label is None else label
 
 
 def clean_name(value: Any) -> str | None:

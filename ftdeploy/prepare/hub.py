@@ -34,7 +34,7 @@ def read_hub(path: Path, *, split: str, subset: str | None) -> Iterator[Mapping[
     faults = (ValueError, OSError, TypeError, KeyError, datasets.exceptions.DatasetsError)
     try:
         rows = datasets.load_dataset(str(path), name=subset, split=split, streaming=True)
-        names = _names(rows.features)
+        names = class_names(rows.features)
         for row in rows:
             yield {key: names[key](value) if key in names else value for key, value in row.items()}
     except faults as error:
@@ -53,8 +53,12 @@ def _words(error: Exception) -> str:
     return " ".join(str(inner).split())[:300] or type(inner).__name__
 
 
-def _names(features: Mapping[str, Any] | None) -> dict[str, Callable[[Any], Any]]:
-    """For each column of class numbers: a function that turns a number (or a list of them) into names."""
+def class_names(features: Mapping[str, Any] | None) -> dict[str, Callable[[Any], Any]]:
+    """For each column of class numbers: a function that turns a number (or a list of them) into names.
+
+    Args:
+        features: of a data set of the `datasets` library; None where it does not know them.
+    """
     found: dict[str, Callable[[Any], Any]] = {}
     for key, feature in (features or {}).items():
         inner: Any = getattr(feature, "feature", None)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ftdeploy.errors import DataError, SourceError, did_you_mean
+from ftdeploy.user_code import import_file, line_in
 
 Loader = Callable[[Path], Iterator[Mapping[str, Any]]]
 
@@ -36,7 +34,7 @@ def load_rows(loader: Path, path: Path) -> Iterator[Mapping[str, Any]]:
         raise
     except Exception as error:  # it is the user's code: whatever it raises is told in its own words
         raise DataError(
-            f"the loader {Path(file).name}:{name} raised {type(error).__name__}: {error}{_where(error, Path(file))}",
+            f"the loader {Path(file).name}:{name} raised {type(error).__name__}: {error}{line_in(error, Path(file))}",
             cause="a fault in the loader, or a file that is not what it expects",
             fix=f"run it alone: `python -c \"import {Path(file).stem} as m; print(next(iter(m.{name}('FILE'))))\"`",
         ) from error
@@ -59,16 +57,11 @@ def _find_function(file: Path, name: str) -> Loader:
             cause="`loader` is file.py:function, relative to the recipe's own folder",
             fix=did_you_mean(file.name, siblings) or "correct the path",
         )
-    spec = importlib.util.spec_from_file_location(f"_ftdeploy_loader_{file.stem}", file)
-    if spec is None or spec.loader is None:  # only for suffixes that Python does not import, and ours is .py
-        raise SourceError(f"{file} cannot be imported", cause="it is not a Python file", fix="name a .py file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
     try:
-        spec.loader.exec_module(module)
+        module = import_file(file)
     except Exception as error:  # as above: the user's code
         raise SourceError(
-            f"the loader's file {file.name} cannot be imported: {type(error).__name__}: {error}{_where(error, file)}",
+            f"the loader's file {file.name} cannot be imported: {type(error).__name__}: {error}{line_in(error, file)}",
             cause="a fault in the file, or a package that is not installed",
             fix=f"run `python {file}` and correct what it says",
         ) from error
@@ -82,9 +75,3 @@ def _find_function(file: Path, name: str) -> Loader:
         )
     found: Loader = function
     return found
-
-
-def _where(error: BaseException, file: Path) -> str:
-    """The last line of the traceback inside the loader's own file."""
-    inside = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
-    return f" (line {inside[-1].lineno}: {inside[-1].line})" if inside else ""

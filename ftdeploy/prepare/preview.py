@@ -16,7 +16,7 @@ import numpy as np
 
 from ftdeploy.errors import DataError
 from ftdeploy.pairs import parts
-from ftdeploy.prepare.clean import CleanText, Counts, Tally, make_cleaner, make_rules
+from ftdeploy.prepare.clean import NO_LABEL, CleanText, Counts, Tally, make_cleaner, make_rules
 from ftdeploy.prepare.cleaning.counts import difference, visible
 from ftdeploy.prepare.decide import Decision
 from ftdeploy.prepare.peek import BEGINNING, Sample, read_sample
@@ -212,7 +212,7 @@ def _set_aside(seen: Seen) -> Mapping[str, Any]:
         "text is empty": True,
         "second text is missing": seen.recipe.data.pairs is not None,
         "second text is empty": seen.recipe.data.pairs is not None,
-        "label is missing": True,
+        NO_LABEL: True,
         "text is shorter than min_chars": rules.min_chars > 1,
         "text is longer than max_chars": True,
         "text has fewer words than min_words": rules.min_words is not None,

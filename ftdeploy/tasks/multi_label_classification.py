@@ -74,6 +74,9 @@ class MultiLabelClassification:
     def names(self, label: str) -> tuple[str, ...]:
         return load(label)
 
+    def renamed(self, label: str, called: Mapping[str, str]) -> str:
+        return dump(called.get(name, name) for name in load(label))
+
     def true_label(self, given: Any, labels: Sequence[str],
                    text: str | None = None) -> str:  # noqa: ARG002 - the protocol's  # fmt: skip
         if not isinstance(given, list):

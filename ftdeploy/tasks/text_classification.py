@@ -55,6 +55,9 @@ class TextClassification:
     def names(self, label: str) -> tuple[str, ...]:
         return (label,)
 
+    def renamed(self, label: str, called: Mapping[str, str]) -> str:
+        return called.get(label, label)
+
     def true_label(self, given: Any, labels: Sequence[str],
                    text: str | None = None) -> str:  # noqa: ARG002 - the protocol's  # fmt: skip
         return known_name(given, labels)

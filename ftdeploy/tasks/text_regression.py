@@ -66,6 +66,9 @@ class TextRegression:
     def names(self, label: str) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
         return ()
 
+    def renamed(self, label: str, called: Mapping[str, str]) -> str:  # noqa: ARG002 - the protocol's
+        return label
+
     def true_label(self, given: Any, labels: Sequence[str],  # noqa: ARG002 - the protocol's
                    text: str | None = None) -> str:  # noqa: ARG002  # fmt: skip
         if isinstance(given, bool) or not isinstance(given, int | float) or abs(given) > LARGEST:

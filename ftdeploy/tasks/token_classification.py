@@ -84,6 +84,9 @@ class TokenClassification:
     def names(self, label: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(span.kind for span in load(label)))
 
+    def renamed(self, label: str, called: Mapping[str, str]) -> str:
+        return dump(span._replace(kind=called.get(span.kind, span.kind)) for span in load(label))
+
     def true_label(self, given: Any, labels: Sequence[str], text: str | None = None) -> str:
         """Entities as they are answered; ``word`` and ``score`` may be left out, and a word is checked."""
         return dump(read_entities(given, kinds_of(labels), text))

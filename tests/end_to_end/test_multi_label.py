@@ -64,6 +64,35 @@ def test_the_report_is_about_sets(run: TinyRun) -> None:
     assert 0.05 < float(artifact(run.run, "onnx").facts["temperature"]) < 20
 
 
+def test_a_suite_for_rows_of_ones_own_judges_it(run: TinyRun, tmp_path: Path) -> None:
+    """Written from the very rows, with what stands between labels: the bundle is held against fp32 by metrics of sets,
+    with the figures that its answers have; a suite that does not say its task is refused."""
+    suite = tmp_path / "suite.yaml"
+    made = ftdeploy("eval", "init", run.recipe.parent / "rows.csv", "--label", "labels", "--label-separator", "|",
+                    "--out", suite)  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    asked = ("eval", suite, "--candidate", run.run / "bundle", "--report", tmp_path / "report",
+             "--set", "resamples=1000", "--set", "timing_rows=8", "--set", "timing_rounds=5")  # fmt: skip
+    found = ftdeploy(*asked)
+    assert found.returncode in (0, 10, 11), found.stderr
+    report = read_report(tmp_path / "report" / "report.json")
+    assert (report.task, report.rows) == ("multi-label-classification", 400)
+    assert {gate.kind for gate in report.gates} == {
+        "non-inferiority", "slices", "flips", "robustness", "consistency"
+    }  # fmt: skip
+    with (run.recipe.parent / "rows.csv").open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    truths = [json.dumps(sorted(name for name in row["labels"].split("|") if name)) for row in rows]
+    predictor = Predictor(run.run / "bundle" / "src" / "model", device="cpu")
+    said = predictor.task.said(predictor.predict([row["text"] for row in rows]), predictor.signature).labels
+    by_name = {metric.metric: metric.candidate.value for metric in report.metrics}
+    assert by_name["label_f1"] == pytest.approx(_label_f1(truths, said), abs=0.02)
+    suite.write_text(suite.read_text(encoding="utf-8").replace("task: multi-label", "# task: multi-label")
+                     .replace("      label_separator:", "      # label_separator:"), encoding="utf-8")  # fmt: skip
+    told = refusal(ftdeploy(*asked), 6)
+    assert "does multi-label-classification, and suite rows judges text-classification" in told
+
+
 def test_each_label_has_a_probability_of_its_own(run: TinyRun, url: str) -> None:
     """In the shape of Hugging Face's pipelines, all labels, the likeliest first; they do not add up to 1."""
     reply = httpx.post(f"{url}/predict", json={"inputs": [TEXT, ""]}).json()
