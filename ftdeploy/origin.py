@@ -114,8 +114,9 @@ class Source(Origin):
     files: str = "**/*.txt"
     """folder: which files hold texts, as a pattern below the folder; `**/*` takes all. Also packed ones (.txt.gz)."""
     scheme: Literal["auto", "iob1", "iob2", "bioes"] = "auto"
-    """conll: how the tags mark where an entity begins and ends (`bioes` is also written BILOU); `auto` reads the file
-    once to tell. Rows have `tokens`, `tags` (always as IOB2), `text` (the tokens joined by spaces) and `document`.
+    """How tags mark where an entity begins and ends (`bioes` is also written BILOU). conll: `auto` reads the file once
+    to tell. Of tokens and tags in lists, `auto` takes each row for IOB2 or BIOES, so that IOB1 has to be named. Rows of
+    conll have `tokens`, `tags` (always as IOB2), `text` (the tokens joined by spaces) and `document`.
     A task that wants one label for a text cannot learn from `tags`: give the source a `label`."""
     split: str = "train"
     """With `hub`: which split to load; ftdeploy makes its own splits from it."""

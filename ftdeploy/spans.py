@@ -12,13 +12,25 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+Scheme = Literal["iob1", "iob2", "bioes"]
+_PREFIXES = {"iob1": "IB", "iob2": "IB", "bioes": "BIESLU"}
+#: BILOU's letters in BIOES.
+_SAME = {"L": "E", "U": "S"}
 #: The tag of a word that belongs to nothing, and what a row without spans is called.
 OUTSIDE = "O"
 #: Beyond so many characters between the first and the last change, what lies between is taken as one change: comparing
 #: takes time by the square.
 _COMPARED = 4000
+
+
+class TagError(ValueError):
+    """A tag that is none, or that the scheme does not have there; ``at`` is its place in the sequence, from 0."""
+
+    def __init__(self, why: str, at: int) -> None:
+        super().__init__(why)
+        self.at = at
 
 
 class Span(NamedTuple):
@@ -60,6 +72,40 @@ def tags_of(kinds: Sequence[str]) -> tuple[str, ...]:
 def kinds_of(tags: Sequence[str]) -> tuple[str, ...]:
     """The kinds that tags are about, in their order."""
     return tuple(dict.fromkeys(tag[2:] for tag in tags if tag != OUTSIDE))
+
+
+def is_tag(tag: str) -> bool:
+    """Whether a string is a tag of any scheme: ``O``, or a letter, a dash and a kind."""
+    return tag == OUTSIDE or (tag[:1] in tuple("BIESLU") and tag[1:2] == "-" and bool(tag[2:]))
+
+
+def to_iob2(tags: Sequence[str], scheme: Scheme) -> list[str]:
+    """One sentence's tags as IOB2, in which every span begins with ``B-``.
+
+    Args:
+        tags: in ``scheme``, each one that `is_tag` knows.
+        scheme: how spans are marked (``ftdeploy.prepare.conll`` says more).
+
+    Raises:
+        TagError: a sequence that the scheme does not have.
+    """
+    made = []
+    before, kind_before = OUTSIDE, ""
+    for at, tag in enumerate(tags):
+        prefix, kind = _SAME.get(tag[0], tag[0]), tag[2:]
+        inside = before in "BI" and kind_before == kind
+        if prefix != OUTSIDE and prefix not in _PREFIXES[scheme]:
+            raise TagError(f"{tag} is no tag of {scheme}", at)
+        if scheme == "bioes" and before in "BI" and not (prefix in "IE" and inside):
+            raise TagError(f"{tag} follows {before}-{kind_before}, whose span has not ended", at)
+        if scheme != "iob1" and prefix in "IE" and not inside:
+            raise TagError(f"{tag} continues a span of {kind} that has not begun", at)
+        begins = prefix in "BS" or (prefix == "I" and not inside)
+        made.append(OUTSIDE if prefix == OUTSIDE else f"{'B' if begins else 'I'}-{kind}")
+        before, kind_before = prefix, kind
+    if scheme == "bioes" and before in "BI":
+        raise TagError(f"the sentence ends inside a span of {kind_before}", len(tags) - 1)
+    return made
 
 
 def grouped(tags: Iterable[str]) -> list[tuple[int, int, str]]:

@@ -343,8 +343,12 @@ class CaseColumns(Section):
     label: str | None = "label"
     """What it is to answer; null for texts without, where the task needs none."""
     label_separator: str | None = Field(default=None, min_length=1, max_length=16)
-    """Where a row has any number of labels in one string: what stands between them. Null wants a list, or one written
-    as JSON."""
+    """Where a row has any number of labels in one string: what stands between them. A list, or one written as JSON, is
+    read in any case; `[]` says that no label holds."""
+    empty_label: Literal["none", "missing"] = "none"
+    """With `label_separator`: whether an empty cell says that no label holds, or is a fault of its row."""
+    tag_names: tuple[str, ...] = ()
+    """Where tokens have tags and these are numbers: what they are called, in the order of the numbers."""
     id: str | None = None
     """A row's name in reports; its number without it."""
 
@@ -471,6 +475,8 @@ class Suite(Section):
                 raise ValueError(f"case {case.name} has `columns.text_pair`, and {task.name} reads single texts")
             if case.columns.label_separator is not None and not task.multi_label:
                 raise ValueError(f"case {case.name} has `columns.label_separator`, and {task.name} has one label a row")
+            if case.columns.tag_names and not task.per_token:
+                raise ValueError(f"case {case.name} has `columns.tag_names`, and {task.name} has a label for a text")
             if case.columns.label is None and not task.vectors:
                 raise ValueError(f"`columns.label` of case {case.name} is null, and {task.name} is judged by labels")
         return self

@@ -65,6 +65,28 @@ def test_any_number_of_labels_is_read_as_prepare_reads_it(tmp_path: Path) -> Non
         assert found.names == ("good", "long")
 
 
+def test_an_empty_cell_may_be_a_fault(tmp_path: Path) -> None:
+    """Where the suite says that such a row has not been labelled; and where all cells are empty, whatever it says."""
+    rows = ["text,label", "a,x;y", "b,", "c,[]"]
+    one = case(tmp_path / "r.csv", rows, columns={"label_separator": ";"})
+    assert labels(gather([one], seed=1, task=SETS)) == ['["x", "y"]', "[]", "[]"]
+    one = case(tmp_path / "r.csv", rows, columns={"label_separator": ";", "empty_label": "missing"})
+    with pytest.raises(DataError, match="3: label is missing"):
+        gather([one], seed=1, task=SETS)
+    one = case(tmp_path / "r.csv", ["text,label", "a,", "b,"], columns={"label_separator": ";"})
+    with pytest.raises(DataError, match="the column 'label' is empty in all 2 rows"):
+        gather([one], seed=1, task=SETS)
+
+
+def test_numbers_of_tags_have_names_in_the_suite(tmp_path: Path) -> None:
+    """As in a recipe; a scheme likewise."""
+    rows = [{"tokens": ["a", "b"], "tags": [1, 2]}, {"tokens": ["c"], "tags": [0]}]
+    columns = {"text": "tokens", "label": "tags", "tag_names": ["O", "I-X", "B-X"]}
+    one = case(tmp_path / "rows.jsonl", rows, columns=columns)
+    one = one.model_copy(update={"source": Source(path=tmp_path / "rows.jsonl", scheme="iob1")})
+    assert labels(gather([one], seed=1, task=SPANS)) == ['[[0,1,"X"],[2,3,"X"]]', "[]"]
+
+
 def test_a_case_maps_the_names_in_a_label(tmp_path: Path) -> None:
     """Each by itself, kinds of entities likewise; a name that no row has is told."""
     rows = [{"text": "a", "label": ["lang", "gut"]}, {"text": "b", "label": ["gut"]}]
@@ -102,7 +124,7 @@ def test_numbers_and_texts_without_labels(tmp_path: Path) -> None:
     """Numbers in one form, however they are written; embeddings want no label."""
     found = gather([case(tmp_path / "n.csv", ["text,label", "a,3.50", "b,1e3"])], seed=1, task=NUMBERS)
     assert [float(label) for label in labels(found)] == [3.5, 1000.0]
-    assert found.labels["n"] == {"score": 2}
+    assert found.labels["n"] == {"(number)": 2}
     bare = case(tmp_path / "t.csv", ["text", "a", "b"], columns={"label": None})
     assert gather([bare], seed=1, task="feature-extraction").names == ()
 

@@ -36,6 +36,7 @@ LAYERS = (
         "files",
         "reference",
         "svg",
+        "user_code",
         "web_origins",
     },
     {"document"},

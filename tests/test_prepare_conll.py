@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from ftdeploy.errors import DataError
 from ftdeploy.origin import Source
 from ftdeploy.prepare import prepare
-from ftdeploy.prepare.conll import Scheme, find_scheme, read_conll, to_iob2
+from ftdeploy.prepare.conll import find_scheme, read_conll
 from ftdeploy.prepare.read import read_rows
 from ftdeploy.recipe import Recipe
+from ftdeploy.spans import Scheme, to_iob2
 from ftdeploy.stage import run_stage
 
 
@@ -99,9 +100,8 @@ def test_schemes_say_the_same_of_any_spans(spans: list[tuple[str, int]]) -> None
                 [f"S-{kind}"] if length == 1 else [f"B-{kind}", *(f"I-{kind}" for _ in rest[1:]), f"E-{kind}"]
             )
         before = kind
-    lines = list(range(len(made["iob2"])))
     for scheme, tags in made.items():
-        assert to_iob2(tags, scheme, name="a", lines=lines) == made["iob2"]
+        assert to_iob2(tags, scheme) == made["iob2"]
 
 
 @pytest.mark.parametrize(

@@ -295,3 +295,34 @@ def test_each_source_says_what_stands_between_the_names_of_its_labels(tmp_path: 
     }  # fmt: skip
     sample = read_sample(made.data, open_sources(made.data), task=made.task, seed=1, most=0, visit=len)
     assert (len(sample.rows), sorted(sample.builder.classes)) == (36, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("empty", "expected"), [("none", {'["a"]': 12, "[]": 24}), ("missing", {'["a"]': 12, "[]": 12})]
+)
+def test_a_recipe_says_what_an_empty_cell_means(tmp_path: Path, empty: str, expected: dict[str, int]) -> None:
+    """No label, or none yet: then `[]` says that none holds, and the row is set aside and counted."""
+    cells = ("a", "[]", "")
+    lines = [f"text {place},{cells[place % 3]}" for place in range(36)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+    columns = {"label_separator": "|", "empty_label": empty}
+    made = recipe({"path": str(tmp_path / "rows.csv"), "columns": columns})
+    made = made.model_copy(update={"task": "multi-label-classification"})
+    dataset_ = run_stage(prepare, made, {}, tmp_path / "out" / "dataset").artifact
+    assert Counter(row["label"] for row in rows(dataset_)) == expected
+    rejected = read_profile(dataset_)["rejected"]
+    assert rejected.get("label is missing", {}).get("rows", 0) == (12 if empty == "missing" else 0)
+
+
+def test_labels_that_nobody_has_filled_in_are_refused(tmp_path: Path) -> None:
+    """Of one source among several, too: else every text of it would be taught to have no label."""
+    for name, cell in (("one", "a|b"), ("two", "")):
+        lines = "".join(f"{name} {place},{cell}\n" for place in range(12))
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{lines}", encoding="utf-8")
+    columns = {"label_separator": "|"}
+    both = recipe(*({"path": str(tmp_path / f"{name}.csv"), "columns": columns} for name in ("one", "two")))
+    alone = recipe({"path": str(tmp_path / "two.csv"), "columns": columns})
+    for number, made in enumerate((both, alone)):
+        labelled = made.model_copy(update={"task": "multi-label-classification"})
+        with pytest.raises(DataError, match=r"two\.csv: the column 'label' is empty in all 12 rows"):
+            run_stage(prepare, labelled, {}, tmp_path / f"out{number}" / "dataset")

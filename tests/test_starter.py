@@ -236,3 +236,13 @@ def test_a_second_text_is_named_and_never_guessed(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=words):
             write_starter(tmp_path / "a.csv", tmp_path / "no.yaml", **flags)
+
+
+def test_lists_of_labels_are_told(tmp_path: Path) -> None:
+    """With the task that they look like; nothing is written."""
+    rows = [{"text": line, "labels": [label, "order"]} for line, label in _lines()]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(ConfigError, match="'labels' holds lists") as caught:
+        write_starter(tmp_path / "rows.jsonl", tmp_path / "recipe.yaml")
+    assert "`task: multi-label-classification`" in caught.value.fix
+    assert not (tmp_path / "recipe.yaml").exists()

@@ -31,11 +31,21 @@ def _outputs(*rows: list[float]) -> Outputs:
         ("[]", None, "[]"),
         ("b| a  x |", "|", '["a x", "b"]'),
         ("", "|", "[]"),
+        ("[]", "|", "[]"),
+        ('["b", "a|c"]', "|", '["a|c", "b"]'),
+        ("[b] | a", "|", '["[b]", "a"]'),
+        ("[1]", "|", '["[1]"]'),
     ],
 )
 def test_labels_are_read_however_they_are_written(cell: Any, separator: str | None, expected: str) -> None:
     """A list, a list as JSON, or names with something between them; none is legal."""
     assert TASK.read({"text": "t", "l": cell}, "text", "l", separator) == ("t", expected)
+
+
+def test_an_empty_cell_without_a_separator_is_no_label() -> None:
+    """Where lists are wanted, nobody gave one; none of the labels is `[]`."""
+    assert TASK.read({"text": "t", "l": " "}, "text", "l") == ("t", None)
+    assert TASK.read({"text": "t", "l": None}, "text", "l", "|") == ("t", None)
 
 
 @pytest.mark.parametrize("cell", ["a, b", 3, '{"a": 1}', [1], ["a", " "]])

@@ -112,15 +112,20 @@ def test_spans_in_a_text_are_read_as_they_are() -> None:
     """As annotation tools write them."""
     found = _read(text="Aspirin helps", tags=[{"start": 0, "end": 7, "label": "Chemical"}])
     assert found == ("Aspirin helps", dump([Span(0, 7, "Chemical")]))
-    assert _read(text="Aspirin helps", tags=None) == ("Aspirin helps", None)
+    for cell in (None, "", " "):
+        assert _read(text="Aspirin helps", tags=cell) == ("Aspirin helps", None)
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
         ({"tokens": ["a", "b"], "tags": ["O"]}, "2 tokens have 1 tags"),
-        ({"tokens": ["a"], "tags": ["B_Chemical"]}, "no tag of IOB2"),
-        ({"tokens": ["a"], "tags": ["S-Chemical"]}, "no tag of IOB2"),
+        ({"tokens": ["a"], "tags": ["B_Chemical"]}, "'B_Chemical' is not a tag"),
+        (
+            {"tokens": ["a"], "tags": ["E-Chemical"]},
+            "token 1: E-Chemical continues a span of Chemical that has not begun",
+        ),
+        ({"tokens": ["a"], "tags": ["I-Chemical"]}, "has not begun; `scheme: iob1` says that it may"),
         ({"tokens": ["b", "a"], "tags": ["O", "O"], "text": "a b"}, "'a' is not in the text behind those before it"),
         ({"text": "short", "tags": [[2, 99, "Chemical"]]}, "does not lie in the text of 5 characters"),
     ],

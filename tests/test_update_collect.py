@@ -229,3 +229,49 @@ def test_new_rows_of_a_model_of_pairs_are_pairs(tmp_path: Path) -> None:
     found = read(champion, tmp_path, files=[write_jsonl(tmp_path / "new.jsonl", fresh)], traffic=folder)
     assert found.table["text"].to_pylist() == [join(rows[0]["claim"], "unseen"), join("a claim", "what was said")]
     assert (found.read, found.rejected, found.known) == (4, 1, 1)
+
+
+QUEUE = "request,row,time,predicted,confidence,novelty,label,text\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "filled", "expected"),
+    [
+        ("multi-label-classification", ['"[""b""]"', "a|b", "[]", "|"], ['["b"]', '["a", "b"]', "[]", "[]"]),
+        ("token-classification", ['"[[0, 5, ""a""]]"', "[]"], ['[[0,5,"a"]]', "[]"]),
+        ("text-regression", ["2.5"], ["2.5"]),
+    ],
+)
+def test_rows_of_a_queue_that_nobody_has_filled_in_are_left_out(
+    task: str, filled: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    """They are counted and told, and not taught as rows without a label; the queue's columns are its own, whatever the
+    recipe calls them, and what was predicted may be copied as it stands."""
+    champion = made_of(task, tmp_path)
+    cells = [*filled, "", " "]
+    lines = [f"r{n},0,1.0,x,0.5,0.5,{cell},fresh text {n}\n" for n, cell in enumerate(cells)]
+    (tmp_path / "to_label.csv").write_text(QUEUE + "".join(lines), encoding="utf-8")
+    found = read(champion, tmp_path, files=[tmp_path / "to_label.csv"])
+    assert found.table["label"].to_pylist() == expected
+    assert (found.unlabelled, found.rejected) == (2, 2)
+    assert f"{len(filled)} new of {len(filled)} labelled rows; 2 left out, as nobody has labelled them" in found.said()
+    assert "set aside" not in found.said()
+
+
+def test_a_queue_that_nobody_has_filled_in_is_refused(tmp_path: Path) -> None:
+    """And any file of sets whose cells are all empty; each by its name."""
+    champion = made_of("multi-label-classification", tmp_path)
+    (tmp_path / "to_label.csv").write_text(QUEUE + "r1,0,1.0,x,0.5,0.5,,a text\n", encoding="utf-8")
+    (tmp_path / "own.csv").write_text("text,told\nanother text,\n", encoding="utf-8")
+    for name, column in (("to_label.csv", "label"), ("own.csv", "told")):
+        with pytest.raises(DataError, match=f"{name}: the column '{column}' is empty in all 1 rows") as caught:
+            read(champion, tmp_path, files=[tmp_path / name])
+        assert "`[]` where no label holds" in caught.value.fix
+
+
+def test_an_empty_cell_in_a_file_of_ones_own_means_what_the_recipe_says(tmp_path: Path) -> None:
+    """It is no queue: no label holds, as in the champion's own rows."""
+    champion = made_of("multi-label-classification", tmp_path)
+    (tmp_path / "own.csv").write_text("text,told\none text,\nanother text,a\n", encoding="utf-8")
+    found = read(champion, tmp_path, files=[tmp_path / "own.csv"])
+    assert found.table["label"].to_pylist() == ["[]", '["a"]']

@@ -16,7 +16,7 @@ from ftdeploy.pairs import join
 from ftdeploy.prepare import prepare
 from ftdeploy.prepare.clean import Rejected, as_text, clean_label
 from ftdeploy.prepare.stream import Opened, open_sources, read_source
-from ftdeploy.recipe import DataSettings, dump_section, load_recipe
+from ftdeploy.recipe import Columns, DataSettings, dump_section, load_recipe
 from ftdeploy.sources import describe, fingerprint
 from ftdeploy.sources.cache import cache_folder, locked
 from ftdeploy.stage import run_stage, stage_key
@@ -224,7 +224,10 @@ def _source_rows(case: Case, opened: Opened, task: Task) -> Iterator[Raw]:
     named = [*(name for name in parts if name is not None), *case.slices]
     seen: dict[str, None] = {}
     met: Counter[str] = Counter()
-    for row in read_source(opened, DataSettings.model_construct(source=case.source), wanted=tuple(named)):
+    forms = {name: getattr(columns, name) for name in ("label_separator", "empty_label", "tag_names")}
+    read = Columns(label=columns.label, **forms)
+    data = DataSettings.model_construct(source=case.source, columns=read)
+    for row in read_source(opened, data, wanted=tuple(named)):
         if not seen.keys() >= row.values.keys():
             seen.update(dict.fromkeys(row.values))
         text, label = _cells(row.values, case, task)

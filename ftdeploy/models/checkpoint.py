@@ -231,7 +231,7 @@ def _checked_config(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{folder} is for {config['problem_type'].replace('_', ' ')} (problem_type in its config.json)",
             cause="its scores are not probabilities of labels of which one is right",
-            fix="name a checkpoint for single-label classification",
+            fix="name a bundle or an export of it; or a checkpoint for single-label classification",
         )
     if len(config.get("id2label", {0: "", 1: ""})) < 2:  # noqa: PLR2004  # a label is told from another
         raise ModelError(

@@ -122,7 +122,7 @@ class OneLabel:
         """Not of this kind of model."""
         raise ModelError(
             f"{self.name} can be asked for one label a text only",
-            cause="spans and vectors are answered by bundles and model folders; other kinds of models come later",
+            cause="spans, sets of labels and vectors are answered by bundles and model folders only",
             fix="name a bundle, or an onnx or compressed artifact",
         )
 

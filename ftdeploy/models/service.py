@@ -233,7 +233,7 @@ class ServiceModel(OneLabel):
             raise self._wrong(
                 f"gives scores that are no probabilities: {found[int(np.abs(sums - 1).argmax())].tolist()}",
                 cause="it gives logits, or one score for each label on its own (a sigmoid)",
-                fix="let it give the softmax over the labels",
+                fix="let it give the softmax over the labels; where any number may hold, name the bundle behind it",
             )
         return found
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ftdeploy.metrics import Floats
     from ftdeploy.monitor.window import Window
 
+#: The columns that a queue begins with, by which it is known again; of these, people fill in the last.
+QUEUE = ("request", "row", "time", "predicted", "confidence", "novelty", "label")
 #: So many times more rows than wanted are candidates; diversity chooses among them.
 _CANDIDATES = 5
 _MOST_CANDIDATES = 5000
@@ -61,7 +63,8 @@ def write_queue(path: Path, window: Window, queue: NDArray[np.int64], scores: Fl
                 unsure: bool = True) -> None:  # fmt: skip
     """Write the queue as CSV: ``request``, ``row``, ``time``, ``predicted`` (the whole answer as the data writes
     labels, or its summary where that alone was recorded), ``confidence`` (empty where the model is never ``unsure``),
-    ``novelty``, an empty ``label`` for whoever labels, and ``text`` when texts are kept, with ``text_pair`` where these
+    ``novelty``, an empty ``label`` for whoever labels (`[]` where no label and no entity is right: what stays empty has
+    not been looked at), and ``text`` when texts are kept, with ``text_pair`` where these
     are two."""
     import csv
 
@@ -69,8 +72,7 @@ def write_queue(path: Path, window: Window, queue: NDArray[np.int64], scores: Fl
     kept = (TEXT, TEXT_PAIR) if any(is_pair(text) for text in window.texts if text is not None) else kept
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
-        names = ["request", "row", "time", "predicted", "confidence", "novelty", "label"]
-        writer.writerow([*names, *kept])
+        writer.writerow([*QUEUE, *kept])
         for place in queue.tolist():
             features = window.features
             novelty = 1 / (1 + np.exp(-scores[place]))

@@ -10,17 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ftdeploy.errors import DataError
 from ftdeploy.origin import Source
 from ftdeploy.prepare.text import open_text
+from ftdeploy.spans import Scheme, TagError, is_tag, to_iob2
 
-Scheme = Literal["iob1", "iob2", "bioes"]
 _DOCUMENT = "-DOCSTART-"
-_PREFIXES = {"iob1": "IB", "iob2": "IB", "bioes": "BIESLU"}
-#: BILOU's letters in BIOES.
-_SAME = {"L": "E", "U": "S"}
 
 
 @dataclass(kw_only=True)
@@ -45,7 +42,10 @@ def read_conll(source: Source, path: Path) -> Iterator[tuple[int, Mapping[str, A
     """
     scheme = find_scheme(source, path) if source.scheme == "auto" else source.scheme
     for sentence in _sentences(source, path):
-        tags = to_iob2(sentence.tags, scheme, name=path.name, lines=sentence.lines)
+        try:
+            tags = to_iob2(sentence.tags, scheme)
+        except TagError as error:
+            raise _broken(path.name, sentence.lines[error.at], str(error)) from error
         yield (
             sentence.lines[0],
             {
@@ -86,37 +86,6 @@ def find_scheme(source: Source, path: Path) -> Scheme:
     return "iob1" if begun_inside else "iob2"
 
 
-def to_iob2(tags: list[str], scheme: Scheme, *, name: str, lines: list[int]) -> list[str]:
-    """One sentence's tags as IOB2.
-
-    Args:
-        tags: in ``scheme``.
-        scheme: how spans are marked.
-        name: of the file, for messages.
-        lines: of the tags, for messages.
-
-    Raises:
-        DataError: a sequence that the scheme does not have.
-    """
-    made = []
-    before, kind_before = "O", ""
-    for line, tag in zip(lines, tags, strict=True):
-        prefix, kind = _SAME.get(tag[0], tag[0]), tag[2:]
-        inside = before in "BI" and kind_before == kind
-        if prefix != "O" and prefix not in _PREFIXES[scheme]:
-            raise _broken(name, line, f"{tag} is no tag of {scheme}")
-        if scheme == "bioes" and before in "BI" and not (prefix in "IE" and inside):
-            raise _broken(name, line, f"{tag} follows {before}-{kind_before}, whose span has not ended")
-        if scheme != "iob1" and prefix in "IE" and not inside:
-            raise _broken(name, line, f"{tag} continues a span of {kind} that has not begun")
-        begins = prefix in "BS" or (prefix == "I" and not inside)
-        made.append("O" if prefix == "O" else f"{'B' if begins else 'I'}-{kind}")
-        before, kind_before = prefix, kind
-    if scheme == "bioes" and before in "BI":
-        raise _broken(name, lines[-1], f"the sentence ends inside a span of {kind_before}")
-    return made
-
-
 def _sentences(source: Source, path: Path) -> Iterator[_Sentence]:
     document = 0
     sentence = _Sentence(document=document)
@@ -146,7 +115,7 @@ def _fields(source: Source, line: str, path: Path, number: int) -> tuple[str, st
             cause="a line holds a token, a tab or spaces, and a tag; sentences are divided by an empty line",
             fix="correct that line, or set `delimiter` to what stands between the columns",
         )
-    if tag != "O" and not (tag[:1] in tuple("BIESLU") and tag[1:2] == "-" and tag[2:]):
+    if not is_tag(tag):
         raise DataError(
             f"{path.name}, line {number}: {tag[:60]!r} is not a tag",
             cause="the last column holds something else; a tag is O, or B-, I-, E- or S- and the kind of the entity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ def read_hub(path: Path, *, split: str, subset: str | None) -> Iterator[Mapping[
     """The rows of one split, labels as their names where the data set declares names (``ClassLabel``).
 
     Args:
-        path: a local folder in the hub's layout: data files, and a README.md whose YAML may name configurations.
+        path: a local folder in the hub's layout: data files, and a README.md whose YAML may name configurations; or one
+            that ``save_to_disk`` of the library wrote.
         split: which one.
         subset: which configuration, where there are several.
 
@@ -33,7 +35,9 @@ def read_hub(path: Path, *, split: str, subset: str | None) -> Iterator[Mapping[
     # A folder of nobody's making may hold anything: what the library's readers raise is told in its own words.
     faults = (ValueError, OSError, TypeError, KeyError, datasets.exceptions.DatasetsError)
     try:
-        rows = datasets.load_dataset(str(path), name=subset, split=split, streaming=True)
+        rows = _saved(path, split)
+        if rows is None:
+            rows = datasets.load_dataset(str(path), name=subset, split=split, streaming=True)
         names = class_names(rows.features)
         for row in rows:
             yield {key: names[key](value) if key in names else value for key, value in row.items()}
@@ -45,6 +49,21 @@ def read_hub(path: Path, *, split: str, subset: str | None) -> Iterator[Mapping[
             "README.md)",
             fix="set `data.source.split` and `data.source.subset`; or name one file with `path:` and its `format`",
         ) from error
+
+
+def _saved(path: Path, split: str) -> Any:
+    """The rows of a folder that ``save_to_disk`` wrote, memory-mapped; None where it is none. One of a single data set
+    has no splits.
+
+    Raises:
+        KeyError: there is no such split.
+    """
+    import datasets
+
+    if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        return None
+    found = datasets.load_from_disk(str(path))
+    return found[split] if isinstance(found, datasets.DatasetDict) else found
 
 
 def _words(error: Exception) -> str:
@@ -67,6 +86,35 @@ def class_names(features: Mapping[str, Any] | None) -> dict[str, Callable[[Any],
         elif hasattr(inner, "int2str"):
             found[key] = partial(_list_names, inner)
     return found
+
+
+def list_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, Callable[[Any], Any]]:
+    """For each column with lists of class numbers, in a Parquet file that the ``datasets`` library has written: a
+    function that turns a list into names. The library itself is not asked, as it may not be installed.
+
+    Args:
+        metadata: of the file's Arrow schema.
+    """
+    try:
+        told = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+        features = told["info"]["features"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    found: dict[str, Callable[[Any], Any]] = {}
+    for key, feature in features:
+        inner = feature[0] if isinstance(feature, list) and feature else feature  # as older releases write a list
+        inner = inner.get("feature", inner) if isinstance(inner, dict) else {}
+        names = inner.get("names") if isinstance(inner, dict) and inner.get("_type") == "ClassLabel" else None
+        if isinstance(names, list) and inner is not feature:
+            found[key] = partial(_called, names)
+    return found
+
+
+def _called(names: list[str], values: list[int | None] | None) -> list[Any] | None:
+    """Numbers by their names; what is the number of none stays, and is told by who reads the row."""
+    if values is None:
+        return None
+    return [str(names[value]) if value is not None and 0 <= value < len(names) else value for value in values]
 
 
 def _name(feature: Any, value: int | None) -> str | None:

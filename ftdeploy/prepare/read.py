@@ -17,7 +17,7 @@ from ftdeploy.dataset import SplitName
 from ftdeploy.errors import DataError
 from ftdeploy.origin import Source
 from ftdeploy.prepare.conll import read_conll
-from ftdeploy.prepare.hub import read_hub
+from ftdeploy.prepare.hub import list_names, read_hub
 from ftdeploy.prepare.loader import load_rows
 from ftdeploy.prepare.plain import read_folder, read_lines
 from ftdeploy.prepare.table import read_csv
@@ -180,10 +180,15 @@ def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, 
         columns = present if wanted and len(present) == len(set(wanted)) else None
         if columns is not None and "tokens" in there:  # tags go by them, whatever the recipe names
             columns = list(dict.fromkeys([*columns, "tokens"]))
+        names = list_names(file.schema_arrow.metadata)
     try:
         with _arrow_errors(path):
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-                yield from batch.to_pylist()
+                rows = batch.to_pylist()
+                for key in names.keys() & batch.schema.names:
+                    for row in rows:
+                        row[key] = names[key](row[key])
+                yield from rows
     finally:
         file.close()
 

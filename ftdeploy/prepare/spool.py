@@ -216,9 +216,10 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
 
 
 def cells_of(row: Row, data: DataSettings) -> Iterator[tuple[Any, Any]]:
-    """Each text of a row with its label, as they were read."""
+    """Each text of a row with its label, as they were read; tokens as the text that they are."""
     label = row.values.get(data.columns.label or "")
-    return ((row.values.get(name), label) for name in data.columns.texts)
+    cells = (row.values.get(name) for name in data.columns.texts)
+    return ((" ".join(map(str, cell)) if isinstance(cell, list) else cell, label) for cell in cells)
 
 
 def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitProfile]:

@@ -17,13 +17,16 @@ from ftdeploy.prepare.builder import no_column
 from ftdeploy.prepare.clean import Rejected, as_text, clean_name
 from ftdeploy.prepare.encoding import find_encoding
 from ftdeploy.prepare.read import Row, file_format, read_rows
+from ftdeploy.prepare.tags import settled_tags
 from ftdeploy.recipe import Columns, DataSettings, SourceEntry
 from ftdeploy.sources import resolve
 
 #: After so many rows a column that was not seen is missing (as for the builder, which sees all sources together).
 _SETTLED = 4096
+#: What of `Columns` says how a label is written.
+_FORMS = ("label_separator", "empty_label", "tag_names")
 #: What of `Columns` names a column.
-_COLUMNS = tuple(name for name in Columns.model_fields if name != "label_separator")
+_COLUMNS = tuple(name for name in Columns.model_fields if name not in _FORMS)
 #: So many different labels of a source are remembered, to say which of them may have been meant.
 _NAMES = 1000
 #: Formats that hold text, and so have an encoding.
@@ -97,9 +100,54 @@ def read_source(opened: Opened, data: DataSettings, *, wanted: tuple[str, ...]) 
     if data.sources:
         yield from _adapted(opened, data, wanted)
         return
-    for row in read_rows(opened.entry, opened.path, wanted=wanted):
+    for row in _labelled(opened, data.columns, wanted):
         opened.read += 1
         yield row
+
+
+def _labelled(opened: Opened, columns: Columns, wanted: tuple[str, ...]) -> Iterator[Row]:
+    """The rows as they stand in the source, but for how labels are written there: tags have names and are IOB2 where
+    the recipe says how, and an empty cell is a missing label where it says so.
+
+    Raises:
+        DataError: all cells with names of labels are empty; tags that do not fit their scheme or names.
+    """
+    entry, label = opened.entry, columns.label
+    rows = read_rows(entry, opened.path, wanted=wanted)
+    if label is not None and entry.label is None and columns.label_separator is not None:
+        yield from _filled(rows, opened, label, missing=columns.empty_label == "missing")
+        return
+    settle = None if label is None or _is_conll(opened) else settled_tags(entry.scheme, columns.tag_names)
+    if settle is None or label is None:
+        yield from rows
+        return
+    for row in rows:
+        where = f"{entry.name}:{row.place:,}" if entry.name else f"{row.place:,}"
+        yield replace(row, values={**row.values, label: settle(row.values.get(label), where)})
+
+
+def _filled(rows: Iterator[Row], opened: Opened, label: str, *, missing: bool) -> Iterator[Row]:
+    read = empty = 0
+    for row in rows:
+        read += 1
+        cell = row.values.get(label)
+        if isinstance(cell, str) and not cell.strip():
+            empty += 1
+            yield replace(row, values={**row.values, label: None}) if missing else row
+        else:
+            yield row
+    if read and read == empty:
+        raise DataError(
+            f"{opened.path.name}: the column {label!r} is empty in all {read:,} rows",
+            cause="nobody has labelled them yet, or another column was meant",
+            fix="fill it in, with `[]` where no label holds; or leave the file out",
+        )
+
+
+def _is_conll(opened: Opened) -> bool:
+    """Whether its tags are IOB2 by themselves."""
+    entry = opened.entry
+    return entry.loader is None and entry.hub is None and file_format(entry, opened.path) == "conll"
 
 
 def _adapted(opened: Opened, data: DataSettings, wanted: tuple[str, ...]) -> Iterator[Row]:
@@ -110,7 +158,7 @@ def _adapted(opened: Opened, data: DataSettings, wanted: tuple[str, ...]) -> Ite
     own = [name for part, name in parts.items() if name is not None and not (part == "label" and entry.label)]
     others = [name for name in wanted if name not in parts and name != "source"]
     met: dict[str, None] = {}
-    for row in read_rows(entry, opened.path, wanted=tuple(dict.fromkeys([*own, *others]))):
+    for row in _labelled(opened, columns, tuple(dict.fromkeys([*own, *others]))):
         opened.read += 1
         if not opened.columns.keys() >= row.values.keys():
             opened.columns.update(dict.fromkeys(row.values))

@@ -27,7 +27,7 @@ class Columns(Section):
     """Which column plays which part."""
 
     text: str = "text"
-    """The column with the text."""
+    """The column with the text; for entities it may hold the tokens as a list, which spaces join."""
     text_pair: str | None = None
     """The column with a second text, where what is to be learned is about two: premise and hypothesis, question and
     clause, query and document. They are tidied each by itself and read as one row by the tokenizer's own template of
@@ -36,8 +36,15 @@ class Columns(Section):
     label: str | None = "label"
     """The column with the label; null for texts without, where the task needs none."""
     label_separator: str | None = Field(default=None, min_length=1, max_length=16)
-    """Where a row has any number of labels (`multi-label-classification`) in one string: what stands between them. Null
-    wants a list, or one written as JSON."""
+    """Where a row has any number of labels (`multi-label-classification`) in one string: what stands between them. A
+    list, or one written as JSON, is read in any case; `[]` says that no label holds."""
+    empty_label: Literal["none", "missing"] = "none"
+    """With `label_separator`: what an empty cell means. `none`: no label holds. `missing`: nobody has labelled the row
+    yet, and it is set aside; that none holds is then written as `[]`. A file whose cells are all empty is refused."""
+    tag_names: tuple[str, ...] = ()
+    """Where tokens have tags and these are numbers (`token-classification`): what they are called, in the order of the
+    numbers, as `[O, B-Drug, I-Drug]`. What a data set of the hub, or a Parquet file that was written by the `datasets`
+    library, says itself is not asked for."""
     group: str | None = None
     """Rows of one group (a patient, a document, a product) are never split across train, validation and test."""
     id: str | None = None

@@ -49,11 +49,13 @@ def fitted(name: str, section: Any, task: Task, *, pairs: bool = False) -> Any:
 
 
 def _labels_wanted(name: str, section: Any, task: Task) -> Iterator[str]:
-    if name != "data" or task.vectors:
+    if name != "data":
         return
     for columns in (section.columns, *(entry.columns for entry in section.sources)):
-        if columns is not None and columns.label is None:
+        if columns is not None and columns.label is None and not task.vectors:
             yield f"`columns.label` is null, and {task.name} learns from labels"
+        if columns is not None and columns.tag_names and not task.per_token:
+            yield f"`columns.tag_names` are of tokens, and {task.name} has a label for a text"
 
 
 def _of_single_texts(name: str, section: Any, task: Task) -> Iterator[str]:

@@ -62,9 +62,10 @@ class MultiLabelClassification:
 
     def read(self, row: Mapping[str, Any], text: str, label: str | None,
              separator: str | None = None) -> tuple[Any, Any]:  # fmt: skip
-        """Text and names of a row: a list, a list as JSON, or names with a separator between them."""
+        """Text and names of a row: a list, a list as JSON, or names with a separator between them. Without a separator
+        an empty cell is no label that somebody gave."""
         cell = None if label is None else row.get(label)
-        if cell is None:
+        if cell is None or (separator is None and isinstance(cell, str) and not cell.strip()):
             return row.get(text), None
         names = _names_in(cell, separator)
         if any(not isinstance(name, str) or not name.strip() for name in names):
@@ -186,12 +187,12 @@ def _names_in(cell: Any, separator: str | None) -> list[Any]:
         return list(cell)
     if not isinstance(cell, str):
         raise ValueError(f"{str(cell)[:60]!r} is no list of labels")  # noqa: TRY004  # what `read` is to raise
-    if separator is not None:
-        return [name for name in cell.split(separator) if name.strip()]
     try:
-        found = json.loads(cell)
+        found = json.loads(cell) if separator is None or cell.lstrip().startswith("[") else None
     except ValueError:
         found = None
+    if separator is not None and not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
+        return [name for name in cell.split(separator) if name.strip()]
     if not isinstance(found, list):
         raise ValueError(  # noqa: TRY004  # what `read` is to raise
             f"{cell[:60]!r} is no list of labels; `columns.label_separator` says what stands between them"

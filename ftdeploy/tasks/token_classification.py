@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.errors import DataError, did_you_mean, short
 from ftdeploy.spans import (
     OUTSIDE,
     Span,
+    TagError,
     dump,
     fitted,
     from_tags,
     grouped,
+    is_tag,
     kinds_of,
     load,
     moved,
@@ -20,6 +22,7 @@ from ftdeploy.spans import (
     summary,
     tagged,
     tags_of,
+    to_iob2,
 )
 from ftdeploy.tasks.pieces import encode_pieces, windowed
 from ftdeploy.tasks.said import Function, Said, softmax
@@ -70,13 +73,19 @@ class TokenClassification:
 
     def read(self, row: Mapping[str, Any], text: str, label: str | None,
              separator: str | None = None) -> tuple[Any, Any]:  # noqa: ARG002 - the protocol's  # fmt: skip
-        """Text and spans of a row: tags of its ``tokens`` (as CoNLL files and the hub have them), or spans."""
-        cell, tokens = None if label is None else row.get(label), row.get("tokens")
-        if cell is None:
-            return row.get(text), None
-        if isinstance(tokens, list) and isinstance(cell, list) and all(isinstance(tag, str) for tag in cell):
-            return _joined(tokens, cell, row.get(text))
-        given = row.get(text)
+        """Text and spans of a row: tags of its tokens (as CoNLL files and the hub have them), or spans. The text column
+        may hold the tokens; else they stand in ``tokens``."""
+        cell, given, tokens = None if label is None else row.get(label), row.get(text), row.get("tokens")
+        if isinstance(given, list):
+            tokens, given = given, " ".join(map(str, given))
+        if cell is None or (isinstance(cell, str) and not cell.strip()):
+            return given, None
+        if (
+            isinstance(tokens, list)
+            and isinstance(cell, list)
+            and not any(isinstance(one, list | dict) for one in cell)
+        ):
+            return _joined(tokens, cell, given)
         if not isinstance(given, str):
             return given, None
         return given, dump(read_spans(cell, given))
@@ -224,15 +233,25 @@ def _entities(text: str, spans: Sequence[tuple[Span, float]]) -> Iterator[dict[s
             reached = end
 
 
-def _joined(tokens: Sequence[Any], tags: Sequence[str], text: Any) -> tuple[str, str]:
+def _joined(tokens: Sequence[Any], tags: Sequence[Any], text: Any) -> tuple[str, str]:
+    """Text and spans of tokens, whose tags are IOB2 or BIOES; what is IOB1 is told by `data.source.scheme`."""
     if len(tokens) != len(tags):
         raise ValueError(f"{len(tokens)} tokens have {len(tags)} tags")
-    bad = next((tag for tag in tags if tag != OUTSIDE and not (tag[:2] in ("B-", "I-") and tag[2:])), None)
-    if bad is not None:
-        raise ValueError(f"{bad[:60]!r} is no tag of IOB2: O, or B- or I- and the kind of the entity")
+    if any(isinstance(tag, int) for tag in tags):
+        raise ValueError("the tags are numbers; `columns.tag_names` says what they are called, in the order of numbers")
+    bad = [tag for tag in tags if not isinstance(tag, str) or not is_tag(tag)]
+    if bad:
+        raise ValueError(f"{short(bad[0])} is not a tag: O, or B- or I- and the kind of the entity")
     words = [str(token) for token in tokens]
-    joined = " ".join(words)
-    whole = text if isinstance(text, str) else joined
+    empty = next((at for at, token in enumerate(tokens) if token is None or not str(token).strip()), None)
+    if empty is not None:
+        raise ValueError(f"token {empty + 1} is empty")
+    try:
+        tags = to_iob2(tags, "bioes" if any(tag[0] in "ESLU" for tag in tags) else "iob2")
+    except TagError as error:
+        hint = "; `scheme: iob1` says that it may" if tags[error.at][0] == "I" else ""
+        raise ValueError(f"token {error.at + 1}: {error}{hint}") from None
+    whole = text if isinstance(text, str) else " ".join(words)
     starts, at = [], 0
     for word in words:
         at = whole.find(word, at)

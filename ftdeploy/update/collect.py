@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +19,13 @@ import numpy as np
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SPLITS, label_names, read_split
 from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.monitor.to_label import QUEUE
 from ftdeploy.pairs import TEXT, TEXT_PAIR
-from ftdeploy.prepare.clean import fold, text_key
+from ftdeploy.prepare.clean import NO_LABEL, fold, text_key
 from ftdeploy.prepare.privacy.guard import censored, make_guard
 from ftdeploy.prepare.split import CONFLICT, mark_duplicates
 from ftdeploy.prepare.spool import fill_guarded
+from ftdeploy.prepare.stream import separators
 from ftdeploy.recipe import RESERVED_COLUMNS, Columns, DataSettings, Recipe, SourceEntry, Split
 from ftdeploy.tasks import TASKS, Task
 from ftdeploy.traffic import read_traffic
@@ -49,6 +52,7 @@ class NewRows:
         keys: of the texts, uint64, shape (rows, 2).
         read: rows that were read.
         rejected: of these, rows that cleaning set aside.
+        unlabelled: of the rejected ones, rows that nobody has labelled.
         repeated: rows whose text stands further up, or with several labels.
         known: rows whose text the champion has seen.
         relabelled: of the known ones, those that its dataset has with another label.
@@ -63,6 +67,7 @@ class NewRows:
     known: int
     relabelled: int
     misfits: int = 0
+    unlabelled: int = 0
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -76,8 +81,14 @@ class NewRows:
 
     def said(self) -> str:
         """The counts in words."""
-        parts = [f"{len(self):,} new of {self.read:,} labelled rows"]
-        counts = {"set aside": self.rejected, "repeated": self.repeated, "known to the champion": self.known}
+        parts = [f"{len(self):,} new of {self.read - self.unlabelled:,} labelled rows"]
+        if self.unlabelled:
+            parts.append(f"{self.unlabelled:,} left out, as nobody has labelled them")
+        counts = {
+            "set aside": self.rejected - self.unlabelled,
+            "repeated": self.repeated,
+            "known to the champion": self.known,
+        }
         parts += [f"{count:,} {words}" for words, count in counts.items() if count]
         if self.relabelled:
             parts.append(f"of the known ones {self.relabelled:,} with another label, which is not learned")
@@ -105,7 +116,8 @@ def collect(recipe: Recipe, dataset: Artifact, *, files: Sequence[Path], traffic
         TrafficError: the traffic is encrypted and the key is missing or another one.
         ConfigError: the secret of `data.privacy` is missing.
     """
-    entries, misfits = [SourceEntry(path=path.absolute(), encoding="auto") for path in files], 0
+    entries, misfits = [_entry(path, recipe.data) for path in files], 0
+    tables = any(entry.columns is None for entry in entries)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(mode=0o700)
     try:
@@ -114,10 +126,37 @@ def collect(recipe: Recipe, dataset: Artifact, *, files: Sequence[Path], traffic
             misfits = _write_feedback(traffic, feedback, TASKS[recipe.task])
             second = None if recipe.data.pairs is None else TEXT_PAIR
             entries.append(SourceEntry(path=feedback, name=FEEDBACK, columns=Columns(text_pair=second, id="id")))
-        found = _read(_as_new(recipe.data, entries, slices=bool(files)), recipe, dataset, folder=work, seen=seen)
+        found = _read(_as_new(recipe.data, entries, slices=tables), recipe, dataset, folder=work, seen=seen)
         return replace(found, misfits=misfits)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _entry(path: Path, data: DataSettings) -> SourceEntry:
+    """How a file is read: as the recipe says; or as the queue of `ftdeploy monitor`, where rows may be unlabelled."""
+    entry = SourceEntry(path=path.absolute(), encoding="auto")
+    if not _is_queue(path):
+        return entry
+    columns = Columns(
+        text_pair=None if data.pairs is None else TEXT_PAIR,
+        label_separator=_separator(data),
+        empty_label="missing",
+    )
+    return entry.model_copy(update={"columns": columns})
+
+
+def _separator(data: DataSettings) -> str | None:
+    """What stands between the labels of a row; of several sources, in the first that says so."""
+    return next(filter(None, separators(data)), None)
+
+
+def _is_queue(path: Path) -> bool:
+    """Whether a file begins as `ftdeploy monitor` begins its queue, whatever wrote it again since."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            return tuple(re.split("[,;\t]", handle.readline(1000).strip().replace('"', ""))[: len(QUEUE)]) == QUEUE
+    except (OSError, UnicodeDecodeError):  # whoever reads it says what is wrong
+        return False
 
 
 def keys_of(texts: Iterable[str]) -> NDArray[np.uint64]:
@@ -171,6 +210,7 @@ def _read(data: DataSettings, recipe: Recipe, dataset: Artifact, *, folder: Path
         keys=keys[fresh],
         read=spool.read,
         rejected=spool.rejected.rows,
+        unlabelled=spool.counts.rejected[NO_LABEL].rows if NO_LABEL in spool.counts.rejected else 0,
         repeated=int(((marks != 0) & ~known).sum()),
         known=int(((marks != CONFLICT) & known).sum()),
         relabelled=relabelled,
