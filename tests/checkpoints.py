@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def write_rows(path: Path, count: int) -> None:
 
 
 def write_tiny_checkpoint(folder: Path, *, hidden: int = 32, layers: int = 2, vocabulary: int = 1500,
-                          seed: int = 7) -> None:  # fmt: skip
+                          seed: int = 7, texts: Sequence[str] = ()) -> None:  # fmt: skip
     """Write config.json, model.safetensors and a fast tokenizer, as transformers saves them.
 
     Args:
@@ -72,6 +72,7 @@ def write_tiny_checkpoint(folder: Path, *, hidden: int = 32, layers: int = 2, vo
         layers: depth.
         vocabulary: WordPiece pieces.
         seed: of the weights.
+        texts: that the vocabulary is learned from; none takes movie reviews.
     """
     import torch
     from tokenizers import BertWordPieceTokenizer
@@ -80,7 +81,7 @@ def write_tiny_checkpoint(folder: Path, *, hidden: int = 32, layers: int = 2, vo
     folder.mkdir(parents=True, exist_ok=True)
     learner = BertWordPieceTokenizer(lowercase=True)
     learner.train_from_iterator(
-        [row["text"] for row in sentences()[::4]], vocab_size=vocabulary, min_frequency=2, show_progress=False
+        texts or [row["text"] for row in sentences()[::4]], vocab_size=vocabulary, min_frequency=2, show_progress=False
     )
     BertTokenizerFast(tokenizer_object=learner._tokenizer, model_max_length=64).save_pretrained(folder)
     with torch.random.fork_rng():
