@@ -14,6 +14,8 @@ from typing import Any
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # no usage reports to BentoML's makers
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")  # no spans that nobody exports
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its thread pool costs more than it gains on short texts
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads wait for each other by spinning, beside the lanes
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import bentoml
 from _bentoml_sdk import Service  # what @bentoml.service makes; bentoml itself gives it no public name

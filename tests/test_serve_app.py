@@ -777,6 +777,7 @@ def test_a_crowd_is_refused_before_anything_is_read(client: Client, monkeypatch:
         return app.refuse_early({"type": "http", "path": path, "method": method, "headers": []})
 
     assert early("/predict") is None
+    monkeypatch.setattr(app.engine, "crowded", lambda: True)
     monkeypatch.setattr(app.engine, "crowding", lambda: crowding)
     for path in ("/predict", "/invocations", "/v2/models/tiny/infer"):
         reply = early(path)

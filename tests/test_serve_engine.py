@@ -14,7 +14,7 @@ from tiny import write_model_folder, write_source
 
 from ftdeploy.encoded import Encoded
 from ftdeploy.serve.app import App, create_app
-from ftdeploy.serve.engine import Engine, lanes_of
+from ftdeploy.serve.engine import SWITCH_SECONDS, Engine, lanes_of
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.model import Scored, bundle_digest, open_model
 from ftdeploy.serve.wire import Refusal
@@ -61,6 +61,20 @@ def test_it_is_loading_until_it_is_warm_and_refuses_meanwhile(source: Path) -> N
         (row,), (scored,) = await engine.ask(["superb"], "r1")
         assert scored.answer[0]["label"] == "positive"
         assert not row.truncated()
+
+    live(source, scene)
+
+
+def test_a_thread_that_computes_is_asked_for_the_interpreter_soon(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recording and drift detection would hold up loop and lanes for five milliseconds at a time."""
+    asked: list[float] = []
+    monkeypatch.setattr("sys.setswitchinterval", asked.append)
+
+    async def scene(engine: Engine) -> None:
+        await engine.loaded()
+        assert asked == [SWITCH_SECONDS]
 
     live(source, scene)
 

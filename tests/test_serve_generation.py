@@ -11,7 +11,7 @@ from tiny import write_bundle
 
 from ftdeploy.artifact import seal
 from ftdeploy.errors import ArtifactError, ServeError
-from ftdeploy.serve.generation import ZYGOTE, check, signature_of, spawn
+from ftdeploy.serve.generation import ONE_THREAD, ZYGOTE, check, signature_of, spawn
 
 
 def test_a_bundle_is_named_with_the_beginning_of_its_digest(tmp_path: Path) -> None:
@@ -54,3 +54,12 @@ def test_a_signature_that_is_none_is_an_error(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle", replaced={"model/signature.json": b"[1, 2]"})
     with pytest.raises(ArtifactError, match=r"signature\.json cannot be read"):
         signature_of(bundle.path)
+
+
+def test_libraries_have_one_thread_under_bentoml_too() -> None:
+    """Its processes import `service.py` before any of them: numpy's threads would spin beside the lanes, which took a
+    seventh of a request's time."""
+    service = (Path(__file__).resolve().parents[1] / "bentos" / "service.py").read_text(encoding="utf-8")
+    ahead, _, _ = service.partition("import bentoml")
+    for name, value in ONE_THREAD.items():
+        assert f'os.environ.setdefault("{name}", "{value}")' in ahead

@@ -91,8 +91,8 @@ class Answers:
             (b"x-request-id", self.identity.encode()),
             (b"x-model-digest", self.digest.encode()),
         )
-        cut = ",".join(str(index) for index, yes in enumerate(self.truncated()) if yes)
-        return (*named, (b"x-truncated", cut.encode())) if cut else named
+        cut = [str(index) for index, row in enumerate(self.rows) if row.truncated()]
+        return (*named, (b"x-truncated", ",".join(cut).encode())) if cut else named
 
 
 class Asked(Protocol):

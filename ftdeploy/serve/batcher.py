@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from ftdeploy.batching import with_oldest
+from ftdeploy.serve.deadlines import Deadlines
 from ftdeploy.serve.metrics import Flow
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Batcher(Generic[In, Out]):
         self._waiting: list[_Waiting[In, Out]] = []
         self._behind: list[_Waiting[In, Out]] = []
         self._turn = 0
+        self._jobs: Deadlines[_Job[Out]] = Deadlines(_expire)
         self._wake = threading.Condition()
         self._closing = False
         self._loop = asyncio.get_running_loop()
@@ -117,7 +119,7 @@ class Batcher(Generic[In, Out]):
 
     def busy_since(self) -> float | None:
         """When the forward pass that runs longest now began, on the monotonic clock; None when all lanes rest."""
-        return min((since for since in self._begun if since is not None), default=None)
+        return min([since for since in self._begun if since is not None], default=None)
 
     def delay(self, rows: int) -> float:
         """Seconds until so many rows have gone through the lanes, at the pace of late."""
@@ -168,12 +170,12 @@ class Batcher(Generic[In, Out]):
             queue = self._behind if behind else self._waiting
             queue.extend([_Waiting(row, job, index, now) for index, row in enumerate(rows)])
             self._wake.notify(len(rows))
-        late = self._loop.call_later(timeout, _expire, job)
+        self._jobs.add(job, timeout)
         try:
             return await job.future
         finally:
             job.dead = True
-            late.cancel()
+            self._jobs.discard(job)
 
     def close(self) -> None:
         """Answer what waits, then end the lanes. A lane that hangs in a forward pass is left behind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from ftdeploy.serve.model import Counted, Scored, bundle_digest, forward_of, joi
 from ftdeploy.serve.shadow_feed import Feed
 from ftdeploy.serve.traffic import LANGUAGE_CHARS, Answered, Recorder, reference_rows, stored_projection
 from ftdeploy.serve.traffic_options import read_options, traffic_folder
+from ftdeploy.serve.turns import ask_for_short_turns
 from ftdeploy.serve.wire import RETRY_SOON, Refusal
 from ftdeploy.signature import read_signature
 from ftdeploy.tasks import TASKS
@@ -36,6 +38,9 @@ log = logging.getLogger(__name__)
 
 #: Requests with more characters than this are tokenised on a thread; shorter ones cost less than the hand-over.
 OFF_LOOP_CHARS = 4000
+#: A thread that goes on in Python is asked for the interpreter after so long, where others want it. By itself Python
+#: would wait for 5 ms, in which a forward pass is over: recording and drift detection then held up loop and lanes.
+SWITCH_SECONDS = 0.0003
 #: Texts of a request without end wait so many times as long as others before they are given up.
 PATIENCE = 10
 
@@ -188,6 +193,8 @@ class Engine:
         )
         gc.collect()
         gc.freeze()  # what is here now stays; the collector need not walk it again under load
+        sys.setswitchinterval(SWITCH_SECONDS)
+        ask_for_short_turns()  # after the lanes were begun, which would have them, too
         seconds = time.monotonic() - began
         log.info("%s %s is ready on %s after %.1f s", name, self.digest[:12], predictor.provider, seconds)
 
@@ -221,10 +228,15 @@ class Engine:
             reason = self.failure or f"the model is {state}"
             raise Refusal(503, "unhealthy", reason, headers=(RETRY_SOON,), unread=True)
 
-    def crowding(self) -> Refusal | None:
-        """Why one more text would be refused now, 429; None where it may be asked, or the cache may have its answer."""
+    def crowded(self) -> bool:
+        """Whether one more text would be refused now; where there is a cache, that may have its answer."""
         batcher = self.batcher
-        if batcher is None or self.cache is not None or batcher.has_room(1, coming=self._coming):
+        return batcher is not None and self.cache is None and not batcher.has_room(1, coming=self._coming)
+
+    def crowding(self) -> Refusal | None:
+        """Why one more text would be refused now, 429; None where it may be asked."""
+        batcher = self.batcher
+        if batcher is None or not self.crowded():
             return None
         before = batcher.waiting + self._coming
         return too_many(before, batcher.delay(before))

@@ -24,6 +24,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ftdeploy.serve.cycle import reply_at_once, shorten
+from ftdeploy.serve.deadlines import Deadlines
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.metrics import Connections
 from ftdeploy.serve.reading import HeldFlow, few, wishless_head
@@ -55,6 +56,7 @@ class Guard:
         counted: how many connections there are, for the metrics.
         early: the answer to a request that is there whole and is refused before anything is done for it, or None.
         waiting: connections whose headers are awaited, oldest first.
+        resting: those that have their answer and ask nothing.
     """
 
     seconds: float
@@ -62,6 +64,9 @@ class Guard:
     counted: Connections
     early: Early
     waiting: dict[GuardedProtocol, None] = field(default_factory=dict)
+    resting: Deadlines[GuardedProtocol] = field(
+        default_factory=lambda: Deadlines(GuardedProtocol.timeout_keep_alive_handler)
+    )
 
 
 def guarded(limits: Limits, counted: Connections | None = None, tls: Tls | None = None,
@@ -148,7 +153,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.resume_writing()
         self._guard.counted.open -= 1
         self._held = b""
-        self._unset_keepalive_if_required()  # uvicorn forgets it after a reset, and it would hold all of this meanwhile
+        self._unset_keepalive_if_required()  # uvicorn forgets it after a reset, and this would be held meanwhile
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -179,7 +184,13 @@ class GuardedProtocol(HttpToolsProtocol):
         begun, self._begun = self._begun, None
         if begun is not None and not self.transport.is_closing() and not self._refused(begun[0]):
             self._start_asgi_task(*begun)
-        if self._late is None and self._last is None and not self.transport.is_closing() and self._rests():
+        if (
+            self._barren
+            and self._late is None
+            and self._last is None
+            and not self.transport.is_closing()
+            and self._rests()
+        ):
             self._await_head()
 
     def _parse(self, data: bytes) -> int:
@@ -259,9 +270,16 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.pipeline and self.pipeline[-1][0].disconnected:  # its body broke off while it waited
             self.pipeline.clear()
             self.cycle.response_complete = True
-        super().on_response_complete()
-        if self.pipeline or self.transport.is_closing():
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
             return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            if self.pipeline or self.transport.is_closing():
+                return
+        else:
+            self._guard.resting.add(self, self.timeout_keep_alive)
         if self._last is None:
             if self._held:
                 self._feed(self._held)
@@ -286,6 +304,10 @@ class GuardedProtocol(HttpToolsProtocol):
         """Nobody reads the answer."""
         self._guard.counted.ended["stalled"] += 1
         self.transport.abort()
+
+    def _unset_keepalive_if_required(self) -> None:
+        """It rests no longer. uvicorn has a timer for each rest."""
+        self._guard.resting.discard(self)
 
     def _rests(self) -> bool:
         """No request is being answered."""

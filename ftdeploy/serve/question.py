@@ -55,6 +55,10 @@ class Choice:
         return answers.labels(top_k=self.top_k, function=self.function, thresholds=self.thresholds)
 
 
+#: What is answered where nothing is said about it.
+_ANY = Choice()
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Texts to answer.
@@ -130,6 +134,9 @@ def read_question(asked: Any, limits: Limits, *, pairs: Names = None) -> Questio
     """
     if not isinstance(asked, dict):
         raise invalid(f'an object like {{"inputs": "some text"}} is wanted, not {kind_of(asked)}')
+    if pairs is None and len(asked) == 1 and isinstance(text := asked.get("inputs"), str):  # most are, and it costs
+        _check_length(text, limits, "inputs[0]")
+        return Question(texts=[text], single=True, choice=_ANY)
     check_keys(asked, _KEYS, "key")
     if "inputs" not in asked:
         raise invalid("inputs is missing: a text, or a list of texts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -46,7 +46,8 @@ class Reply:
 
     def with_headers(self, *further: Header) -> Reply:
         """The same answer with more headers."""
-        return replace(self, headers=(*self.headers, *further))
+        # By hand: `dataclasses.replace` takes four times as long, for every answer.
+        return Reply(self.body, self.status, self.content_type, (*self.headers, *further), self.write)
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not a fault

@@ -62,9 +62,11 @@ def encode_whole(tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | N
         if windows is not None:
             found += window_rows(encoding, windows, text=number, unknown=unknown)
             continue
-        special = encoding.special_tokens_mask.count(1)
-        length = len(encoding) + sum(len(rest) - special for rest in encoding.overflowing)
         ids = encoding.ids
+        length = len(ids)
+        if cut := encoding.overflowing:
+            special = encoding.special_tokens_mask.count(1)
+            length += sum(len(rest) - special for rest in cut)
         unknowns = ids.count(unknown) if unknown is not None else 0
         found.append(Encoded(ids=ids, length=length, unknown=unknowns, text=number))
     return found

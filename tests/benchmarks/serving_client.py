@@ -4,7 +4,8 @@ Usage: ``python tests/benchmarks/serving_client.py < SPEC``, a `Spec` as JSON; a
 loop requests leave at times that were drawn before (a Poisson process), whether or not answers have come, and an
 answer's latency counts from the time at which its request was meant to leave: a service that stalls cannot make the
 client stop asking, and what waits in the client is not forgotten ("How NOT to Measure Latency", Gil Tene; wrk2). With a
-rate of zero the loop is closed: each connection asks again when it is answered.
+rate of zero the loop is closed: each connection asks again when it is answered. It asks for short turns on the
+processors that it shares with the service, as one on another machine would have them.
 """
 
 from __future__ import annotations
@@ -264,4 +265,8 @@ async def _main(spec: Spec) -> Seen:
 if __name__ == "__main__":
     import uvloop
 
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from ftdeploy.serve.turns import ask_for_short_turns
+
+    ask_for_short_turns()
     sys.stdout.write(json.dumps(asdict(uvloop.run(_main(Spec(**json.load(sys.stdin)))))) + "\n")

@@ -1,8 +1,8 @@
 """How fast a bundle answers over HTTP, beside the model alone and beside other services, side by side in one run.
 
 Usage: ``python tests/benchmarks/serving_load.py RUN [--modes closed,load,overload,soak] [--rounds 5] [--seconds 8]
-[--minutes 20] [--peer NAME=PYTHON ...]``; RUN holds ``bundle`` and ``dataset``, whose test texts are asked, one a
-request.
+[--minutes 20] [--server ftdeploy] [--peer NAME=PYTHON ...]``; RUN holds ``bundle`` and ``dataset``, whose test texts
+are asked, one a request. ``--server ftdeploy`` has `ftdeploy serve` serve the bundle instead of BentoML.
 
 closed    64 connections that ask again when they are answered, by wrk where it is installed: requests a second, and
           the share of what ONNX Runtime answers without HTTP (`serving_baseline.py`), alternating, round by round
@@ -37,7 +37,7 @@ sys.path.insert(0, str(HERE.parent))  # tests import it from there
 
 from benchmarks.serving_baseline import Found  # noqa: E402
 from benchmarks.serving_client import BUSY, Seen, Spec  # noqa: E402
-from benchmarks.serving_service import Service, bentoml_serve, serving  # noqa: E402
+from benchmarks.serving_service import Service, bentoml_serve, ftdeploy_serve, serving  # noqa: E402
 
 PEERS = HERE / "serving_peers"
 CONNECTIONS, LOAD, OVERLOAD, OVERLOAD_SECONDS, OVERLOAD_CONNECTIONS = 64, 0.7, 4.0, 30.0, 1000
@@ -73,11 +73,12 @@ class Contender:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def contenders(bundle: Path, peers: Sequence[tuple[str, str]]) -> dict[str, Contender]:
-    """The bundle and the peers that were asked for."""
+def contenders(bundle: Path, peers: Sequence[tuple[str, str]], *, server: str = "bentoml") -> dict[str, Contender]:
+    """The bundle, as BentoML or `ftdeploy serve` (``server``) starts it, and the peers that were asked for."""
     makers = {"bentoml": _bentoml, "fastapi": _fastapi, "mlserver": _mlserver}
     environment = (("MODEL", str((bundle / "src" / "model").resolve())), ("PYTHONPATH", str(PEERS)))
-    ours = {"ftdeploy": Contender(tuple(bentoml_serve(bundle)), lambda text: {"inputs": text})}
+    command = ftdeploy_serve(bundle) if server == "ftdeploy" else bentoml_serve(bundle)
+    ours = {"ftdeploy": Contender(tuple(command), lambda text: {"inputs": text})}
     return ours | {name: replace(makers[name](python), environment=environment) for name, python in peers}
 
 
@@ -251,7 +252,7 @@ def main(asked: argparse.Namespace) -> None:
         lua = folder / "ask.lua"
         lua.write_text(LUA, encoding="utf-8")
         peers = [(name, python) for name, _, python in (peer.partition("=") for peer in asked.peer)]
-        benches = dict(_started(stack, run, folder, texts, peers))
+        benches = dict(_started(stack, run, folder, texts, peers, server=asked.server))
         modes, model = asked.modes.split(","), run / "bundle" / "src" / "model"
         single = run_closed(benches, model, texts, rounds=asked.rounds, seconds=asked.seconds, lua=lua)
         if "load" in modes:
@@ -268,8 +269,8 @@ def main(asked: argparse.Namespace) -> None:
 
 
 def _started(stack: ExitStack, run: Path, folder: Path, texts: Path,
-             peers: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Bench]]:  # fmt: skip
-    for name, contender in contenders(run / "bundle", peers).items():
+             peers: Sequence[tuple[str, str]], *, server: str) -> Iterator[tuple[str, Bench]]:  # fmt: skip
+    for name, contender in contenders(run / "bundle", peers, server=server).items():
         bodies = folder / f"{name}.bodies"
         bodies.write_text(
             "\n".join(json.dumps(contender.body(text)) for text in json.loads(texts.read_text(encoding="utf-8"))),
@@ -287,5 +288,6 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--minutes", type=int, default=20)
+    parser.add_argument("--server", choices=("bentoml", "ftdeploy"), default="bentoml")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
     main(parser.parse_args())

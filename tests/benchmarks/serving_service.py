@@ -65,6 +65,11 @@ def bentoml_serve(bundle: Path) -> list[str]:
     return [sys.executable, "-m", "bentoml", "serve", str(bundle.resolve()), "--host", "127.0.0.1", "--port", "PORT"]
 
 
+def ftdeploy_serve(bundle: Path) -> list[str]:
+    """Likewise, by our own supervisor; the bundle has to be as it was sealed."""
+    return [sys.executable, "-m", "ftdeploy", "serve", str(bundle.resolve()), "--port", "PORT"]
+
+
 def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
