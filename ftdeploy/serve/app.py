@@ -67,7 +67,7 @@ _NOT_KEPT: Header = (b"cache-control", b"no-store")
 #: From now on, browsers ask this host over TLS only (RFC 6797): half a year, and not its subdomains.
 _STRICT: Header = (b"strict-transport-security", b"max-age=15552000")
 _CLIENT_GONE = 499  # as nginx counts it
-#: For so many seconds whoever is refused early is told the same: finding the words takes a third of a refusal's time.
+#: For so many seconds whoever is refused early is told the same: finding the words is a good part of the cost.
 SAME_WORDS = 0.05
 
 
