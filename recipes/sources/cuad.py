@@ -39,6 +39,20 @@ def load(path: Path) -> Iterator[dict[str, str]]:
             yield row | {"label": categories[0]}
 
 
+def load_each(path: Path) -> Iterator[dict[str, str]]:
+    """Yield every clause once for each category that its contract has it under, as CUAD's own tables count them.
+
+    A clause of several categories then stands there with as many labels, of which at most one can be answered; what
+    becomes of such rows ``data.duplicates.conflicts`` says. For figures beside those of others; `load` is for training.
+
+    Args, Yields, Raises:
+        as `load`; behind ``id`` stands the category's number.
+    """
+    for row, categories in _clauses(path):
+        for number, category in enumerate(categories, start=1):
+            yield row | {"label": category, "id": f"{row['id']}-{number}"}
+
+
 def _clauses(path: Path) -> Iterator[tuple[dict[str, str], list[str]]]:
     """Each text of a contract and all of its categories; texts equal but for case and white space are one."""
     with path.open(encoding="utf-8", newline="") as lines:
