@@ -103,7 +103,7 @@ def _check_task(case: str, whose: str, found: str, wanted: str) -> None:
         )
 
 
-def of_dataset(name: str, dataset: Artifact, split: SplitName, task: str = "text-classification") -> Given:
+def of_dataset(name: str, dataset: Artifact, split: SplitName, task: str) -> Given:
     """A split of a dataset artifact.
 
     Args:

@@ -37,8 +37,8 @@ def judge(recipe: Recipe, *, champion: Path, challenger: Path, report: Path) -> 
         DataError: there are no new test rows.
         FtdeployError: what `evaluate_suite` raises.
     """
-    old = of_dataset(OLD, _dataset(champion), "test")
-    new = _only_new(of_dataset(NEW, _dataset(challenger), "test"))
+    old = of_dataset(OLD, _dataset(champion), "test", recipe.task)
+    new = _only_new(of_dataset(NEW, _dataset(challenger), "test", recipe.task))
     seed = recipe.validate_.suite.seed
     rows = join([keep(given, limit=None, seed=seed, prefixed=True, refresh=False) for given in (old, new)])
     return evaluate_suite(
