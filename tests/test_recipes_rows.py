@@ -140,6 +140,17 @@ def test_a_clause_of_two_categories_is_left_out(cuad: ModuleType, tmp_path: Path
     ]  # fmt: skip
 
 
+def test_a_clause_of_two_categories_is_there_twice_where_each_is_asked_for(cuad: ModuleType, tmp_path: Path) -> None:
+    """As CUAD's own tables count: a row for each of its categories, with ids of their own."""
+    path = master(tmp_path, "A.pdf,[],,['Both of them.'],Yes,\"['both of THEM.', 'Only you.']\",No")
+    found = [(row["text"], row["label"], row["id"]) for row in cuad.load_each(path)]
+    assert found == [
+        ("Both of them.", "Insurance", "1-1-1"),
+        ("Both of them.", "Exclusivity", "1-1-2"),
+        ("Only you.", "Exclusivity", "1-2-1"),
+    ]
+
+
 @pytest.mark.parametrize("cell", ["Insure.", "['Insure.'", "[1]", "{'Insure.': 1}"])
 def test_a_cell_that_is_no_list_of_texts_is_named(cuad: ModuleType, tmp_path: Path, cell: str) -> None:
     """With contract and category."""
