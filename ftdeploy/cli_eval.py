@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _STYLES = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 _DEVICES = ("auto", "cpu", "cuda")
-_SEPARATOR = 16  # characters at most
 _SUITE = "A YAML file, the name of a suite of --list, or a Python file with an evaluate.EvaluationSuite."
 _CANDIDATE = (
     "What is judged: a bundle, a model folder, a checkpoint, a name on the hub, or the http:// address of a service."
@@ -126,10 +125,11 @@ def init(  # noqa: PLR0917  # typer reads them
     """Write a commented suite for your own rows, with margins that so many rows can support."""
     from ftdeploy.console import ConsoleReporter, called, print_json, show_facts, show_line
     from ftdeploy.evaluation.starter import write_suite
+    from ftdeploy.origin import SEPARATOR_CHARS
     from ftdeploy.progress import reporting
 
-    if label_separator is not None and not 1 <= len(label_separator) <= _SEPARATOR:
-        raise typer.BadParameter(f"1 to {_SEPARATOR} characters are wanted", param_hint="--label-separator")
+    if label_separator is not None and not 1 <= len(label_separator) <= SEPARATOR_CHARS:
+        raise typer.BadParameter(f"1 to {SEPARATOR_CHARS} characters are wanted", param_hint="--label-separator")
     with reporting(ConsoleReporter()):
         made = write_suite(data, out, text=text, label=label, text_pair=text_pair, separator=label_separator)
     if json:

@@ -11,6 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from ftdeploy.document import Section
 
+#: Characters, at most, between the labels of a cell.
+SEPARATOR_CHARS = 16
+
 
 def relative_to_recipe(path: Path, info: ValidationInfo) -> Path:
     """A path of the recipe, relative to the recipe's own folder.

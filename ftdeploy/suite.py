@@ -24,7 +24,7 @@ from ftdeploy.metrics import (
     metric_names,
     without_bound,
 )
-from ftdeploy.origin import RecipePath, Source, relative_to_recipe
+from ftdeploy.origin import SEPARATOR_CHARS, RecipePath, Source, relative_to_recipe
 from ftdeploy.pairs import join
 from ftdeploy.tasks import TASKS, known_task
 
@@ -342,7 +342,7 @@ class CaseColumns(Section):
     """The second text, of a model that reads two."""
     label: str | None = "label"
     """What it is to answer; null for texts without, where the task needs none."""
-    label_separator: str | None = Field(default=None, min_length=1, max_length=16)
+    label_separator: str | None = Field(default=None, min_length=1, max_length=SEPARATOR_CHARS)
     """Where a row has any number of labels in one string: what stands between them. A list, or one written as JSON, is
     read in any case; `[]` says that no label holds."""
     empty_label: Literal["none", "missing"] = "none"

@@ -22,6 +22,8 @@ from ftdeploy.sources import resolve
 ROOT = Path(__file__).resolve().parent.parent
 LABELS = ("negative", "positive")
 
+#: What keeps the suite of a tiny model small.
+SMALL = {"resamples": 1000, "slice_rows": 10, "timing_rows": 16, "timing_rounds": 5}
 #: Gates that a tiny model passes: with so few test rows, even equal answers leave an interval of several points.
 SUITE: dict[str, Any] = {
     "name": "tiny",

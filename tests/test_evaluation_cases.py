@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ import pytest
 from ftdeploy.artifact import seal
 from ftdeploy.errors import ArtifactError, DataError, SourceError
 from ftdeploy.evaluation import cases
-from ftdeploy.evaluation.cases import distinct, gather, rows_of_run
+from ftdeploy.evaluation.cases import distinct
 from ftdeploy.origin import Source
 from ftdeploy.suite import Case
+
+#: Rows of one label each.
+gather = partial(cases.gather, task="text-classification")
+rows_of_run = partial(cases.rows_of_run, task="text-classification")
 
 
 @pytest.fixture(autouse=True)

@@ -193,6 +193,16 @@ def test_a_module_that_is_no_suite(here: Path, code: str, words: str) -> None:
         read_evaluate_suite(here / "theirs.py", gated=False)
 
 
+def write_ours(folder: Path) -> None:
+    """``ours_suite.py``: the suite of ``ours.yaml`` as one of `evaluate`."""
+    (folder / "ours_suite.py").write_text(
+        "import evaluate\nfrom ftdeploy.evaluation.hf import subtasks\n\n"
+        "class Suite(evaluate.EvaluationSuite):\n    def __init__(self, name):\n        super().__init__(name)\n"
+        f"        self.suite = subtasks({str(folder / 'ours.yaml')!r})\n",
+        encoding="utf-8",
+    )
+
+
 def test_our_cases_run_in_evaluate(here: Path) -> None:
     """A module with `subtasks` is a suite of `evaluate`, copied and imported by it, with the metrics of the report."""
     with (here / "rows.csv").open("w", encoding="utf-8", newline="") as handle:
@@ -203,12 +213,7 @@ def test_our_cases_run_in_evaluate(here: Path) -> None:
         "gates: []\nresamples: 1000\ntiming_rounds: 5\ntiming_rows: 8\n",
         encoding="utf-8",
     )
-    (here / "ours_suite.py").write_text(
-        "import evaluate\nfrom ftdeploy.evaluation.hf import subtasks\n\n"
-        "class Suite(evaluate.EvaluationSuite):\n    def __init__(self, name):\n        super().__init__(name)\n"
-        f"        self.suite = subtasks({str(here / 'ours.yaml')!r})\n",
-        encoding="utf-8",
-    )
+    write_ours(here)
     (found,) = plain_evaluate(here / "ours_suite.py")
     suite, read = read_evaluate_suite(here / "ours_suite.py", gated=False)
     assert len(read) == 50
@@ -230,16 +235,11 @@ def test_pairs_go_both_ways(here: Path) -> None:
         "cases: [{name: films, source: {path: rows.csv}, columns: {text: claim, text_pair: proof}}]\n",
         encoding="utf-8",
     )
-    (here / "ours_suite.py").write_text(
-        "import evaluate\nfrom ftdeploy.evaluation.hf import subtasks\n\n"
-        "class Suite(evaluate.EvaluationSuite):\n    def __init__(self, name):\n        super().__init__(name)\n"
-        f"        self.suite = subtasks({str(here / 'ours.yaml')!r})\n",
-        encoding="utf-8",
-    )
+    write_ours(here)
     _, read = read_evaluate_suite(here / "ours_suite.py", gated=False)
     ours = load_suite(here / "ours.yaml")
     assert read.pairs
-    assert read.table["text"].to_pylist() == gather(ours.cases, seed=1).table["text"].to_pylist()
+    assert read.table["text"].to_pylist() == gather(ours.cases, seed=1, task=ours.task).table["text"].to_pylist()
     report = evaluate_suite(ours, candidate="model", report=here / "out").report
     (accuracy,) = (result.candidate.value for result in report.metrics if result.metric == "accuracy")
     (found,) = plain_evaluate(here / "ours_suite.py")

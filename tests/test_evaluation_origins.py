@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ import pytest
 
 from ftdeploy.dataset import SplitName, read_split
 from ftdeploy.errors import ConfigError, DataError, SourceError
-from ftdeploy.evaluation.cases import gather
-from ftdeploy.evaluation.origins import of_recipe, of_source
+from ftdeploy.evaluation import cases, origins
 from ftdeploy.origin import Source
 from ftdeploy.prepare import prepare
 from ftdeploy.recipe import load_recipe
 from ftdeploy.stage import run_stage
 from ftdeploy.suite import Case
+
+#: Rows of one label each.
+gather = partial(cases.gather, task="text-classification")
+of_recipe = partial(origins.of_recipe, task="text-classification")
+of_source = partial(origins.of_source, task="text-classification")
 
 
 @pytest.fixture(autouse=True)

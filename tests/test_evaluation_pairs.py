@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tiny import write_model_folder
 from tiny_pairs import write_pair_model
 
 from ftdeploy.errors import ConfigError, DataError, ModelError
-from ftdeploy.evaluation.cases import Rows, gather
+from ftdeploy.evaluation import cases
+from ftdeploy.evaluation.cases import Rows
 from ftdeploy.models import Model, open_model
 from ftdeploy.origin import Source
 from ftdeploy.pairs import SEPARATOR, is_pair, parts
@@ -25,6 +27,7 @@ from ftdeploy.verdict import Compared, Report
 
 GOOD, BAD = ("great", "best", "lovely"), ("awful", "bad", "poor")
 COLUMNS = {"text": "query", "text_pair": "document", "label": "label"}
+gather = partial(cases.gather, task="text-classification")
 
 
 @pytest.fixture(autouse=True)

@@ -93,7 +93,7 @@ def test_a_plan_has_rows_gates_and_what_is_odd(tmp_path: Path, monkeypatch: pyte
                   {"kind": "floor", "metric": "accuracy", "minimum": 0.8}],
         "golden": [{"text": "well", "label": "goood"}],
     })  # fmt: skip
-    found = plan(suite, gather(suite.cases, seed=1))
+    found = plan(suite, gather(suite.cases, seed=1, task=suite.task))
     assert (found["suite"], found["rows"], found["golden"]) == ("demo", 3, 1)
     assert [(case["name"], case["rows"], case["labels"]) for case in found["cases"]] == [
         ("a", 2, {"bad": 1, "good": 1}),

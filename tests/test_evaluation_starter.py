@@ -39,7 +39,7 @@ def test_what_it_demands_the_rows_can_decide(tmp_path: Path, count: int) -> None
     made = write_suite(write(tmp_path / "Film Reviews.csv", count), tmp_path / "new" / "suite.yaml")
     suite = load_suite(made.suite)
     assert suite.name == suite.cases[0].name == "film-reviews"
-    rows = gather(suite.cases, seed=suite.seed)
+    rows = gather(suite.cases, seed=suite.seed, task=suite.task)
     assert rows.cases[0].digest == made.digest == suite.cases[0].digest
     assert (len(rows), set(rows.names)) == (made.rows, {"negative", "positive"})
     found = plan(suite, rows)
@@ -108,7 +108,7 @@ def test_a_second_text_is_named(tmp_path: Path) -> None:
         csv.writer(handle).writerows([("claim", "evidence", "label"), *rows])
     made = write_suite(path, tmp_path / "suite.yaml", text="claim", text_pair="evidence")
     suite = load_suite(made.suite)
-    assert gather(suite.cases, seed=suite.seed).pairs
+    assert gather(suite.cases, seed=suite.seed, task=suite.task).pairs
     text = made.suite.read_text(encoding="utf-8")
     (tmp_path / "golden.yaml").write_text(text.replace("# golden:", "golden:").replace("#   - {", "  - {"))
     golden = load_suite(tmp_path / "golden.yaml").golden

@@ -169,7 +169,7 @@ def test_rows_of_another_task_are_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
     one = Case(name="c", recipe=tmp_path / "recipe.yaml")
     with pytest.raises(ConfigError, match="the recipe r is of multi-label-classification, and the suite of text-cl"):
-        gather([one], seed=1)
+        gather([one], seed=1, task="text-classification")
 
 
 def test_a_plan_counts_names(tmp_path: Path) -> None:

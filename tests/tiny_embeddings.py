@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoints import write_recipe, write_tiny_recipe
+from checkpoints import SMALL, write_recipe, write_tiny_recipe
 from tiny_run import TinyRun, run_to_the_end
 
 SUITE: dict[str, Any] = {
@@ -18,10 +18,7 @@ SUITE: dict[str, Any] = {
         {"kind": "slices", "metric": "neighbour_agreement", "margin": 0.5, "rule": "none-worse"},
         {"kind": "flips", "maximum": 0.5},
     ],
-    "resamples": 1000,
-    "slice_rows": 10,
-    "timing_rows": 16,
-    "timing_rounds": 5,
+    **SMALL,
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoints import write_recipe, write_tiny_checkpoint
+from checkpoints import SMALL, write_recipe, write_tiny_checkpoint
 from real_data import MIRROR
 from tiny_run import TinyRun, run_to_the_end
 
@@ -21,10 +21,7 @@ SUITE: dict[str, Any] = {
         {"kind": "robustness", "perturbation": "whitespace", "maximum": 0.5, "rows": 32},
         {"kind": "consistency", "maximum": 0.5, "rows": 32},
     ],
-    "resamples": 1000,
-    "slice_rows": 10,
-    "timing_rows": 16,
-    "timing_rounds": 5,
+    **SMALL,
 }
 
 

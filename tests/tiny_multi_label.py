@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoints import rewrite_rows, write_recipe, write_tiny_recipe
+from checkpoints import SMALL, rewrite_rows, write_recipe, write_tiny_recipe
 from tiny_run import TinyRun, run_to_the_end
 
 SUITE: dict[str, Any] = {
@@ -19,10 +19,7 @@ SUITE: dict[str, Any] = {
         {"kind": "flips", "maximum": 0.5},
         {"kind": "robustness", "perturbation": "whitespace", "maximum": 0.5, "rows": 32},
     ],
-    "resamples": 1000,
-    "slice_rows": 10,
-    "timing_rows": 16,
-    "timing_rounds": 5,
+    **SMALL,
 }
 
 

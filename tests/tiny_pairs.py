@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoints import sentences, write_recipe, write_tiny_recipe
+from checkpoints import SMALL, sentences, write_recipe, write_tiny_recipe
 from tiny import write_model_folder
 from tiny_run import TinyRun, run_to_the_end
 from tokenizers import Tokenizer
@@ -29,10 +29,7 @@ SUITE: dict[str, Any] = {
         {"kind": "consistency", "maximum": 0.5, "rows": 32},
     ],
     "swaps": [{"name": "people", "pairs": [["he", "she"], ["man", "woman"]]}],
-    "resamples": 1000,
-    "slice_rows": 10,
-    "timing_rows": 16,
-    "timing_rounds": 5,
+    **SMALL,
 }
 
 

@@ -63,7 +63,7 @@ class Rows:
         return int(self.table.num_rows)
 
 
-def gather(cases: Sequence[Case], *, seed: int, task: str = "text-classification", refresh: bool = False) -> Rows:
+def gather(cases: Sequence[Case], *, seed: int, task: str, refresh: bool = False) -> Rows:
     """The rows of a suite's cases.
 
     Args:
@@ -90,7 +90,7 @@ def gather(cases: Sequence[Case], *, seed: int, task: str = "text-classification
     return join(found)
 
 
-def rows_of_run(run: Path, *, task: str = "text-classification", refresh: bool = False) -> Rows:
+def rows_of_run(run: Path, *, task: str, refresh: bool = False) -> Rows:
     """The test rows of a run, for a suite without cases.
 
     Args:

@@ -72,7 +72,7 @@ def subtasks(name: str) -> list[Any]:
     metric = evaluate.combine([evaluate.load(_module(metric)) for metric in suite.metrics])
     made = []
     for case in suite.cases:
-        rows = gather([case], seed=suite.seed)
+        rows = gather([case], seed=suite.seed, task=suite.task)
         ids = {label: place for place, label in enumerate(rows.names)}
         picked = rows.table.select(["text", "id"])
         table = (with_two_columns(picked) if rows.pairs else picked).to_pydict()

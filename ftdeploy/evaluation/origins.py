@@ -15,7 +15,7 @@ from ftdeploy.errors import ConfigError, DataError, did_you_mean
 from ftdeploy.pairs import join
 from ftdeploy.prepare import prepare
 from ftdeploy.prepare.clean import Rejected, as_text, clean_label
-from ftdeploy.prepare.stream import Opened, open_sources, read_source
+from ftdeploy.prepare.stream import FORMS, Opened, open_sources, read_source
 from ftdeploy.recipe import Columns, DataSettings, dump_section, load_recipe
 from ftdeploy.sources import describe, fingerprint
 from ftdeploy.sources.cache import cache_folder, locked
@@ -69,11 +69,11 @@ class Given:
     names: tuple[str, ...]
     source: str
     licence: str
+    task: Task
     pairs: bool = False
-    task: Task = TASKS["text-classification"]
 
 
-def of_recipe(case: Case, task: str = "text-classification") -> Given:
+def of_recipe(case: Case, task: str) -> Given:
     """A split of a recipe, prepared in the cache by the stage of a run; a split that stands there is taken as it is.
 
     Args:
@@ -159,7 +159,7 @@ def _provenance(profile: Mapping[str, Any]) -> tuple[str, str]:
     return "; ".join(dict.fromkeys(sources)), "; ".join(dict.fromkeys(licences))
 
 
-def of_source(case: Case, task: str = "text-classification") -> Given:
+def of_source(case: Case, task: str) -> Given:
     """A source of the case's own; its rows are not tidied.
 
     Reading them raises DataError for a file that is not what its format says, a column that is not there, and a label
@@ -224,7 +224,7 @@ def _source_rows(case: Case, opened: Opened, task: Task) -> Iterator[Raw]:
     named = [*(name for name in parts if name is not None), *case.slices]
     seen: dict[str, None] = {}
     met: Counter[str] = Counter()
-    forms = {name: getattr(columns, name) for name in ("label_separator", "empty_label", "tag_names")}
+    forms = {name: getattr(columns, name) for name in FORMS}
     read = Columns(label=columns.label, **forms)
     data = DataSettings.model_construct(source=case.source, columns=read)
     for row in read_source(opened, data, wanted=tuple(named)):

@@ -24,9 +24,9 @@ from ftdeploy.sources import resolve
 #: After so many rows a column that was not seen is missing (as for the builder, which sees all sources together).
 _SETTLED = 4096
 #: What of `Columns` says how a label is written.
-_FORMS = ("label_separator", "empty_label", "tag_names")
+FORMS = ("label_separator", "empty_label", "tag_names")
 #: What of `Columns` names a column.
-_COLUMNS = tuple(name for name in Columns.model_fields if name not in _FORMS)
+_COLUMNS = tuple(name for name in Columns.model_fields if name not in FORMS)
 #: So many different labels of a source are remembered, to say which of them may have been meant.
 _NAMES = 1000
 #: Formats that hold text, and so have an encoding.

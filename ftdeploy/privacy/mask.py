@@ -6,11 +6,12 @@ import html
 import importlib.util
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable
 
 from ftdeploy.errors import DependencyError
 from ftdeploy.pairs import each, is_pair
 from ftdeploy.privacy.recognise import find
-from ftdeploy.privacy.span import LEAST, REGIONS, Locale
+from ftdeploy.privacy.span import LEAST, REGIONS, Locale, Span
 
 _TAG = re.compile(r"<[^<>]{0,1000}>")
 _SPLITTING = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
@@ -25,22 +26,33 @@ def masked(text: str) -> str:
     """
     if is_pair(text):
         return each(text, masked)
-    spans = find(text, _LOCALE, least=LEAST)
-    bare = uncovered(text)
-    if bare != text and Counter(span.kind for span in spans) != Counter(
-        span.kind for span in find(bare, _LOCALE, least=LEAST)
-    ):
+    spans = _found(text)
+    if may_hide(text, spans, _found):
         return _hidden(text)
+    return spliced(text, ((span, _hidden(text[span.start : span.end])) for span in spans))
+
+
+def may_hide(text: str, spans: Iterable[Span], look: Callable[[str], Iterable[Span]]) -> bool:
+    """Whether markup or characters that are not seen may hide an identifier: without them others are found.
+
+    Args:
+        text: any text.
+        spans: what ``look`` finds in it.
+        look: finds identifiers.
+    """
+    bare = _SPLITTING.sub("", _TAG.sub("", html.unescape(text)))
+    return bare != text and Counter(span.kind for span in spans) != Counter(span.kind for span in look(bare))
+
+
+def spliced(text: str, instead: Iterable[tuple[Span, str]]) -> str:
+    """A text with others in place of some findings, which come from left to right."""
     parts, end = [], 0
-    for span in spans:
-        parts += [text[end : span.start], _hidden(text[span.start : span.end])]
+    for span, new in instead:
+        if span.start < end:
+            continue  # lies inside one that is replaced already
+        parts += [text[end : span.start], new]
         end = span.end
     return "".join([*parts, text[end:]])
-
-
-def uncovered(text: str) -> str:
-    """A text without markup and without characters that are not seen: what a reader would find in it."""
-    return _SPLITTING.sub("", _TAG.sub("", html.unescape(text)))
 
 
 def require_phonenumbers(asked: str) -> None:
@@ -58,6 +70,10 @@ def require_phonenumbers(asked: str) -> None:
             cause="ftdeploy was installed without the extra `data`, or a bundle without all of its requirements",
             fix="pip install 'ftdeploy[data]', or what the bundle lists in env/python/requirements.txt",
         )
+
+
+def _found(text: str) -> list[Span]:
+    return find(text, _LOCALE, least=LEAST)
 
 
 def _hidden(text: str) -> str:

@@ -15,8 +15,6 @@ from ftdeploy.privacy.kinds import IdentifierType
 #: direction.
 _UNSEEN = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 _QUOTES = {ord(mark): "'" for mark in "\u2018\u2019\u02bc\u00b4\u2032"} | {ord(mark): '"' for mark in "\u201c\u201d"}
-
-
 #: Countries in whose way phone numbers are read, and the least confidence that counts, where nobody says otherwise.
 REGIONS = ("US", "GB", "DE", "FR")
 LEAST = 0.5

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ftdeploy.document import Section
-from ftdeploy.origin import Source
+from ftdeploy.origin import SEPARATOR_CHARS, Source
 from ftdeploy.pairs import TEXT, TEXT_PAIR
 from ftdeploy.recipe.bias import Bias
 from ftdeploy.recipe.clean import Clean
@@ -35,7 +35,7 @@ class Columns(Section):
     one that Hugging Face's tokenizers and pipelines have for it."""
     label: str | None = "label"
     """The column with the label; null for texts without, where the task needs none."""
-    label_separator: str | None = Field(default=None, min_length=1, max_length=16)
+    label_separator: str | None = Field(default=None, min_length=1, max_length=SEPARATOR_CHARS)
     """Where a row has any number of labels (`multi-label-classification`) in one string: what stands between them. A
     list, or one written as JSON, is read in any case; `[]` says that no label holds."""
     empty_label: Literal["none", "missing"] = "none"

@@ -33,7 +33,6 @@ import numpy as np
 import orjson
 
 from ftdeploy.pairs import as_columns
-from ftdeploy.privacy.mask import masked, require_phonenumbers
 from ftdeploy.serve import deletions
 from ftdeploy.serve.encryption import TrafficKey
 from ftdeploy.serve.language import guess_language
@@ -154,6 +153,18 @@ def read_segment(path: Path, *, key: TrafficKey | None = None,
         yield row
 
 
+def _mask() -> Callable[[str], str]:
+    """What masks identifiers; its recognisers take 40 ms to import, which only a service that wants them waits for.
+
+    Raises:
+        DependencyError: a library of theirs is missing.
+    """
+    from ftdeploy.privacy.mask import masked, require_phonenumbers
+
+    require_phonenumbers("monitor.traffic.redact")
+    return masked
+
+
 class Recorder:
     """Writes traffic into a folder; owned by one process, beside others in the same folder.
 
@@ -173,8 +184,7 @@ class Recorder:
     def __init__(self, folder: Path, *, digest: str, options: TrafficOptions,
                  projection: NDArray[np.float32] | None = None, key: TrafficKey | None = None, pairs: bool = False,
                  watch: Callable[[Sequence[Answered], NDArray[np.float32]], None] | None = None) -> None:  # fmt: skip
-        if options.text and options.redact:
-            require_phonenumbers("monitor.traffic.redact")
+        self._mask = _mask() if options.text and options.redact else None
         self.folder = folder
         self.written = 0
         self.labelled = 0
@@ -360,8 +370,8 @@ class Recorder:
 
     def _kept(self, text: str) -> dict[str, str]:
         """The columns of a text that is kept."""
-        if self._options.redact:
-            text = masked(text)
+        if self._mask is not None:
+            text = self._mask(text)
         return as_columns(text) if self._pairs else {"text": text}
 
     def _seal(self, kind: Kind) -> None:

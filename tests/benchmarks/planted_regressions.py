@@ -71,7 +71,7 @@ class Run:
 
 def open_run(folder: Path, suite: Path) -> Run:
     """A run's folder and the suite that judges it."""
-    return Run(folder=folder, suite=load_suite(suite), rows=rows_of_run(folder))
+    return Run(folder=folder, suite=load_suite(suite), rows=rows_of_run(folder, task="text-classification"))
 
 
 #: Gives, from a run and an empty folder, the place of a model: a path or a URL.

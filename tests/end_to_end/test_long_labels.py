@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from checkpoints import ROOT, write_recipe, write_tiny_checkpoint
+from checkpoints import ROOT, SMALL, write_recipe, write_tiny_checkpoint
 from real_data import MIRROR
 from sklearn.metrics import f1_score
 from tiny_run import TinyRun, artifact, ftdeploy, run_to_the_end
@@ -43,10 +43,7 @@ SUITE: dict[str, Any] = {
         {"kind": "robustness", "perturbation": "whitespace", "maximum": 0.5, "rows": 32},
         {"kind": "consistency", "maximum": 0.5, "rows": 32},
     ],
-    "resamples": 1000,
-    "slice_rows": 10,
-    "timing_rows": 16,
-    "timing_rounds": 5,
+    **SMALL,
 }  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def test_a_model_with_the_labels_is_judged(name: str, tmp_path: Path) -> None:
     from ftdeploy.evaluation.cases import gather
 
     suite = load_suite(ROOT / "evaluation_suites" / f"{name}.yaml")
-    names = gather(suite.cases, seed=suite.seed).names
+    names = gather(suite.cases, seed=suite.seed, task=suite.task).names
     assert set(load_recipe(ROOT / "recipes" / f"{name}.yaml").data.labels or names) == set(names)
     write_model_folder(tmp_path / "model", names)
     found = _eval(name, "--candidate", tmp_path / "model", "--absolute", "--report", tmp_path / "out", *FAST,

@@ -17,7 +17,7 @@ from ftdeploy.prepare.cleaning.counts import Rejected
 from ftdeploy.prepare.privacy.secret import letters, offset, read_key
 from ftdeploy.privacy import dates, names
 from ftdeploy.privacy.kinds import IDENTIFIER_TYPES, IdentifierType
-from ftdeploy.privacy.mask import require_phonenumbers, uncovered
+from ftdeploy.privacy.mask import may_hide, require_phonenumbers, spliced
 from ftdeploy.privacy.recognise import Extra, find
 from ftdeploy.privacy.span import Locale, Span, fold
 from ftdeploy.recipe.privacy import Policy, Privacy
@@ -128,10 +128,9 @@ class Guard:
         if is_pair(text):
             return each(text, self.show)
         spans = self.find(text)
-        bare = uncovered(text)
-        if bare != text and Counter(span.kind for span in spans) != Counter(span.kind for span in self.find(bare)):
+        if may_hide(text, spans, self.find):
             return _WITHHELD
-        return _spliced(text, ((span, _redacted(span)) for span in spans if span.kind not in self._kept_types))
+        return spliced(text, ((span, _redacted(span)) for span in spans if span.kind not in self._kept_types))
 
     def show_beginning(self, text: str) -> str:
         """`show` for the first 1000 characters; an identifier that is cut there goes as a whole."""
@@ -183,7 +182,7 @@ class Guard:
         return offset(self.key, cells.group if cells.group is not None else cells.id or "", self.rules.shift_dates)
 
     def _replaced(self, text: str, spans: list[Span], days: int | None) -> str:
-        return _spliced(text, self._instead(text, spans, days)) if spans else text
+        return spliced(text, self._instead(text, spans, days)) if spans else text
 
     def _instead(self, text: str, spans: list[Span], days: int | None) -> Iterator[tuple[Span, str]]:
         for span in spans:
@@ -298,13 +297,3 @@ def censored(guard: Guard | None) -> Iterator[None]:
 
 def _redacted(span: Span) -> str:
     return f"[{span.kind.upper()}]"
-
-
-def _spliced(text: str, instead: Iterable[tuple[Span, str]]) -> str:
-    parts, end = [], 0
-    for span, new in instead:
-        if span.start < end:
-            continue  # lies inside one that is replaced already
-        parts += [text[end : span.start], new]
-        end = span.end
-    return "".join([*parts, text[end:]])
