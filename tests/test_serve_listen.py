@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 import pytest
 
 from ftdeploy.errors import ServeError
-from ftdeploy.serve.listen import listen, share_of, url_of
+from ftdeploy.serve.listen import hold_back, listen, share_of, url_of
 
 
 def close(sockets: list[socket.socket]) -> None:
@@ -90,3 +91,20 @@ def test_an_address_as_a_url() -> None:
     six = socket.socket(socket.AF_INET6)
     with six:
         assert url_of(six) == "http://[::]:0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels have no such filter")
+def test_held_back_clients_are_not_let_in_and_those_before_are() -> None:
+    """A socket that closes resets who waits in its backlog: nobody may come between the last look at it and that."""
+    (listening,) = listen("127.0.0.1", 0)
+    address = listening.getsockname()
+    with listening, socket.create_connection(address):
+        hold_back(listening)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(address, timeout=0.3)
+        listening.setblocking(False)
+        taken, _ = listening.accept()
+        with taken, pytest.raises(BlockingIOError):
+            listening.accept()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=5)

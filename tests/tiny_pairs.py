@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from ftdeploy.signature import read_signature, write_signature
 
 #: How the columns with the two texts are called.
 COLUMNS = ("premise", "hypothesis")
+#: Words that the shorter text of a row has at most, and that the other has more than it.
+SHORT, APART = 14, 6
 SUITE: dict[str, Any] = {
     "name": "tiny-pairs",
     "gates": [
@@ -40,7 +43,7 @@ def which_is_longer(first: str, second: str) -> str:
 
 def write_pairs(path: Path, rows: int, *, column: str = "label",
                 told: Callable[[str, str], object] = which_is_longer) -> None:  # fmt: skip
-    """Two sentences a row.
+    """Two sentences a row, one of them much shorter: of two long ones, what is cut hides which is the longer.
 
     Args:
         path: a CSV file.
@@ -52,9 +55,15 @@ def write_pairs(path: Path, rows: int, *, column: str = "label",
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow((*COLUMNS, column))
-        for number in range(rows):
-            first, second = (every[(number * 31 + step) * 7 % len(every)]["text"] for step in (0, 1000))
+        drawn = ((every[(number * 31 + step) * 7 % len(every)]["text"] for step in (0, 1000)) for number in count())
+        clear = ((first, second) for first, second in drawn if _differ(first, second))
+        for first, second in islice(clear, rows):
             writer.writerow((first, second, told(first, second)))
+
+
+def _differ(first: str, second: str) -> bool:
+    shorter, longer = sorted(len(text.split()) for text in (first, second))
+    return shorter <= SHORT and longer >= shorter + APART
 
 
 def with_template(path: Path) -> None:

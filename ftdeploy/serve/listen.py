@@ -7,8 +7,11 @@ processors would idle; so each worker has one, and the kernel deals out connecti
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import socket
+import struct
+import sys
 from collections.abc import Sequence
 
 from ftdeploy.errors import ServeError
@@ -18,6 +21,17 @@ from ftdeploy.errors import ServeError
 BACKLOG = 4096
 #: What an address says that this machine knows of by name but does not have, such as ::1 where IPv6 is off.
 _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+#: setsockopt's name for a filter of what comes in, which Python does not know of (socket(7)).
+_SO_ATTACH_FILTER = 26
+#: Classic BPF, as (code, jump if true, jump if false, operand): a segment with SYN and without ACK is dropped.
+_NO_SYN = (
+    (0x30, 0, 0, 13),  # the byte of flags of the TCP header
+    (0x54, 0, 0, 0x12),  # SYN and ACK of it
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # take whole
+)
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 
@@ -74,6 +88,28 @@ def url_of(listening: socket.socket, *, tls: bool = False) -> str:
     """The address as a URL."""
     host, port = listening.getsockname()[:2]
     return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def hold_back(listening: socket.socket) -> None:
+    """Have the kernel set up no further connection, while those that wait can still be taken.
+
+    Between the last look at an empty backlog and the closing of its socket, there is time for a client to be let in,
+    and to be reset. A client that comes after this asks again within a second, as TCP does, and is refused by then.
+
+    Args:
+        listening: one of the sockets of `listen`; whoever else holds it open is held back, too. Nothing is done where
+            the kernel has no such filters: not on Linux, or in a sandbox that forbids them.
+    """
+    if sys.platform != "linux":
+        return
+    instructions = b"".join(struct.pack("=HBBI", *one) for one in _NO_SYN)
+    program = ctypes.create_string_buffer(instructions)
+    try:
+        listening.setsockopt(
+            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(_NO_SYN), ctypes.addressof(program))
+        )
+    except OSError:
+        return
 
 
 def _listen(family: int, address: Address, queues: int) -> list[socket.socket]:

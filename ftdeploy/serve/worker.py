@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from ftdeploy.serve.channel import Channel, failed
-from ftdeploy.serve.listen import BACKLOG
+from ftdeploy.serve.listen import BACKLOG, hold_back
 from ftdeploy.serve.protocol import Early, guarded
 from ftdeploy.serve.shadow_feed import Feed, read_share
 
@@ -39,6 +39,8 @@ BEAT = 1.0
 KEEP_ALIVE = 5
 #: What a connection that was taken just before the end has to send its first request in, in seconds.
 GRACE = 1.0
+#: For the last step of a handshake that had begun when no more connections were let in, in seconds.
+HANDSHAKE = 0.1
 
 
 def server_config(app: Any, limits: Limits, connections: Connections | None = None,
@@ -169,6 +171,10 @@ class Worker:
         if ends:
             app.engine.draining = True
             await asyncio.sleep(limits.drain_seconds)
+        if ends:
+            for ours in self._sockets:
+                hold_back(ours)
+            await asyncio.sleep(HANDSHAKE)
         for listening in server.servers:
             listening.close()
         if ends:
