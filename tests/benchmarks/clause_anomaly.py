@@ -29,7 +29,7 @@ from ftdeploy.predictor import Predictor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CLAUSES = Path(__file__).resolve().parents[2] / "recipes" / "contract-clauses.yaml"
+CLAUSES = Path(__file__).resolve().parents[2] / "recipes" / "contract-review.yaml"
 #: Two sides of a contract.
 SIDES = (
     ("Licensor", "Licensee"), ("Seller", "Buyer"), ("Company", "Distributor"), ("Supplier", "Customer"),

@@ -1,5 +1,5 @@
 """What `package.thresholds.keep` comes to for contract clauses: how many of the 19 categories become `other`, and how
-many texts of none of them do. A finished run of recipes/contract-clauses.yaml or contract-review.yaml; none is trained.
+many texts of none of them do. A finished run of recipes/contract-review.yaml; none is trained.
 
     python tests/benchmarks/out_of_scope.py runs/contract-review 0.95 0.9 0.8 [--model runs/contract-review/onnx]
 
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("keep", type=float, nargs="+")
     parser.add_argument("--model", help="another model of these rows; the run's own by default")
-    parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "contract-clauses.yaml")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "contract-review.yaml")
     asked = parser.parse_args()
     dataset = open_artifact(asked.run / "dataset", kind="dataset")
     labels = label_names(dataset)

@@ -1,11 +1,11 @@
-"""CUAD as its own tables count it: every clause once for each of its categories, all categories of 100 rows and more.
-By hand; what a run has done already is not done again.
+"""recipes/clinical-sections.yaml on another division of its data: its three files as one, with 16 labels. By hand; what
+a run has done already is not done again.
 
-    python tests/benchmarks/each_category.py FOLDER [--epochs 3]
+    python tests/benchmarks/pooled_sections.py FOLDER [--epochs 8]
 
-recipes/contract-clauses.yaml leaves out clauses of several categories, as nothing is right for them alone. Here they
-stand with each, so that one answer of theirs is right at most. Prints the figures of logistic regression on TF-IDF
-(`tfidf_baseline.py`) and of the fine-tuned model in fp32 on the same test rows, of contracts that neither has seen.
+The recipe keeps to the division of MTS-Dialog, whose test file is harder than its other rows. Here a fifth of all rows,
+drawn by label, is tested on, and a header needs 10 of 1,501 rows to be a label of its own. Prints the figures of
+logistic regression on TF-IDF (`tfidf_baseline.py`) and of the fine-tuned model in fp32 on the same test rows.
 """
 
 from __future__ import annotations
@@ -25,25 +25,24 @@ from ftdeploy.dataset import read_split
 from ftdeploy.predictor import Predictor
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-#: Those with fewer rows.
-RARE = (
-    "Affiliate License-Licensor", "Most Favored Nation", "No-Solicit of Customers", "No-Solicit of Employees",
-    "Non-Disparagement", "Price Restrictions", "Source Code Escrow", "Third Party Beneficiary",
-    "Unlimited/All-You-Can-Eat-License",
-)  # fmt: skip
+#: Headers with fewer than 10 rows.
+RARE = ("GYNHX", "IMAGING", "LABS", "OTHER_HISTORY", "PROCEDURES")
 
 
 def main() -> None:
     """Run, and a line for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=8)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    recipe = yaml.safe_load((RECIPES / "contract-clauses.yaml").read_text(encoding="utf-8"))
-    source = recipe["data"]["sources"][0]
-    source |= {"loader": f"{RECIPES}/sources/cuad.py:load_each", "label_map": dict.fromkeys(RARE)}
-    recipe["data"]["duplicates"] = {"exact": "keep", "near": "group"}
+    recipe = yaml.safe_load((RECIPES / "clinical-sections.yaml").read_text(encoding="utf-8"))
+    data = recipe["data"]
+    for source in data["sources"]:
+        del source["role"]
+        source["label_map"] = dict.fromkeys(RARE, "OTHER")
+    del data["labels"]
+    data["split"] = {"test": 0.2, "validation": 0.1, "stratify": True}
     recipe["train"]["epochs"] = asked.epochs
     parts = {name: recipe[name] for name in ("version", "name", "task", "seed", "data", "model", "train")}
     path, run = asked.folder / "recipe.yaml", asked.folder / "run"
