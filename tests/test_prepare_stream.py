@@ -111,6 +111,40 @@ def test_columns_and_labels_are_brought_under_one_name(tmp_path: Path) -> None:
     assert Counter((row["source"], row["reason"]) for row in aside) == {("second", "label is null in label_map"): 20}
 
 
+@pytest.mark.parametrize(
+    ("task", "labels", "called", "kept"),
+    [
+        ("multi-label-classification", [["a", "b"], ["b"], []], {"a": "yes", "b": None}, ['["yes"]', "[]", "[]"]),
+        (
+            "token-classification",
+            [[{"label": "A", "start": 0, "end": 3}, {"label": "B", "start": 4, "end": 7}], []],
+            {"A": "Kind", "B": None},
+            ['[[0,3,"Kind"]]', "[]"],
+        ),
+    ],
+)
+def test_names_in_a_label_are_renamed_one_by_one(task: str, labels: list[list[Any]], called: dict[str, str | None],
+                                                 kept: list[str], tmp_path: Path) -> None:  # fmt: skip
+    """Of several labels, and of entities: null takes the name out, and its row stays. One that no row has is told."""
+    lines = [
+        {"text": f"one two {number * 7919}", "label": labels[number % len(labels)]}
+        for number in range(30 * len(labels))
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    def made_by(names: dict[str, str | None]) -> Artifact:
+        sources = [{"path": str(tmp_path / "rows.jsonl"), "label_map": names}]
+        sections = {"version": 1, "name": "demo", "task": task, "model": {"path": "none"}}
+        return run_stage(
+            prepare, Recipe.model_validate(sections | {"data": {"sources": sources}}), {}, tmp_path / "out" / "dataset"
+        ).artifact
+
+    assert Counter(row["label"] for row in rows(made_by(called))) == Counter(kept * 30)
+    assert json.loads(made_by(called).file("profile.json").read_text(encoding="utf-8"))["read"] == len(lines)
+    with pytest.raises(DataError, match="has the label 'c' of its label_map"):
+        made_by({"c": "d"})
+
+
 def test_a_cap_takes_a_seeded_sample_that_does_not_depend_on_order(tmp_path: Path) -> None:
     """`rows` of one source; the others keep theirs."""
     one, two = written(tmp_path / "one.csv", "cats", 50), written(tmp_path / "two.csv", "dogs", 200)

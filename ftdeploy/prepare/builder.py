@@ -32,7 +32,7 @@ from ftdeploy.prepare.privacy.guard import Cells, Guard
 from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import FREE, Index
 from ftdeploy.prepare.times import Clock
-from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
+from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings, SourceEntry
 from ftdeploy.tasks import TASKS, Task
 from ftdeploy.values import parse
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _SETTLED = 4096
 #: A longer text (characters) is taken for a fault of the file, unless `data.clean.max_chars` allows it.
 _ABSURD = 1_000_000
+#: So many different labels of a source are remembered, to say which of them may have been meant.
+_NAMES = 1000
 #: Numbers are divided such that each split has its share of so many parts of them.
 _PARTS = 5
 
@@ -58,6 +60,7 @@ class Builder:
         guard: what becomes of identifiers of people.
         task: says what a row's label is.
         separators: between the names of a label, by source; none takes that of ``data`` for all.
+        entries: the recipe's sources, for their ``label_map``.
         folder: on the disk for what is remembered of many rows; None is where temporary files go.
         names: summaries of labels that were seen, with their numbers in ``labels``.
         classes: names in labels that were seen.
@@ -67,6 +70,7 @@ class Builder:
     seed: int
     task: Task = TASKS["text-classification"]
     separators: Sequence[str | None] = ()
+    entries: Sequence[SourceEntry] = ()
     survey: Survey = NOTHING
     guard: Guard | None = None
     folder: Path | None = None
@@ -78,6 +82,7 @@ class Builder:
     classes: dict[str, None] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     first_unknown: dict[str, str] = field(default_factory=dict)
+    met: dict[int, dict[str, None]] = field(default_factory=dict)
     keys: array[int] = field(default_factory=lambda: array("Q"))
     labels: array[int] = field(default_factory=lambda: array("i"))
     groups: array[int] = field(default_factory=lambda: array("Q"))
@@ -136,12 +141,12 @@ class Builder:
         columns = self.data.columns
         self._check_size(row)
         raw, told = self._read(row)
+        label = self._renamed(clean_label(told), row.source)
         text = self.tidy(raw, counts)
         if not isinstance(text, Rejected) and columns.text_pair is not None:
             text = self._paired(text, row.values.get(columns.text_pair), counts)
         if isinstance(text, Rejected):
             return text
-        label = clean_label(told)
         if isinstance(label, Rejected):
             return label
         names = self.task.names(label)
@@ -202,6 +207,18 @@ class Builder:
                 fix=self.task.misfit[1],
             ) from error
 
+    def _renamed(self, label: str | Rejected, source: int) -> str | Rejected:
+        """The label as the recipe calls it, or why the row is set aside; notes the names that a source has, some of
+        them."""
+        if not self.entries:
+            return label
+        called, met = self.entries[source].label_map, self.met.setdefault(source, {})
+        if not called or isinstance(label, Rejected):
+            return label
+        met.update({name: None for name in self.task.names(label) if len(met) < _NAMES or name in called})
+        renamed = self.task.renamed(label, called)
+        return Rejected(reason="label is null in label_map") if renamed is None else renamed
+
     def _note(self, row: Row, folded: str) -> None:
         """Remember what decides where the row goes; what cannot be read raises before anything is remembered."""
         split = self.data.split
@@ -240,8 +257,11 @@ class Builder:
             whole: every row was seen, so that each label must have been.
 
         Raises:
-            DataError: a label that is not listed, or one that no row has.
+            DataError: a label that is not listed, or one that no row has; one of a ``label_map`` that no row of its
+                source has.
         """
+        for source, met in self.met.items() if whole else ():
+            _check_map(self.entries[source], met)
         if self.unknown:
             worst = [
                 f"{label!r} ({count} rows, first at {self.first_unknown[label]}; {did_you_mean(label, self.known)})"
@@ -334,4 +354,17 @@ def nothing_left(name: str, read: int, counts: Counts) -> DataError:
         f"no row of {name} is left after cleaning ({read:,} read; {listed})",
         cause="`data.columns` names the wrong columns, or the limits under `data.clean` do not fit the texts",
         fix="correct them; rows that are set aside keep their reason in the profile",
+    )
+
+
+def _check_map(entry: SourceEntry, met: Mapping[str, None]) -> None:
+    unused = sorted(entry.label_map.keys() - met.keys())
+    if not unused:
+        return
+    hint = did_you_mean(unused[0], [name for name in met if name not in entry.label_map])
+    raise DataError(
+        f"no row of the source {entry.name} has the label {unused[0]!r} of its label_map",
+        cause="it is misspelt there, or the file does not have it",
+        fix="correct label_map; on its left stand the labels as the file has them"
+        + (f": {hint}" if hint.startswith("did you mean") else ""),
     )

@@ -152,7 +152,7 @@ def _read_sample(
         return chain.from_iterable(cells_of(row, data) for row in first)
 
     builder = Builder(data=data, seed=seed, survey=look_at_all(data.clean, texts), guard=guard,
-                      task=TASKS[task], separators=separators(written))  # fmt: skip
+                      task=TASKS[task], separators=separators(written), entries=written.entries)  # fmt: skip
     counts = Counts(mask=None if guard is None else guard.show)
     sample, streams = Sample(data=data, sources=sources, builder=builder, counts=counts), beginnings()
     for row in chain.from_iterable(islice(rows, each) for rows in streams):

@@ -194,7 +194,7 @@ def fill_guarded(data: DataSettings, guard: Guard | None, *, seed: int, folder: 
 
     spool.survey = look_at_all(data.clean, texts) if survey is None else survey
     builder = Builder(data=data, seed=seed, survey=spool.survey, guard=guard, task=task, folder=folder,
-                      separators=separators(written))  # fmt: skip
+                      separators=separators(written), entries=written.entries)  # fmt: skip
     with progress.task("read rows") as advance:
         for row in rows(sources):
             spool.read += 1

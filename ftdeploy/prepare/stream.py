@@ -1,7 +1,7 @@
 """The recipe's sources, opened: found, checked, their encoding settled, and their rows under one set of column names.
 
-With one source, rows pass as they are. With several, the columns of each are renamed to text, label, group and id,
-labels are renamed as the source's ``label_map`` says, and each row knows its source.
+With one source, rows pass as they are. With several, the columns of each are renamed to text, label, group and id, and
+each row knows its source.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from ftdeploy import progress
-from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.errors import DataError
 from ftdeploy.prepare.builder import no_column
-from ftdeploy.prepare.clean import Rejected, as_text, clean_name
 from ftdeploy.prepare.encoding import find_encoding
 from ftdeploy.prepare.read import Row, file_format, read_rows
 from ftdeploy.prepare.tags import settled_tags
@@ -27,8 +25,6 @@ _SETTLED = 4096
 FORMS = ("label_separator", "empty_label", "tag_names")
 #: What of `Columns` names a column.
 _COLUMNS = tuple(name for name in Columns.model_fields if name not in FORMS)
-#: So many different labels of a source are remembered, to say which of them may have been meant.
-_NAMES = 1000
 #: Formats that hold text, and so have an encoding.
 _OF_TEXT = ("csv", "tsv", "jsonl", "lines", "conll")
 
@@ -94,8 +90,7 @@ def read_source(opened: Opened, data: DataSettings, *, wanted: tuple[str, ...]) 
         wanted: the columns that are needed, by the names that `unified` gives them.
 
     Raises:
-        DataError: what ``ftdeploy.prepare.read`` raises; with several sources also a missing column of this one, and
-            a label of its ``label_map`` that none of its rows has.
+        DataError: what ``ftdeploy.prepare.read`` raises; with several sources also a missing column of this one.
     """
     if data.sources:
         yield from _adapted(opened, data, wanted)
@@ -157,7 +152,6 @@ def _adapted(opened: Opened, data: DataSettings, wanted: tuple[str, ...]) -> Ite
     parts = {part: getattr(columns, part) for part in _COLUMNS if getattr(named, part) is not None}
     own = [name for part, name in parts.items() if name is not None and not (part == "label" and entry.label)]
     others = [name for name in wanted if name not in parts and name != "source"]
-    met: dict[str, None] = {}
     for row in _labelled(opened, columns, tuple(dict.fromkeys([*own, *others]))):
         opened.read += 1
         if not opened.columns.keys() >= row.values.keys():
@@ -166,35 +160,10 @@ def _adapted(opened: Opened, data: DataSettings, wanted: tuple[str, ...]) -> Ite
             _check_columns(opened, [name for name in own if name in (columns.text, columns.label)])
         renamed = {part: None if name is None else row.values.get(name) for part, name in parts.items()}
         values = {**row.values, **renamed, "source": entry.name}
-        values["label"] = _label(values["label"], entry, met)
+        values["label"] = values["label"] if entry.label is None else entry.label
         yield replace(row, values=values, role=entry.role, source=opened.number, origin=str(entry.name))
     if opened.read:
         _check_columns(opened, own)
-    unused = sorted(entry.label_map.keys() - met.keys())
-    if opened.read and unused:
-        hint = did_you_mean(unused[0], [name for name in met if name not in entry.label_map])
-        raise DataError(
-            f"no row of the source {entry.name} has the label {unused[0]!r} of its label_map",
-            cause="it is misspelt there, or the file does not have it",
-            fix="correct label_map; on its left stand the labels as the file has them"
-            + (f": {hint}" if hint.startswith("did you mean") else ""),
-        )
-
-
-def _label(value: Any, entry: SourceEntry, met: dict[str, None]) -> Any:
-    """The label as the recipe calls it, or why it has none; notes the labels that were met, some of them."""
-    if entry.label is not None:
-        return entry.label
-    raw = as_text(value)
-    name = None if isinstance(raw, Rejected) else clean_name(raw)
-    if name is None or not entry.label_map:
-        return value
-    if len(met) < _NAMES or name in entry.label_map:
-        met[name] = None
-    if name not in entry.label_map:
-        return value
-    called = entry.label_map[name]
-    return Rejected(reason="is null in label_map") if called is None else called
 
 
 def _check_columns(opened: Opened, names: Sequence[str]) -> None:

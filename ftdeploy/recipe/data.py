@@ -75,7 +75,8 @@ class SourceEntry(Source):
     label: str | None = Field(default=None, min_length=1)
     """Every row of this source has this label: for files of one class each."""
     label_map: Mapping[str, str | None] = {}
-    """Labels of this source by what they are to be called; null sets rows with the label aside. Others stay."""
+    """Labels of this source by what they are to be called; null sets rows with the label aside. Others stay. Of any
+    number of labels each is renamed, or taken out by null; of entities their kinds."""
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

@@ -100,8 +100,13 @@ class Task(Protocol):
     def names(self, label: str) -> tuple[str, ...]:
         """The names in a label, each once."""
 
-    def renamed(self, label: str, called: Mapping[str, str]) -> str:
-        """The label with its names as they are to be called; a name that is not among them stays."""
+    def renamed(self, label: str, called: Mapping[str, str | None]) -> str | None:
+        """The label with its names as they are to be called; a name that is not among them stays.
+
+        Args:
+            label: of a row.
+            called: by name; a name that is None here goes. None comes back where the label is nothing without it.
+        """
 
     def true_label(self, given: Any, labels: Sequence[str], text: str | None = None) -> str:
         """The label that somebody says is right (`POST /feedback`), as the data writes it.

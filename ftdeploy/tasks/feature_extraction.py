@@ -62,9 +62,10 @@ class FeatureExtraction:
         name = label_in(label)
         return (name,) if name else ()
 
-    def renamed(self, label: str, called: Mapping[str, str]) -> str:
+    def renamed(self, label: str, called: Mapping[str, str | None]) -> str | None:
         name = label_in(label)
-        return dump(called.get(name, name))
+        fresh = called.get(name, name)
+        return None if fresh is None else dump(fresh)
 
     def true_label(self, given: Any, labels: Sequence[str], text: str | None = None) -> str:  # noqa: ARG002 - the protocol's
         raise ValueError("label: an answer is a vector, and nobody can say which one is right")

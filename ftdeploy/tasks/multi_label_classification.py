@@ -75,8 +75,8 @@ class MultiLabelClassification:
     def names(self, label: str) -> tuple[str, ...]:
         return load(label)
 
-    def renamed(self, label: str, called: Mapping[str, str]) -> str:
-        return dump(called.get(name, name) for name in load(label))
+    def renamed(self, label: str, called: Mapping[str, str | None]) -> str:
+        return dump(fresh for name in load(label) if (fresh := called.get(name, name)) is not None)
 
     def true_label(self, given: Any, labels: Sequence[str],
                    text: str | None = None) -> str:  # noqa: ARG002 - the protocol's  # fmt: skip

@@ -55,7 +55,7 @@ class TextClassification:
     def names(self, label: str) -> tuple[str, ...]:
         return (label,)
 
-    def renamed(self, label: str, called: Mapping[str, str]) -> str:
+    def renamed(self, label: str, called: Mapping[str, str | None]) -> str | None:
         return called.get(label, label)
 
     def true_label(self, given: Any, labels: Sequence[str],

@@ -66,7 +66,7 @@ class TextRegression:
     def names(self, label: str) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
         return ()
 
-    def renamed(self, label: str, called: Mapping[str, str]) -> str:  # noqa: ARG002 - the protocol's
+    def renamed(self, label: str, called: Mapping[str, str | None]) -> str:  # noqa: ARG002 - the protocol's
         return label
 
     def true_label(self, given: Any, labels: Sequence[str],  # noqa: ARG002 - the protocol's

@@ -93,8 +93,9 @@ class TokenClassification:
     def names(self, label: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(span.kind for span in load(label)))
 
-    def renamed(self, label: str, called: Mapping[str, str]) -> str:
-        return dump(span._replace(kind=called.get(span.kind, span.kind)) for span in load(label))
+    def renamed(self, label: str, called: Mapping[str, str | None]) -> str:
+        named = ((span, called.get(span.kind, span.kind)) for span in load(label))
+        return dump(span._replace(kind=kind) for span, kind in named if kind is not None)
 
     def true_label(self, given: Any, labels: Sequence[str], text: str | None = None) -> str:
         """Entities as they are answered; ``word`` and ``score`` may be left out, and a word is checked."""
