@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from workspace import ROOT, serving
@@ -119,3 +120,17 @@ def test_unusual_clauses_are_told_by_a_bundle_of_a_sample(tmp_path: Path) -> Non
         usual, unusual = httpx.post(f"{url}/anomaly", json=asked, timeout=60).json()
     assert usual["p_value"] > unusual["p_value"]
     assert (usual["unusual"], unusual["unusual"]) == (False, True)
+
+
+def test_like_products_are_near_by_a_bundle_of_a_sample(tmp_path: Path) -> None:
+    """embeddings, from real titles to the service: titles of one telephone are nearer than a washing machine."""
+    bundle = _bundle("embeddings", "neighbour_agreement", tmp_path, "data.limit=1500")
+    titles = [
+        "apple iphone 8 plus 64gb silver",
+        "Apple iPhone 8 Plus 64 GB, sim free",
+        "bosch wae24063gb washing machine",
+    ]
+    with serving([sys.executable, "-m", "ftdeploy", "serve", str(bundle)], cwd=tmp_path) as url:
+        one, like, other = np.array(httpx.post(f"{url}/embed", json={"inputs": titles}, timeout=60).json())
+    assert one @ like > one @ other
+    assert np.linalg.norm(one) == pytest.approx(1, abs=1e-3)
