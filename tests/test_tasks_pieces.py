@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import tokenizer_of_tiny_model
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from ftdeploy.encoded import Encoded
 from ftdeploy.tasks.pieces import encode_pieces, sentences, windowed
@@ -21,10 +21,6 @@ PARTS = [
 ]  # fmt: skip
 _PART = st.sampled_from(PARTS)
 TEXTS = st.lists(_PART | st.text(max_size=6), max_size=30).map(" ".join) | st.lists(_PART, max_size=40).map("".join)
-
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +90,24 @@ def test_a_text_without_words_is_one_piece(tokenizer: Tokenizer) -> None:
     found = encode_pieces(tokenizer, ["", " \n "], unknown=None)
     assert [(row.text, row.words) for row in found] == [(0, ()), (1, ())]
     assert isinstance(found[0], Encoded)
+
+
+def test_words_are_as_people_mark_them() -> None:
+    """Neither with the space that SentencePiece counts to a word, nor without the mark that BERT takes off its last
+    letter; a mark by itself is none."""
+    pieces = Tokenizer(models.Unigram([("<unk>", 0.0), ("\u2581one", -1.0), ("\u2581two", -1.0)], 0))
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace()
+    words = Tokenizer(models.WordPiece({"[UNK]": 0, "cafe": 1, "one": 2}))
+    words.normalizer, words.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    split = Tokenizer(models.WordLevel({"<unk>": 0}))
+    split.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.Split("\u0301", "isolated")]
+    )
+    for tokenizer, text, expected in (
+        (pieces, "one two", ["one", "two"]),
+        (words, "one cafe\u0301 one", ["one", "cafe\u0301", "one"]),
+        (split, "cafe\u0301 one", ["cafe\u0301", "one"]),
+    ):
+        windowed(tokenizer, 16)
+        (row,) = encode_pieces(tokenizer, [text], unknown=None)
+        assert [text[word.start : word.end] for word in row.words] == expected

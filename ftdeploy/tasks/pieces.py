@@ -7,10 +7,12 @@ the same answer, whether it comes alone or in a document of fifty pages.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ftdeploy.encoded import Encoded, Word
+from ftdeploy.spans import fitted
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -98,10 +100,28 @@ def encode_pieces(tokenizer: Tokenizer, texts: Sequence[str], *, unknown: int | 
                         length=len(window.ids),
                         unknown=window.ids.count(unknown) if unknown is not None else 0,
                         text=number,
-                        words=tuple(Word(one.token, one.start + start, one.end + start) for one in words),
+                        words=tuple(_placed(words, text, start)),
                     )
                 )
     return found
+
+
+def _placed(words: Sequence[Word], text: str, begun: int) -> Iterator[Word]:
+    """The words of a piece by their characters in the whole text. Tokenizers of SentencePiece count the space before a
+    word to it, and others leave out marks that they take off its last letter: here a word is what people mark as one.
+
+    Args:
+        words: by their characters in the piece; what has none left is no word.
+        text: the whole.
+        begun: where the piece begins in it.
+    """
+    for one in words:
+        start, end = begun + one.start, begun + one.end
+        while 0 < start < end and unicodedata.combining(text[start]):  # it is the letter's before it
+            start += 1
+        start, end = fitted(text, start, end)
+        if start < end:
+            yield Word(one.token, start, end)
 
 
 def _shared_out(windows: Sequence[Encoding]) -> list[list[Word]]:

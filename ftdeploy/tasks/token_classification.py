@@ -11,7 +11,6 @@ from ftdeploy.spans import (
     Span,
     TagError,
     dump,
-    fitted,
     from_tags,
     grouped,
     is_tag,
@@ -225,13 +224,10 @@ class TokenClassification:
 
 
 def _entities(text: str, spans: Sequence[tuple[Span, float]]) -> Iterator[dict[str, Any]]:
-    """Spans as transformers' pipeline shows them; marks belong to the letter before them, whatever a tokenizer says."""
-    reached = 0
+    """Spans as transformers' pipeline shows them."""
     for span, score in spans:
-        start, end = fitted(text, max(span.start, reached), span.end)
-        if start < end:
-            yield {"entity_group": span.kind, "score": score, "word": text[start:end], "start": start, "end": end}
-            reached = end
+        word = text[span.start : span.end]
+        yield {"entity_group": span.kind, "score": score, "word": word, "start": span.start, "end": span.end}
 
 
 def _joined(tokens: Sequence[Any], tags: Sequence[Any], text: Any) -> tuple[str, str]:
