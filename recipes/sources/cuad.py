@@ -42,8 +42,8 @@ def load(path: Path) -> Iterator[dict[str, str]]:
 def load_each(path: Path) -> Iterator[dict[str, str]]:
     """Yield every clause once for each category that its contract has it under, as CUAD's own tables count them.
 
-    A clause of several categories then stands there with as many labels, of which at most one can be answered; what
-    becomes of such rows ``data.duplicates.conflicts`` says. For figures beside those of others; `load` is for training.
+    A clause of several categories then stands there with as many labels, of which at most one can be answered:
+    ``data.duplicates.exact: keep`` keeps them.
 
     Args, Yields, Raises:
         as `load`; behind ``id`` stands the category's number.
