@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftdeploy.errors import ConfigError
-from ftdeploy.prepare.clean import CleanText, Counts, Rejected, make_cleaner
+from ftdeploy.prepare.clean import CleanText, Counts, Rejected, clean_label, make_cleaner
 from ftdeploy.prepare.cleaning.counts import difference
 from ftdeploy.recipe import Clean, load_recipe
 from ftdeploy.sources import resolve
@@ -316,3 +316,13 @@ def test_real_texts_are_clean_after_one_cleaning(domain: str, rules: set[str]) -
     assert not [text for text in cleaned if isinstance(text, Rejected)]
     assert [CLEANERS["everything"](text, again) for text in cleaned] == cleaned
     assert not again.changed
+
+
+@pytest.mark.parametrize("odd", ["kind\u200b", "\u200ekind", "ki\u00adnd ", "kind \u2060", "\ufeffkind"])
+def test_labels_that_look_the_same_are_one(odd: str) -> None:
+    """What cannot be seen, as spreadsheets and web pages leave it, makes no label of its own; a joiner that shapes
+    letters, or makes one picture of several, stays."""
+    assert clean_label(odd) == "kind"
+    for meant in ("می\u200cخواهم", "👩\u200d🔬"):
+        assert clean_label(meant) == meant
+    assert clean_label("\u200b") == Rejected(reason="label is missing")

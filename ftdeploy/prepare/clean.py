@@ -176,11 +176,14 @@ def clean_label(value: Any) -> str | Rejected:
 
 
 def clean_name(value: Any) -> str | None:
-    """A label, group, id or slice value: NFC, no control characters, single spaces; None when nothing is left."""
+    """A label, group, id or slice value: NFC, no control characters, nothing that cannot be seen, single spaces; None
+    when nothing is left."""
     raw = as_text(value)
     if raw is None or isinstance(raw, Rejected):
         return None
-    return " ".join(characters.CONTROL.sub("", unicodedata.normalize("NFC", raw)).split()) or None
+    # Whatever `data.clean` leaves in texts: nobody would find what tells two names apart that look the same.
+    seen = characters.invisible(characters.CONTROL.sub("", unicodedata.normalize("NFC", raw)))
+    return " ".join(unicodedata.normalize("NFC", seen).split()) or None
 
 
 def _tidier(rules: Clean, found: Survey) -> Callable[[str, Counts], str | Rejected]:
