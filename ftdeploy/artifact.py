@@ -282,6 +282,28 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def no_artifact(path: Path) -> ArtifactError:
+    """The error for a path at which there is no manifest: nothing, a run's folder, or something else."""
+    if not path.exists():
+        return ArtifactError(
+            f"{path} does not exist",
+            cause="the path is wrong, or the run ended before it made this",
+            fix="name a folder that `ftdeploy run` made, as runs/NAME/bundle",
+        )
+    inside = [kind for kind in LAYOUT if (path / kind / MANIFEST).is_file()]
+    if inside:
+        return ArtifactError(
+            f"{path} is not an artifact: it is the folder of a run",
+            cause=f"one of the artifacts in it is wanted: {', '.join(inside)}",
+            fix=f"name it, as {path / inside[-1]}",
+        )
+    return ArtifactError(
+        f"{path} is not an artifact: it has no {MANIFEST}",
+        cause="the folder was not made by ftdeploy, or it was copied without its manifest",
+        fix="name a folder that `ftdeploy run` made, or move this one away and run again",
+    )
+
+
 def open_artifact(path: Path, *, kind: Kind | None = None, check_content: bool = True) -> Artifact:
     """Read and check an artifact.
 
@@ -296,11 +318,7 @@ def open_artifact(path: Path, *, kind: Kind | None = None, check_content: bool =
     """
     manifest = path / MANIFEST
     if not manifest.is_file():
-        raise ArtifactError(
-            f"{path} is not an artifact: it has no {MANIFEST}",
-            cause="the folder was not made by ftdeploy, or it was copied without its manifest",
-            fix="name a folder that `ftdeploy run` made, or move this one away and run again",
-        )
+        raise no_artifact(path)
     body = _read_manifest(manifest)
     found = cast("Kind", body["kind"])
     if kind is not None and found != kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ftdeploy.artifact import LAYOUT, MANIFEST, Artifact, Kind, open_artifact
+from ftdeploy.artifact import LAYOUT, MANIFEST, Artifact, Kind, no_artifact, open_artifact
 from ftdeploy.errors import ArtifactError
 
 
@@ -19,6 +19,8 @@ def read_run(out: Path) -> dict[Kind, Artifact]:
     """
     kinds = [kind for kind in LAYOUT if (out / kind / MANIFEST).is_file()]
     found = {kind: open_artifact(out / kind, kind=kind) for kind in kinds}
+    if not out.exists():
+        raise no_artifact(out)
     if not found:
         raise ArtifactError(
             f"{out} holds no artifacts",

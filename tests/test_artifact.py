@@ -185,14 +185,24 @@ def test_a_name_that_cannot_be_printed_is_refused(tmp_path: Path, name: bytes) -
 
 
 def test_another_kind_or_no_artifact_at_all(tmp_path: Path) -> None:
-    """The wrong folder is told by its kind; a folder without a manifest, a file and nothing are no artifacts."""
+    """The wrong folder is told by its kind; a folder without a manifest and a file are no artifacts."""
     made = sealed(tmp_path / "report")
     with pytest.raises(ArtifactError, match="is a report artifact, and a bundle is wanted"):
         open_artifact(made.path, kind="bundle")
     (made.path / MANIFEST).unlink()
-    for path in (made.path, made.path / "flips.csv", tmp_path / "missing"):
-        with pytest.raises(ArtifactError, match="is not an artifact"):
+    for path in (made.path, made.path / "flips.csv"):
+        with pytest.raises(ArtifactError, match="is not an artifact: it has no"):
             open_artifact(path)
+
+
+def test_a_wrong_path_and_the_folder_of_a_run_are_told_as_such(tmp_path: Path) -> None:
+    """Nothing is there, or what is meant is one folder further down."""
+    with pytest.raises(ArtifactError, match="missing does not exist"):
+        open_artifact(tmp_path / "missing")
+    made = sealed(tmp_path / "run" / "report")
+    with pytest.raises(ArtifactError, match="run is not an artifact: it is the folder of a run") as caught:
+        open_artifact(tmp_path / "run")
+    assert caught.value.fix == f"name it, as {made.path}"
 
 
 def test_a_manifest_of_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

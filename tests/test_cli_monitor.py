@@ -43,6 +43,12 @@ def test_json_is_the_report(bundle: Path) -> None:
     assert json.loads(few.stdout)["rows"] == 20
 
 
+def test_what_is_no_bundle_is_told_as_such(bundle: Path) -> None:
+    """Not as a file inside of it that cannot be read."""
+    assert "nix does not exist" in refusal(ftdeploy("monitor", bundle / "nix"), 12)
+    assert "is not an artifact" in refusal(ftdeploy("monitor", bundle.parent), 12)
+
+
 def test_what_is_no_time_is_wrong_usage(bundle: Path) -> None:
     """With an example of what is one."""
     found = ftdeploy("monitor", bundle, "--since", "yesterday")

@@ -21,6 +21,8 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
     """Named as such, and not an empty table."""
     with pytest.raises(ArtifactError, match="holds no artifacts"):
         read_run(tmp_path)
+    with pytest.raises(ArtifactError, match="nix does not exist"):
+        read_run(tmp_path / "nix")
 
 
 def test_artifacts_come_in_the_order_of_the_stages(tmp_path: Path) -> None:

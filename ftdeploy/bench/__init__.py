@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ftdeploy.artifact import MANIFEST, Artifact, open_artifact
+from ftdeploy.artifact import MANIFEST, Artifact, no_artifact, open_artifact
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import ArtifactError
 from ftdeploy.measure import Cost, amount, cost_ratio, measure
@@ -44,9 +44,11 @@ def dataset_beside(candidate: Path) -> Artifact:
     """The dataset artifact of the run that a bundle or model artifact stands in.
 
     Raises:
-        ArtifactError: there is none beside it.
+        ArtifactError: there is none beside it, or the path is no artifact.
     """
     data = candidate.parent / "dataset"
+    if not (candidate / MANIFEST).is_file():
+        raise no_artifact(candidate)
     if not (data / MANIFEST).is_file():
         raise ArtifactError(
             f"{candidate} has no dataset artifact beside it",

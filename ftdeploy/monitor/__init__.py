@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftdeploy.artifact import recover
+from ftdeploy.artifact import no_artifact, recover
 from ftdeploy.drift import read_reference
 from ftdeploy.errors import ArtifactError, ConfigError, DriftFound, GateInconclusive
 from ftdeploy.files import write_json, write_text
@@ -92,6 +92,8 @@ def monitor_bundle(bundle: Path, *, traffic: Path | None = None, since: float | 
     from ftdeploy.serve.traffic_options import traffic_folder
 
     source = bundle / "src"
+    if not (source / "model").is_dir():
+        raise no_artifact(bundle)
     signature = read_signature(source / "model")
     options = read_options(signature.monitor)
     try:
