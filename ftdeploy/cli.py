@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftdeploy.cli_eval import eval_app
+from ftdeploy.cli_eval import SeparatorOption, eval_app
 from ftdeploy.cli_keys import keys_app
 from ftdeploy.cli_monitor import monitor
 from ftdeploy.cli_registry import registry_app
@@ -55,13 +55,14 @@ def init(  # noqa: PLR0917  # typer reads them
     text: Annotated[str | None, typer.Option(help="The column with the text; guessed when left out.")] = None,
     label: Annotated[str | None, typer.Option(help="The column with the label; guessed when left out.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="The column with a second text, where rows have two.")] = None,
+    label_separator: SeparatorOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write a commented starter recipe for your own data."""
     from ftdeploy.console import called, print_json, show_facts, show_line
     from ftdeploy.starter import write_starter
 
-    made = write_starter(data, out, text=text, label=label, text_pair=text_pair)
+    made = write_starter(data, out, text=text, label=label, text_pair=text_pair, separator=label_separator)
     guessed = [role for role, named in (("text", text), ("label", label)) if named is None]
     if json:
         print_json(dataclasses.asdict(made) | {"guessed": guessed})
@@ -70,7 +71,7 @@ def init(  # noqa: PLR0917  # typer reads them
     columns = {"text": made.text, **({"second text": text_pair} if text_pair else {}), "label": made.label}
     hint = {role: f" (guessed; --{role} names another column)" for role in guessed}
     facts = {f"{role} column": column + hint.get(role, "") for role, column in columns.items()}
-    show_facts(facts | {"rows": made.rows, "labels": ", ".join(made.labels)})
+    show_facts({"task": made.task} | facts | {"rows": made.rows, "labels": ", ".join(made.labels)})
     show_line("check it:\n  {1} check {0}\nrun it:\n  {1} run {0}", shlex.quote(str(out)), called())
 
 

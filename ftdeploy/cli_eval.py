@@ -51,6 +51,20 @@ eval_app = typer.Typer(
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, for programs.")]
 
 
+def _separator(given: str | None) -> str | None:
+    from ftdeploy.origin import SEPARATOR_CHARS
+
+    if given is not None and not 1 <= len(given) <= SEPARATOR_CHARS:
+        raise typer.BadParameter(f"1 to {SEPARATOR_CHARS} characters are wanted")
+    return given
+
+
+SeparatorOption = Annotated[
+    str | None,
+    typer.Option(callback=_separator, help="What stands between labels, where a cell holds any number of them."),
+]
+
+
 @eval_app.callback()
 def evaluate(  # noqa: PLR0917  # typer reads them
     ctx: typer.Context,
@@ -117,19 +131,14 @@ def init(  # noqa: PLR0917  # typer reads them
     text: Annotated[str | None, typer.Option(help="The column with the text; guessed when left out.")] = None,
     label: Annotated[str | None, typer.Option(help="The column with the label; guessed when left out.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="The column with a second text, where rows have two.")] = None,
-    label_separator: Annotated[
-        str | None, typer.Option(help="What stands between labels, where a cell holds any number of them.")
-    ] = None,
+    label_separator: SeparatorOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write a commented suite for your own rows, with margins that so many rows can support."""
     from ftdeploy.console import ConsoleReporter, called, print_json, show_facts, show_line
     from ftdeploy.evaluation.starter import write_suite
-    from ftdeploy.origin import SEPARATOR_CHARS
     from ftdeploy.progress import reporting
 
-    if label_separator is not None and not 1 <= len(label_separator) <= SEPARATOR_CHARS:
-        raise typer.BadParameter(f"1 to {SEPARATOR_CHARS} characters are wanted", param_hint="--label-separator")
     with reporting(ConsoleReporter()):
         made = write_suite(data, out, text=text, label=label, text_pair=text_pair, separator=label_separator)
     if json:

@@ -7,10 +7,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftdeploy.errors import ConfigError
+from ftdeploy.errors import ConfigError, DataError
 from ftdeploy.recipe import ExportSettings
-from ftdeploy.starter_rows import look_at, one_line, pair_line, scalar, slug, source_lines
+from ftdeploy.starter_rows import (
+    LEAST_OF_A_LABEL,
+    Found,
+    check_pairs,
+    look_at,
+    one_line,
+    pair_line,
+    scalar,
+    slug,
+    source_lines,
+)
 from ftdeploy.starter_template import TEMPLATE
+from ftdeploy.values import is_number
 
 _TEST, _VALIDATION = 0.2, 0.1
 #: `compress.max_drop` of the starter recipe, in units of accuracy.
@@ -23,20 +34,30 @@ _Z = 1.645 + 1.645
 STEPS = 2
 
 
+#: What is learned of labels, for the recipe's line with the task.
+_LEARNED = {
+    "text-classification": "one label for a text",
+    "multi-label-classification": "every label that holds for a text, or none",
+    "token-classification": "spans of a text, each of a kind",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Starter:
     """What was found in the file, and where the recipe is.
 
     Attributes:
         recipe: the file that was written.
+        task: what labels like these are of.
         text, label: the columns.
         text_pair: the column with a second text, where rows have one.
         rows: rows with text and label.
-        labels: the labels, sorted.
-        margin: of the accuracy gate, in units of accuracy.
+        labels: the labels, or the names that they are made of, sorted.
+        margin: of the gate on the first metric, in units of it.
     """
 
     recipe: Path
+    task: str
     text: str
     label: str
     rows: int
@@ -46,7 +67,8 @@ class Starter:
 
 
 def write_starter(data_file: Path, out: Path, *, text: str | None = None, label: str | None = None,
-                  text_pair: str | None = None, name: str | None = None) -> Starter:  # fmt: skip
+                  text_pair: str | None = None, separator: str | None = None,
+                  name: str | None = None) -> Starter:  # fmt: skip
     """Write a starter recipe for a CSV, TSV, JSON Lines or Parquet file.
 
     Args:
@@ -55,24 +77,24 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         text: the column with the text; guessed (long, mostly different values) when None.
         label: the column with the label; guessed (few different values) when None.
         text_pair: the column with a second text; never guessed.
+        separator: what stands between labels in a cell, where a text has any number of them; never guessed. Lists of
+            labels, and spans or tags as lists, are seen.
         name: of the recipe; from the file's name when None.
 
     Raises:
         SourceError: there is no such file.
-        DataError: the file cannot be read, or the columns cannot be guessed; it lists those there are.
+        DataError: the file cannot be read, the columns cannot be guessed, and it lists those there are; or its labels
+            are numbers to be estimated.
         ConfigError: ``out`` exists already.
     """
     if out.exists():
         raise _exists(out)
-    found = look_at(data_file, text=text, label=label, text_pair=text_pair)
-    if not found.task.one_label:
-        raise ConfigError(
-            f"column {found.label!r} holds lists, and `ftdeploy init` writes recipes for one label a row",
-            cause=f"they look like labels of {found.task.name}",
-            fix=f"name another column with --label; or write the recipe by hand, with `task: {found.task.name}`",
-        )
-    text_column, label_column, counts = found.text, found.label, found.counts
-    rows = sum(counts.values())
+    found = look_at(data_file, text=text, label=label, text_pair=text_pair, separator=separator)
+    check_pairs(found)
+    task, text_column, label_column = found.task, found.text, found.label
+    _refuse_numbers(found)
+    labels = tuple(sorted(name for name in found.counts if name not in task.summaries(())))  # but that there is none
+    rows = found.rows
     margin = supported_margin(round(rows * _TEST))
     body = TEMPLATE.format(
         file=one_line(data_file.name),
@@ -81,8 +103,13 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         text=scalar(text_column),
         text_pair=pair_line(text_pair),
         label=scalar(label_column),
+        separator="" if separator is None else f"\n    label_separator: {scalar(separator)}",
+        task=task.name,
+        learned=_LEARNED[task.name],
+        metrics=", ".join(task.metrics),
+        metric=task.metrics[0],
         others=_others(found.columns, (text_column, text_pair, label_column)),
-        labels=", ".join(scalar(item) for item in sorted(counts)),
+        labels=", ".join(map(scalar, labels)),
         test=_TEST,
         validation=_VALIDATION,
         rows=f"{rows:,}",
@@ -100,9 +127,22 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
     except FileExistsError as error:
         raise _exists(out) from error
     return Starter(
-        recipe=out, text=text_column, label=label_column, rows=rows, labels=tuple(sorted(counts)), margin=margin,
+        recipe=out, task=task.name, text=text_column, label=label_column, rows=rows, labels=labels, margin=margin,
         text_pair=text_pair,
     )  # fmt: skip
+
+
+def _refuse_numbers(found: Found) -> None:
+    """What is a number of its own in many rows is no label to choose."""
+    few = sum(count < LEAST_OF_A_LABEL for count in found.counts.values())
+    if found.task.one_label and few and all(map(is_number, found.counts)):
+        raise DataError(
+            f"column {found.label!r} holds {len(found.counts):,} different numbers, {few:,} of them in fewer than "
+            f"{LEAST_OF_A_LABEL} rows",
+            cause="they look like numbers to be estimated, and `ftdeploy init` writes recipes for labels",
+            fix="write the recipe by hand, with `task: text-regression`, no `labels`, and r2 as the metric (README, "
+            '"Numbers"); or name another column: --label COLUMN',
+        )
 
 
 def supported_margin(test_rows: int, *, drop: float = MAX_DROP) -> float:

@@ -26,7 +26,7 @@ _LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "
                 "topics", "categories", "spans", "entities", "ner_tags", "tags")  # fmt: skip
 _MAX_LABELS = 200
 _TRACKED_VALUES = 2000
-_LEAST_OF_A_LABEL = 3  # rows: one for each split
+LEAST_OF_A_LABEL = 3  # rows: one for each split
 
 
 @dataclass(kw_only=True)
@@ -74,6 +74,7 @@ class Found:
         text, label: the columns that play these parts.
         text_pair: the column with a second text, where rows have one.
         counts: label, or name in labels, -> rows with a text.
+        rows: with a text and a label.
         task: what is learned from such labels.
         separator: between the names of a label, where they are one string.
     """
@@ -83,6 +84,7 @@ class Found:
     text: str
     label: str
     counts: Counter[str]
+    rows: int
     task: Task
     text_pair: str | None = None
     separator: str | None = None
@@ -130,9 +132,23 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
             cause="--text and --text-pair are the same",
             fix="name the column of the second text with --text-pair",
         )
-    counts = _label_counts(source, (text_column, second), label_column, task=task, separator=separator)
-    return Found(source=source, columns=columns, text=text_column, label=label_column, counts=counts, task=task,
-                 text_pair=second, separator=separator)  # fmt: skip
+    counts, rows = _label_counts(source, (text_column, second), label_column, task=task, separator=separator)
+    return Found(source=source, columns=columns, text=text_column, label=label_column, counts=counts, rows=rows,
+                 task=task, text_pair=second, separator=separator)  # fmt: skip
+
+
+def check_pairs(found: Found) -> None:
+    """Refuse a second text beside labels that are of one.
+
+    Raises:
+        DataError: the task reads single texts.
+    """
+    if found.text_pair is not None and not found.task.pairs:
+        raise DataError(
+            f"column {found.label!r} holds entities, and a second text is named: {found.text_pair!r}",
+            cause=f"{found.task.name} reads single texts",
+            fix="leave --text-pair out, or name another column with --label",
+        )
 
 
 def _task_of(text: Column, label: Column, separator: str | None) -> Task:
@@ -265,7 +281,7 @@ def _guess_label(columns: Mapping[str, Column], text: str) -> str:
 
 
 def _is_choice(column: Column) -> bool:
-    return 2 <= len(column.values) <= min(_MAX_LABELS, column.filled // _LEAST_OF_A_LABEL)  # noqa: PLR2004 - of two
+    return 2 <= len(column.values) <= min(_MAX_LABELS, column.filled // LEAST_OF_A_LABEL)  # noqa: PLR2004 - of two
 
 
 def _by_name(candidates: Sequence[str], known: Sequence[str]) -> str | None:
@@ -283,26 +299,36 @@ def _cannot_guess(role: str, kind: str, columns: Mapping[str, Column], fitting: 
 
 
 def _label_counts(source: Any, texts: tuple[str, str | None], label: str, *, task: Task,
-                  separator: str | None) -> Counter[str]:  # fmt: skip
-    """Rows of each label, or of each name in labels, after cleaning, as `prepare` will see them."""
+                  separator: str | None) -> tuple[Counter[str], int]:  # fmt: skip
+    """Rows of each label, or of each name in labels, after cleaning, as `prepare` will see them; and all of them."""
     from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, clean_label, make_cleaner
     from ftdeploy.prepare.read import read_rows
     from ftdeploy.recipe import Clean
+    from ftdeploy.tasks import parts_of
     from ftdeploy.values import is_number
 
     counts: Counter[str] = Counter()
+    rows, fault = 0, ""
     tidy = make_cleaner(Clean(), NOTHING)
     first, second = texts
     for row in read_rows(source, source.path, wanted=tuple(name for name in (*texts, label) if name is not None)):
         try:
             text, told = task.read(row.values, first, label, separator)
-        except ValueError:
+        except ValueError as error:
+            fault = fault or f"the row at {row.place}: {error}"
             continue  # whoever reads the rows in earnest says what is wrong, with its place
         found = clean_label(told)
         if not isinstance(found, Rejected):
             cells = [text] if second is None else [text, row.values.get(second)]
             good = not any(isinstance(tidy(cell, Counts()), Rejected) for cell in cells)
-            counts.update(dict.fromkeys(task.names(found) or (task.summary(found),), int(good)))
+            counts.update(dict.fromkeys(parts_of(task, found), int(good)))
+            rows += good
+    if fault and not rows:
+        raise DataError(
+            f"column {label!r} looks like one of {task.name}, and no row of it can be read",
+            cause=fault,
+            fix=f"correct the rows; or write the recipe by hand, with `task: {task.name}` and what that wants",
+        )
     kept = Counter({name: count for name, count in counts.items() if count})
     if len(kept) < 2 - task.per_token or len(kept) > _MAX_LABELS:  # a choice wants two
         raise DataError(
@@ -311,7 +337,7 @@ def _label_counts(source: Any, texts: tuple[str, str | None], label: str, *, tas
             fix="name another one: --label COLUMN"
             + ("; for numbers write it by hand, with `task: text-regression`" if all(map(is_number, kept)) else ""),
         )
-    return kept
+    return kept, rows
 
 
 def pair_line(text_pair: str | None) -> str:

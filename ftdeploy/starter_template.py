@@ -6,7 +6,7 @@ TEMPLATE = """\
 
 version: 1                      # format of this file
 name: {name}   # name of the bundle, and of the model behind its HTTP service
-task: text-classification       # one label for a text
+task: {task}   # {learned}
 seed: 13                        # decides splits, the new head's weights, the order of rows and every resampling
 
 data:
@@ -15,7 +15,7 @@ data:
   columns:                      # the other columns: {others}
     text: {text}
     {text_pair}
-    label: {label}
+    label: {label}{separator}
     # group: COLUMN             # rows of one patient, document or product never stand on both sides of a split
     # id: COLUMN                # a row's own name, for reports
   labels: [{labels}]   # in the order of their ids; a row with another label is an error
@@ -47,15 +47,15 @@ export:
 compress:
   objective: fastest            # among the candidates that keep the metric; or: smallest
   budget: 3.0                   # time of the search, in times of the fine-tuning; less tries fewer candidates
-  max_drop: {{accuracy: {max_drop}}}    # how much less than fp32 a candidate may score on validation rows
+  max_drop: {{{metric}: {max_drop}}}    # how much less than fp32 a candidate may score on validation rows
 
 validate:
   suite:
     name: {name}
-    metrics: [accuracy, macro_f1]   # reported with intervals
+    metrics: [{metrics}]   # reported with intervals
     gates:                      # all must pass, or there is no bundle
       # {test_rows} test rows. {margin_words}.
-      - {{kind: non-inferiority, metric: accuracy, margin: {margin}}}
+      - {{kind: non-inferiority, metric: {metric}, margin: {margin}}}
 
 package:
   description: ""               # for the model card

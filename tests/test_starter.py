@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ftdeploy.dataset import label_names, read_split
+from ftdeploy.dataset import label_names, read_profile, read_split
 from ftdeploy.errors import ConfigError, DataError, SourceError
 from ftdeploy.pairs import parts
 from ftdeploy.prepare import prepare
-from ftdeploy.recipe import ExportSettings, load_recipe
+from ftdeploy.recipe import ExportSettings, Recipe, load_recipe
 from ftdeploy.stage import run_stage
 from ftdeploy.starter import MAX_DROP, Starter, supported_margin, write_starter
 from ftdeploy.suite import NonInferiority
+from ftdeploy.tasks import TASKS
 
 TOPICS = ("the parcel came late", "the lamp was broken", "a friendly shop assistant", "it works as described")
 
@@ -238,11 +240,77 @@ def test_a_second_text_is_named_and_never_guessed(tmp_path: Path) -> None:
             write_starter(tmp_path / "a.csv", tmp_path / "no.yaml", **flags)
 
 
-def test_lists_of_labels_are_told(tmp_path: Path) -> None:
-    """With the task that they look like; nothing is written."""
-    rows = [{"text": line, "labels": [label, "order"]} for line, label in _lines()]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    with pytest.raises(ConfigError, match="'labels' holds lists") as caught:
-        write_starter(tmp_path / "rows.jsonl", tmp_path / "recipe.yaml")
-    assert "`task: multi-label-classification`" in caught.value.fix
-    assert not (tmp_path / "recipe.yaml").exists()
+def _jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def _as_it_is(data_file: Path, out: Path, **flags: Any) -> tuple[Starter, Recipe, Mapping[str, Any]]:
+    """Write the starter, load it, prepare its rows; the profile with them."""
+    made = write_starter(data_file, out, **flags)
+    recipe = load_recipe(out)
+    assert recipe.task == made.task
+    assert recipe.data.labels == made.labels
+    dataset = run_stage(prepare, recipe, {}, out.parent / "dataset").artifact
+    assert dataset.facts["rows"] == made.rows
+    assert list(recipe.validate_.suite.metrics) == list(TASKS[made.task].metrics)
+    (gate,) = recipe.validate_.suite.gates
+    assert isinstance(gate, NonInferiority)
+    assert {gate.metric} == {*recipe.compress.max_drop} == {TASKS[made.task].metrics[0]}
+    return made, recipe, read_profile(dataset)
+
+
+def test_lists_of_labels_are_a_recipe_for_any_number_of_them(tmp_path: Path) -> None:
+    """An empty list is a row, too; that no label holds is none of the labels."""
+    rows = [{"text": text, "labels": [label, "order"] if at % 9 else []} for at, (text, label) in enumerate(_lines())]
+    made, _, profile = _as_it_is(_jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "r.yaml")
+    assert (made.task, made.label, made.rows) == ("multi-label-classification", "labels", 60)
+    assert made.labels == ("complaint", "order", "praise")
+    assert sum(one["labels"]["(none)"] for one in profile["splits"].values()) == 7
+
+
+def test_labels_in_one_cell_have_a_separator(tmp_path: Path) -> None:
+    """It is named, never guessed, and stands in the recipe."""
+    rows = [["text", "topics"], *([text, f"{label} | order"] for text, label in _lines())]
+    (tmp_path / "a.csv").write_text(_csv(rows))
+    made, recipe, _ = _as_it_is(tmp_path / "a.csv", tmp_path / "r.yaml", separator="|")
+    assert (made.labels, recipe.data.columns.label_separator) == (("complaint", "order", "praise"), "|")
+
+
+def test_tokens_with_tags_and_spans_are_recipes_for_entities(tmp_path: Path) -> None:
+    """As the hub has them; rows without any entity count."""
+    tagged = [
+        {"id": at, "tokens": ["Ann", *words], "ner_tags": ["B-PER" if at % 5 else "O", *["O"] * len(words)]}
+        for at, words in enumerate(text.split() for text, _ in _lines())
+    ]
+    made, _, profile = _as_it_is(_jsonl(tmp_path / "rows.jsonl", tagged), tmp_path / "r.yaml")
+    assert (made.task, made.text, made.label) == ("token-classification", "tokens", "ner_tags")
+    assert (made.rows, made.labels) == (60, ("PER",))
+    assert profile["labels"] == ["O", "B-PER", "I-PER"]
+    spans = [{"text": f"Ann says: {text}", "spans": [{"start": 0, "end": 3, "label": "PER"}]} for text, _ in _lines()]
+    (tmp_path / "spans").mkdir()
+    made, _, _ = _as_it_is(_jsonl(tmp_path / "spans" / "rows.jsonl", spans), tmp_path / "spans" / "r.yaml")
+    assert (made.task, made.label, made.labels) == ("token-classification", "spans", ("PER",))
+    with pytest.raises(DataError, match="a second text is named: 'text'"):
+        write_starter(tmp_path / "spans" / "rows.jsonl", tmp_path / "no.yaml", text="spans", text_pair="text",
+                      label="spans")  # fmt: skip
+
+
+def test_tags_that_are_numbers_are_told_to_want_names(tmp_path: Path) -> None:
+    """Not that the column were no column of labels."""
+    rows = [{"tokens": text.split(), "ner_tags": [0] * len(text.split())} for text, _ in _lines()]
+    with pytest.raises(DataError, match="'ner_tags' looks like one of token-classification") as caught:
+        write_starter(_jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "r.yaml")
+    assert "`columns.tag_names` says what they are called" in caught.value.cause
+    assert not (tmp_path / "r.yaml").exists()
+
+
+def test_numbers_to_be_estimated_are_no_labels(tmp_path: Path) -> None:
+    """Many different ones, most of them in a row or two; a handful of stars are labels as good as any."""
+    rows = [["text", "minutes", "stars"], *([text, str(at / 2), str(at % 5)] for at, (text, _) in enumerate(_lines()))]
+    (tmp_path / "a.csv").write_text(_csv(rows))
+    with pytest.raises(DataError, match="60 different numbers, 60 of them in fewer than 3 rows") as caught:
+        write_starter(tmp_path / "a.csv", tmp_path / "r.yaml", label="minutes")
+    assert "`task: text-regression`" in caught.value.fix
+    assert not (tmp_path / "r.yaml").exists()
+    assert _runs(tmp_path / "a.csv", tmp_path / "r.yaml", label="stars")[0].labels == ("0", "1", "2", "3", "4")

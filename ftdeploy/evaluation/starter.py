@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftdeploy.errors import ConfigError, DataError
+from ftdeploy.errors import ConfigError
 from ftdeploy.evaluation.cases import gather
 from ftdeploy.evaluation.starter_template import CALIBRATION, TEMPLATE
 from ftdeploy.pairs import TEXT, as_columns
 from ftdeploy.starter import FLIPS, supported_margin
-from ftdeploy.starter_rows import Found, look_at, one_line, pair_line, scalar, slug, source_lines
+from ftdeploy.starter_rows import Found, check_pairs, look_at, one_line, pair_line, scalar, slug, source_lines
 from ftdeploy.suite import Case, CaseColumns
 
 #: Normal quantile of a one-sided 95% interval.
@@ -74,7 +74,7 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
     task, name = found.task, slug(data_file.stem)
     columns = CaseColumns(text=found.text, text_pair=text_pair, label=found.label, label_separator=separator)
     case = Case(name=name, source=found.source, duplicates="drop", columns=columns)
-    _check_pairs(found)
+    check_pairs(found)
     rows = gather([case], seed=0, task=task.name)
     (kept,) = rows.cases
     margin = supported_margin(kept.rows, drop=0.0)
@@ -116,15 +116,6 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
         raise _exists(out) from error
     return SuiteStarter(suite=out, task=task.name, text=found.text, label=found.label, rows=kept.rows,
                         labels=rows.labels[name], margin=margin, digest=kept.digest)  # fmt: skip
-
-
-def _check_pairs(found: Found) -> None:
-    if found.text_pair is not None and not found.task.pairs:
-        raise DataError(
-            f"column {found.label!r} holds entities, and a second text is named: {found.text_pair!r}",
-            cause=f"{found.task.name} reads single texts",
-            fix="leave --text-pair out, or name another column with --label",
-        )
 
 
 def _exists(out: Path) -> ConfigError:

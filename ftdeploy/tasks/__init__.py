@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Ids = NDArray[np.int64]
 
-__all__ = ["TASKS", "Function", "Said", "Task", "known_task", "require_one_label", "require_training"]
+__all__ = ["TASKS", "Function", "Said", "Task", "known_task", "parts_of", "require_one_label", "require_training"]
 
 
 class Task(Protocol):
@@ -237,6 +237,16 @@ _EVERY: tuple[Task, ...] = (
     TextRegression(),
 )
 TASKS: Mapping[str, Task] = {task.name: task for task in _EVERY}
+
+
+def parts_of(task: Task, label: str) -> tuple[str, ...]:
+    """What a label counts as where rows with each name are counted: its names, or the summary of one without any.
+
+    Args:
+        task: says what a label is.
+        label: of a row.
+    """
+    return task.names(label) or (task.summary(label),)
 
 
 def require_one_label(task: Task, what: str) -> None:
