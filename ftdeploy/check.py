@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,7 +127,7 @@ def _row_words(rows: Beginning) -> str:
 
 
 def _label_words(rows: Beginning) -> str:
-    counted = sorted(rows.labels.items(), key=lambda item: (-item[1], item[0]))
+    counted = sorted(filter(itemgetter(1), rows.labels.items()), key=lambda item: (-item[1], item[0]))
     more = f" and {len(counted) - _SHOWN_LABELS} more" if len(counted) > _SHOWN_LABELS else ""
     listed = ", ".join(f"{label} {count:,}" for label, count in counted[:_SHOWN_LABELS]) + more
     return listed if rows.whole else f"{listed} among these"

@@ -45,7 +45,7 @@ def _splits(profile: Profile) -> Part:
         ", ".join(str(one[key]) for key in ("source", "licence", "citation", "encoding") if one.get(key))
         for one in sources
     )
-    labels, texts, numbers = profile["labels"], profile.get("unlabelled"), profile.get("numbers")
+    labels, texts, numbers = _counted(profile), profile.get("unlabelled"), profile.get("numbers")
 
     def told(split: str, found: Profile) -> list[str]:
         if numbers is None:
@@ -66,6 +66,13 @@ def _splits(profile: Profile) -> Part:
             rows=rows,
         ),
     )
+
+
+def _counted(profile: Profile) -> list[str]:
+    """What rows are counted by: the network's outputs, or the kinds that these are tags of, and rows without any."""
+    seen = {name for split in SPLITS for name in profile["splits"][split]["labels"]}
+    outputs = [name for name in profile["labels"] if name in seen]
+    return [*outputs, *sorted(seen.difference(outputs))] if profile["labels"] else []
 
 
 def _cleaning(profile: Profile) -> Iterator[Sequence[str]]:

@@ -50,6 +50,19 @@ def test_findings_of_a_sound_recipe(tmp_path: Path) -> None:
     assert json.loads(json.dumps(found)) == found
 
 
+def test_rows_that_are_not_kept_have_their_reason(tmp_path: Path) -> None:
+    """Those that are read are those that are kept and those set aside: for an empty text, as they stand twice, or with
+    two labels."""
+    recipe = write(tmp_path, None, "device=cpu")
+    rows = tmp_path / "rows.csv"
+    twice = "this text stands here twice,good\n" * 2 + "this one has two labels,good\nthis one has two labels,bad\n"
+    rows.write_text(rows.read_text(encoding="utf-8") + twice + ",good\n", encoding="utf-8")
+    assert check_recipe(recipe)["rows"] == (
+        "65 read, 61 kept; 1 set aside: duplicate of an earlier row; 2 set aside: same text with another label; "
+        "1 set aside: text is empty"
+    )
+
+
 def test_more_data_takes_more_time(tmp_path: Path) -> None:
     """The estimate goes with rows and epochs; a limit caps it."""
 

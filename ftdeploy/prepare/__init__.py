@@ -35,7 +35,7 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
             **bias.outside(recipe.data.bias), **unlabelled.outside(recipe.data)}  # fmt: skip
 
 
-@stage(writes="dataset", version=2, libraries=("pyarrow",), outside=_outside)
+@stage(writes="dataset", version=3, libraries=("pyarrow",), outside=_outside)
 def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     """Write the splits, the rows that were set aside, the texts without labels, and the profile.
 
@@ -90,7 +90,7 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
         profile["pairs"] = list(data.pairs)
     profile |= found
     if TASKS[task].probabilities:  # of labels that are learned as such, and may be too rare
-        balanced = balance({name: splits[name].labels for name in SPLITS})
+        balanced = balance({name: splits[name].labels for name in SPLITS}, facts["rows"])
         if balanced["rare"]:
             profile["balance"] = balanced
         say_balance(balanced)

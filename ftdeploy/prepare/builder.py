@@ -63,6 +63,7 @@ class Builder:
         entries: the recipe's sources, for their ``label_map``.
         folder: on the disk for what is remembered of many rows; None is where temporary files go.
         names: summaries of labels that were seen, with their numbers in ``labels``.
+        sets: where a label is of any number of names, the sets of them that were seen, with their numbers in ``named``.
         classes: names in labels that were seen.
     """
 
@@ -79,12 +80,14 @@ class Builder:
     called: Mapping[str, str | None] = field(init=False)
     columns: dict[str, None] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
+    sets: dict[tuple[str, ...], int] = field(default_factory=dict)
     classes: dict[str, None] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     first_unknown: dict[str, str] = field(default_factory=dict)
     met: dict[int, dict[str, None]] = field(default_factory=dict)
     keys: array[int] = field(default_factory=lambda: array("Q"))
     labels: array[int] = field(default_factory=lambda: array("i"))
+    named: array[int] = field(default_factory=lambda: array("i"))
     groups: array[int] = field(default_factory=lambda: array("Q"))
     sources: array[int] = field(default_factory=lambda: array("H"))
     fixed: array[int] = field(default_factory=lambda: array("B"))
@@ -166,21 +169,27 @@ class Builder:
             if isinstance(safe, Rejected):
                 return safe
             label = self.task.masked(label, safe.label)
-            names = self.task.names(label)
             text, summary, group, name, slices = safe
         placed = self.task.moved(label, raw, text) if isinstance(raw, str) else label
         if placed is None:
             return Rejected(reason="cleaning left nothing of a labelled span")
         self._note(row, fold(text))
-        self.classes.update(dict.fromkeys(names))
-        self.labels.append(self.names.setdefault(summary, len(self.names)))
-        if self.task.number:
-            self.values.append(parse(label))
+        self._note_label(label, summary)
         # 0 stands for no group.
         self.groups.append(max(1, text_key(group, self.seed)[0]) if group is not None else 0)
         self.sources.append(row.source)
         return {"text": text, "label": placed, "group": group, "id": row.prefix + (name or f"row-{row.place}"),
                 **slices, **self.terms(text)}  # fmt: skip
+
+    def _note_label(self, label: str, summary: str) -> None:
+        names = self.task.names(label)
+        self.classes.update(dict.fromkeys(names))
+        self.labels.append(self.names.setdefault(summary, len(self.names)))
+        if self.task.number:
+            self.values.append(parse(label))
+        if self.task.multi_label or self.task.per_token:
+            told = tuple(sorted(names)) or (summary,)
+            self.named.append(self.sets.setdefault(told, len(self.sets)))
 
     def _paired(self, text: str, other: Any, counts: Counts) -> str | Rejected:
         """Both texts of a row in one string, or why it is set aside."""
@@ -301,6 +310,8 @@ class Builder:
             label=parts,
             group=np.frombuffer(self.groups, dtype=np.uint64),
             labels=ordered,
+            names=tuple(self.sets),
+            named=np.frombuffer(self.named, dtype=np.int32) if self.sets else None,
             source=np.frombuffer(self.sources, dtype=np.uint16),
             fixed=fixed if (fixed != FREE).any() else None,
             time=np.frombuffer(self.times, dtype=np.int64) if self.clock is not None else None,

@@ -109,7 +109,7 @@ def _near_pairs(index: Index, kept: NDArray[np.bool_], data: DataSettings) -> ND
 
 def _superfluous(index: Index, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rows of near duplicates with one label, in one split, that a more central row stands for."""
-    alike = index.label[pairs[:, 0]] == index.label[pairs[:, 1]]
+    alike = index.told[pairs[:, 0]] == index.told[pairs[:, 1]]
     if index.fixed is not None:
         alike &= index.fixed[pairs[:, 0]] == index.fixed[pairs[:, 1]]
     return np.setdiff1d(pairs[alike], most_central(pairs[alike], index.key[:, 0]))
@@ -133,14 +133,17 @@ def _by_chance_or_time(
 
 
 def _check_every_label(index: Index, where: NDArray[np.uint8], split: Split) -> None:
-    """Refuse a label without rows to learn from; and, where chance divides the rows, one missing in any split."""
-    used = np.unique(index.label[where < DUPLICATE])
-    missing = {part: np.setdiff1d(used, index.label[where == part]).tolist() for part in FIXED.values()}
+    """Refuse a label without rows to learn from; and, where chance divides the rows, one missing in any split. Where
+    labels are of several names, chance is fair to one of them alone, so there it is told.
+    """
+    there = {part: index.counts(where == part) for part in FIXED.values()}
+    missing = {part: [name for name, rows in index.counts(where < DUPLICATE).items() if rows and not counts[name]]
+               for part, counts in there.items()}  # fmt: skip
     given = index.fixed is not None or split.by == "time"
-    listed = [f"{index.labels[label]!r} in {name}" for name, part in FIXED.items() for label in missing[part]]
+    listed = [f"{label!r} in {name}" for name, part in FIXED.items() for label in missing[part]]
     if not listed:
         return
-    if given and not missing[TRAIN]:
+    if (given or index.named is not None) and not missing[TRAIN]:
         progress.say(f"a label has no rows in a split, so nothing is known of it there: {', '.join(listed[:10])}")
         return
     raise DataError(

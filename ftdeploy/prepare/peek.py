@@ -15,7 +15,7 @@ from ftdeploy.prepare.decide import Decision, decide
 from ftdeploy.prepare.privacy.guard import Guard, censored, make_guard
 from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import DUPLICATE
-from ftdeploy.prepare.spool import cells_of
+from ftdeploy.prepare.spool import REASONS, cells_of
 from ftdeploy.prepare.stream import Opened, read_source, separators, unified
 from ftdeploy.recipe import DataSettings
 from ftdeploy.tasks import TASKS
@@ -33,7 +33,7 @@ class Beginning:
         whole: there are no more.
         kept: rows that would be used: cleaned; where there are no more also without duplicates, and within the limit.
         labels: the kept rows of each label.
-        rejected: rows set aside by cleaning, by reason.
+        rejected: rows set aside, by reason: by cleaning, and where there are no more by what they have in common.
     """
 
     read: int
@@ -91,15 +91,17 @@ def peek(data: DataSettings, sources: tuple[Opened, ...], *, task: str, seed: in
     sample = read_sample(data, sources, task=task, seed=seed, most=most)
     sample.builder.check_labels(whole=sample.whole)
     labels: dict[str, int] = {}
+    rejected = {reason: tally.rows for reason, tally in sample.counts.rejected.items()}
+    kept = np.ones(len(sample.rows), dtype=bool)
     if sample.rows:
-        kept = np.ones(len(sample.rows), dtype=bool)
         if sample.whole:
-            kept = sample.decide(task).where < DUPLICATE
+            where = sample.decide(task).where
+            kept = where < DUPLICATE
+            rejected |= {why: int((where == mark).sum()) for mark, why in REASONS.items() if (where == mark).any()}
         labels = sample.builder.index().counts(kept)
     elif sample.whole:
         raise nothing_left(", ".join(source.path.name for source in sources), sample.read, sample.counts)
-    rejected = {reason: tally.rows for reason, tally in sample.counts.rejected.items()}
-    return Beginning(read=sample.read, whole=sample.whole, kept=sum(labels.values()), labels=labels, rejected=rejected)
+    return Beginning(read=sample.read, whole=sample.whole, kept=int(kept.sum()), labels=labels, rejected=rejected)
 
 
 def read_sample(

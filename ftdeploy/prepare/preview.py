@@ -189,8 +189,11 @@ def _refusal(seen: Seen) -> Mapping[str, Any]:
 
 
 def _labels(seen: Seen) -> Mapping[str, int]:
-    names, counted = list(seen.sample.builder.names), Counter(seen.sample.builder.labels)
-    return {names[number]: rows for number, rows in counted.most_common()}
+    if not seen.sample.rows:
+        return {}
+    index = seen.sample.builder.index()
+    counted = Counter(index.counts(np.ones(len(index.label), dtype=bool)))
+    return {name: rows for name, rows in counted.most_common() if rows}
 
 
 def _lengths(seen: Seen) -> Mapping[str, Any]:

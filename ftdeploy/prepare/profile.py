@@ -74,12 +74,17 @@ def profile_numbers(values: NDArray[np.float64], where: NDArray[np.uint8]) -> di
     return found
 
 
+def one_part(label: str) -> tuple[str, ...]:
+    """What a label counts as, where it is one name."""
+    return (label,)
+
+
 @dataclass(kw_only=True)
 class SplitProfile:
-    """Counts over one split, fed with record batches."""
+    """Counts over one split, fed with record batches; a label counts as each of its parts."""
 
     slices: Sequence[str]
-    summary: Callable[[str], str] = str
+    parts: Callable[[str], Sequence[str]] = one_part
     rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
@@ -92,7 +97,8 @@ class SplitProfile:
 
         self.rows += batch.num_rows
         for label, count in _counts(batch.column("label")).items():
-            self.labels[self.summary(label)] += count
+            for name in self.parts(label):
+                self.labels[name] += count
         self.lengths.update(_counts(pc.utf8_length(batch.column("text"))))
         for name in self.slices:
             self.values.setdefault(name, Counter()).update(_counts(batch.column(name)))

@@ -78,7 +78,7 @@ def _near_duplicates(index: Index, decision: Decision, data: DataSettings, look_
     pairs, where = decision.pairs, decision.where
     clusters = find_clusters(pairs)
     sizes = np.bincount(clusters.cluster)
-    labels = np.unique(np.stack([clusters.cluster, index.label[clusters.row]], axis=1), axis=0)
+    labels = np.unique(np.stack([clusters.cluster, index.told[clusters.row]], axis=1), axis=0)
     placed = pairs[(where[pairs] <= TEST).all(axis=1)]
     shown = _spread(pairs, clusters.cluster[np.searchsorted(clusters.row, pairs[:, 0])])
     texts = look_up(sorted(set(shown.ravel().tolist())))
@@ -124,18 +124,20 @@ def _shorten(text: str) -> str:
     return text[:_EXAMPLE_CHARS] + ("..." if len(text) > _EXAMPLE_CHARS else "")
 
 
-def balance(labels: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """How the labels are balanced: ``shares`` over all splits, ``imbalance`` (the most frequent label's rows over the
-    rarest's), and ``rare``, the labels with fewer than 20 rows in train or in test, with their rows by split.
+def balance(labels: Mapping[str, Mapping[str, int]], rows: int) -> dict[str, Any]:
+    """How the labels are balanced: ``shares`` of the rows of all splits, ``imbalance`` (the most frequent label's
+    rows over the rarest's), and ``rare``, the labels with fewer than 20 rows in train or in test, with their rows by
+    split.
 
     Args:
-        labels: rows by split and label.
+        labels: rows by split and label; where a row has several names, it counts for each.
+        rows: of all splits.
     """
     names = sorted({name for counts in labels.values() for name in counts})
     totals = {name: sum(counts.get(name, 0) for counts in labels.values()) for name in names}
     rare = [name for name in names if any(labels[split].get(name, 0) < least for split, least in _FEWEST.items())]
     return {
-        "shares": {name: round(count / sum(totals.values()), 6) for name, count in totals.items()},
+        "shares": {name: round(count / max(rows, 1), 6) for name, count in totals.items()},
         "imbalance": round(max(totals.values()) / max(1, min(totals.values())), 2),
         "rare": {name: {split: counts.get(name, 0) for split, counts in labels.items()} for name in rare},
     }

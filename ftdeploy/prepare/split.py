@@ -36,6 +36,9 @@ class Index:
         label: int32, shape (rows,): index into ``labels``.
         group: uint64, shape (rows,): hash of the group, 0 for none.
         labels: the labels.
+        names, named: where a label is of any number of names: all sets of them that rows have, and the place of each
+            row's among them, int32, shape (rows,). ``label`` is then one of its names, which divides the rows. None
+            where a label is one name.
         source: uint16, shape (rows,): index of the row's source in ``data.entries``; empty where nobody asked.
         fixed: uint8, shape (rows,): the split that a column or the source says, ``FREE`` for none; None where all are.
         time: int64, shape (rows,): microseconds since 1970; None without times.
@@ -48,16 +51,31 @@ class Index:
     label: NDArray[np.int32]
     group: NDArray[np.uint64]
     labels: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...] = ()
+    named: NDArray[np.int32] | None = None
     source: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, dtype=np.uint16))
     fixed: NDArray[np.uint8] | None = None
     time: NDArray[np.int64] | None = None
     value: NDArray[np.float64] | None = None
     sketch: NDArray[np.uint8] | None = None
 
+    @property
+    def told(self) -> NDArray[np.int32] | NDArray[np.float64]:
+        """What two rows differ in whose labels contradict each other, shape (rows,)."""
+        if self.value is not None:
+            return self.value
+        return self.label if self.named is None else self.named
+
     def counts(self, kept: NDArray[np.bool_]) -> dict[str, int]:
-        """Rows of each label among the kept ones."""
-        counts = np.bincount(self.label[kept], minlength=len(self.labels))
-        return {name: int(count) for name, count in zip(self.labels, counts, strict=True)}
+        """Rows of each label among the kept ones; where a label is of several names, rows with each of them."""
+        if self.named is None:
+            counts = np.bincount(self.label[kept], minlength=len(self.labels))
+            return {name: int(count) for name, count in zip(self.labels, counts, strict=True)}
+        found = dict.fromkeys(self.labels, 0)
+        for names, rows in zip(self.names, np.bincount(self.named[kept], minlength=len(self.names)), strict=True):
+            for name in names:
+                found[name] += int(rows)
+        return found
 
 
 def number_keys(*columns: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -116,7 +134,7 @@ def mark_duplicates(index: Index) -> NDArray[np.uint8]:
     """
     within = () if index.fixed is None else (index.fixed,)
     first, cluster = number_keys(*index.key.T, *within)
-    told = index.label if index.value is None else index.value
+    told = index.told
     lowest, highest = told[first], told[first]
     np.minimum.at(lowest, cluster, told)
     np.maximum.at(highest, cluster, told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ from ftdeploy.prepare.split import (
 from ftdeploy.prepare.stream import Opened, open_sources, read_source, separators, unified
 from ftdeploy.recipe import RESERVED_COLUMNS, DataSettings
 from ftdeploy.sources import describe
-from ftdeploy.tasks import Task
+from ftdeploy.tasks import Task, parts_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _BATCH_ROWS, _BATCH_CHARS = 4096, 8_000_000
 _SHOWN_CHARS = 1000  # of a rejected text; the source still has the whole
 _PLACES = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-_REASONS = {
+REASONS = {
     DUPLICATE: "duplicate of an earlier row",
     CONFLICT: "same text with another label",
     NEAR_DUPLICATE: "near duplicate of another row",
@@ -235,7 +236,7 @@ def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitP
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    profiles = {name: SplitProfile(slices=spool.slices, summary=spool.task.summary) for name in SPLITS}
+    profiles = {name: SplitProfile(slices=spool.slices, parts=partial(parts_of, spool.task)) for name in SPLITS}
     file = pq.ParquetFile(spool.file, pre_buffer=False)  # else it keeps all that was read
     weights = train_weights(spool, where)
     written = with_two_columns(file.schema_arrow.empty_table()).schema if spool.pairs else file.schema_arrow
@@ -256,7 +257,7 @@ def distribute(spool: Spool, where: NDArray[np.uint8]) -> dict[SplitName, SplitP
                     rows = rows.append_column("weight", pa.array(weights[start : start + len(here)][chosen]))
                 writer.write(rows)
         start += batch.num_rows
-        for mark, reason in _REASONS.items():
+        for mark, reason in REASONS.items():
             for row in batch.filter(pa.array(here == mark)).to_pylist():
                 spool.rejected.add(_aside(reason, row["text"], row["label"], place=None))
     file.close()

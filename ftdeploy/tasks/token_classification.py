@@ -144,7 +144,7 @@ class TokenClassification:
         if rare:
             listed = ", ".join(f"{kind!r} ({count})" for kind, count in sorted(rare.items())[:10])
             raise DataError(
-                f"kinds of spans that prevail in fewer than {_FEWEST_ROWS} rows: {listed}",
+                f"kinds of spans in fewer than {_FEWEST_ROWS} rows: {listed}",
                 cause="each of train, validation and test wants at least one row of a kind; often a typing error",
                 fix="correct or merge these kinds, or remove their spans",
             )
