@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ftdeploy.spans import Span
-from ftdeploy.tasks.told import read_entities
+from ftdeploy.tasks.told import known_name, read_entities
 
 TEXT = "Naloxone reverses the effect of clonidine ."
 SPANS = [Span(0, 8, "Chemical"), Span(32, 41, "Chemical")]
@@ -58,3 +58,19 @@ def test_entities_that_are_none_say_which(given: Any, reason: str) -> None:
     """By its place in the list: beyond the text, across another, of no such kind, another word than it says."""
     with pytest.raises(ValueError, match=reason):
         read_entities(given, ("Chemical", "Disease"), TEXT)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("2", "label '2' is none of the model's; known: 0, 1, true"),
+        (1, r"label 1 is none of the model's, which are texts; did you mean '1'\?"),
+        (True, r"label True is none of the model's, which are texts; did you mean 'true'\?"),
+        (None, "label None is none of the model's, which are texts; known: 0, 1, true"),
+        (["1"], "which are texts; "),
+    ],
+)
+def test_a_label_that_is_no_text_is_told_to_want_one(given: Any, reason: str) -> None:
+    """Also where it would be a label if it were written as one, as numbers are that name classes."""
+    with pytest.raises(ValueError, match=reason):
+        known_name(given, ("0", "1", "true"))

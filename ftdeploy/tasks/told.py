@@ -27,8 +27,9 @@ def known_name(given: Any, known: Sequence[str], where: str = "label") -> str:
     """
     if isinstance(given, str) and given in known:
         return given
-    hint = did_you_mean(given[:LINE], known) if isinstance(given, str) else ""
-    raise ValueError(f"{where} {short(given)} is none of the model's; {hint[:300]}")
+    meant, kind = (given, "") if isinstance(given, str) else (short(given).lower(), ", which are texts")  # `true`
+    hint = did_you_mean(meant[:LINE], known)
+    raise ValueError(f"{where} {short(given)} is none of the model's{kind}; {hint[:300]}")
 
 
 def read_entities(given: Any, kinds: Sequence[str], text: str | None = None) -> list[Span]:
