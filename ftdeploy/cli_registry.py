@@ -44,15 +44,18 @@ def add(
     """Copy a finished run into the registry, which is made where there is none. It is not the champion by that."""
     from ftdeploy.console import called, print_json, show_line
     from ftdeploy.recipe import as_text, load_recipe
-    from ftdeploy.registry import Registry
+    from ftdeploy.registry import RECIPE, Registry
 
     registry = Registry(root)
     text = None if recipe is None else as_text(load_recipe(recipe.absolute(), overrides=set_ or ()))
+    known = registry.versions()
     version = registry.enter(run, text)
     if json:
         print_json({"version": version, "path": str(registry.folder(version))})
         return
-    show_line("entered {}", version)
+    show_line("{} was entered before" if version in known else "entered {}", version)
+    if text is not None and (registry.folder(version) / RECIPE).read_text(encoding="utf-8") != text:
+        show_line("it keeps the recipe that it was entered with, which is another one")
     if registry.champion() is None:
         show_line("make it the champion:\n  {} registry promote {} {}", called(), root, version)
 

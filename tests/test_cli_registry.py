@@ -57,6 +57,8 @@ def test_from_the_first_run_to_a_rollback(runs: Path, tmp_path: Path) -> None:
     assert f"registry promote {root} {one}" in added
     kept = load_recipe(tmp_path / "registry" / "reviews" / "versions" / one / "recipe.yaml")
     assert kept == load_recipe(recipe, overrides=["seed=77"])
+    again = registry(runs, "add", "one", root, "--recipe", recipe.name)
+    assert f"{one} was entered before\nit keeps the recipe" in again
     two = json.loads(registry(runs, "add", "two", root, "--json"))["version"]
     assert registry(runs, "promote", root, one) == f"{one} is the champion; before: none\n"
     changed = registry(runs, "promote", root, two, "--why", "better by 2 points", "--json")

@@ -126,6 +126,18 @@ def test_a_run_is_entered_whole_under_its_bundles_digest(tmp_path: Path) -> None
     assert [event.action for event in registry.history()] == ["enter"]
 
 
+def test_a_recipe_is_added_to_a_version_without_one(tmp_path: Path) -> None:
+    """Entering the run again with its recipe is what `update` asks for where it has none to go on from."""
+    run = write_run(tmp_path / "run", "a", CHAIN)
+    registry = Registry(tmp_path / "registry" / "reviews")
+    name = registry.enter(run, None)
+    kept = registry.folder(name) / "recipe.yaml"
+    assert not kept.exists()
+    assert registry.enter(run, "name: a\n") == name
+    assert kept.read_text(encoding="utf-8") == "name: a\n"
+    assert [event.action for event in registry.history()] == ["enter"]
+
+
 def test_promote_and_rollback_move_the_pointer(tmp_path: Path, runs: list[Path]) -> None:
     """A rollback leads to the champion before, the next one to the one before that; with reasons, in words."""
     registry, (a, b, c) = entered(tmp_path / "here", runs)

@@ -16,7 +16,7 @@ from test_serve_traffic import answered
 from tiny import write_bundle
 
 from ftdeploy.drift import write_reference
-from ftdeploy.errors import ConfigError, DataError, DriftFound
+from ftdeploy.errors import ArtifactError, ConfigError, DataError, DriftFound
 from ftdeploy.prepare import prepare
 from ftdeploy.recipe import Recipe, as_text
 from ftdeploy.registry import Registry
@@ -110,6 +110,15 @@ def test_without_traffic_there_is_nothing_to_go_by(home: Path, monkeypatch: pyte
     monkeypatch.setenv("FTDEPLOY_TRAFFIC", "off")
     with pytest.raises(ConfigError, match="FTDEPLOY_TRAFFIC is off"):
         update_by_itself(home)
+
+
+@pytest.mark.parametrize("do", [update, update_by_itself])
+def test_a_champion_without_its_recipe_is_told_to_want_it(home: Path, do: Callable[..., Updated]) -> None:
+    """All of its run may be there: not that only a part were."""
+    (champion(home) / "recipe.yaml").unlink()
+    with pytest.raises(ArtifactError, match=r"no recipe\.yaml to go on from") as caught:
+        do(home, files=[home / "none.jsonl"])
+    assert f"ftdeploy registry add RUN {home} --recipe RECIPE" in caught.value.fix
 
 
 @pytest.mark.parametrize("do", [update, update_by_itself])

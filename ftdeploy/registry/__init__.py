@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from ftdeploy.artifact import fsync, open_artifact
 from ftdeploy.errors import LockedError, StorageError, did_you_mean
+from ftdeploy.files import write_text
 from ftdeploy.registry.copying import copy_run
 from ftdeploy.registry.history import Action, Event, RegistryError, append, damaged, read_history, reigns
 
@@ -111,7 +112,8 @@ class Registry:
         return read_history(self.root / HISTORY)
 
     def enter(self, run: Path, recipe: str | None) -> str:
-        """Copy a run into the registry, under its bundle's digest; what is there already stays.
+        """Copy a run into the registry, under its bundle's digest; what is there already stays, and gets the recipe if
+        it has none.
 
         Args:
             run: a finished run's folder: a bundle, and what it was made of as far as it is there.
@@ -133,6 +135,9 @@ class Registry:
         with self._changing(anew=True):
             if target.exists():
                 open_artifact(target / "bundle", kind="bundle")
+                if recipe is not None and not (target / RECIPE).exists():
+                    write_text(target / RECIPE, recipe)
+                    fsync(target)
                 return version
             partial = target.with_name(f"{version}.partial")
             shutil.rmtree(partial, ignore_errors=True)  # a kill left it

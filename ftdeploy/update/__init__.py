@@ -212,11 +212,17 @@ def champion_of(registry: Registry) -> Path:
             fix=f"ftdeploy registry add RUN {registry.root} --recipe RECIPE, then ftdeploy registry promote",
         )
     lacking = [kind for kind in ("dataset", "checkpoint", "bundle") if not (champion / kind / MANIFEST).is_file()]
-    if lacking or not (champion / RECIPE).is_file():
+    if lacking:
         raise ArtifactError(
-            f"the champion {champion.name} has no {' and no '.join(lacking or [RECIPE])} to go on from",
+            f"the champion {champion.name} has no {' and no '.join(lacking)} to go on from",
             cause="only a part of its run was entered",
             fix="enter the whole folder of a run with `ftdeploy registry add`",
+        )
+    if not (champion / RECIPE).is_file():
+        raise ArtifactError(
+            f"the champion {champion.name} has no {RECIPE} to go on from",
+            cause="it was entered without the recipe that it was run with",
+            fix=f"enter it once more, with that: ftdeploy registry add RUN {registry.root} --recipe RECIPE",
         )
     return champion
 
