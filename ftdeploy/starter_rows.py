@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,15 +198,19 @@ def _look_for_header(source: Any, path: Path, *, tab: bool) -> Any:
     import csv
     from itertools import islice
 
-    from ftdeploy.prepare.table import find_delimiter
+    from ftdeploy.prepare.table import find_delimiter, past_declaration
     from ftdeploy.prepare.text import open_text
 
-    first = next(open_text(path, source.encoding), "")
-    delimiter = "\t" if tab else find_delimiter(first, source, ())
+    def opened() -> Iterator[str]:
+        return past_declaration(open_text(path, source.encoding))[0]
+
+    first = next(opened(), "")
+    declared = past_declaration(open_text(path, source.encoding))[1]
+    delimiter = declared or ("\t" if tab else find_delimiter(first, source, ()))
     settled = {} if delimiter == ("\t" if tab else ",") else {"delimiter": delimiter}
     csv.field_size_limit(sys.maxsize)
     try:
-        lines = list(islice(csv.reader(open_text(path, source.encoding), delimiter=delimiter), 500))
+        lines = list(islice(csv.reader(opened(), delimiter=delimiter), 500))
     except csv.Error:
         return source.model_copy(update=settled)  # reading it in earnest says what is wrong, with the line
     head = [cell.strip() for cell in lines[0]] if lines else []
@@ -318,16 +322,19 @@ def _label_counts(source: Any, texts: tuple[str, str | None], label: str, *, tas
             fault = fault or f"the row at {row.place}: {error}"
             continue  # whoever reads the rows in earnest says what is wrong, with its place
         found = clean_label(told)
+        cells = [text] if second is None else [text, row.values.get(second)]
+        tidied = (found, *(tidy(cell, Counts()) for cell in cells))
+        refused = [one.reason for one in tidied if isinstance(one, Rejected)]
         if not isinstance(found, Rejected):
-            cells = [text] if second is None else [text, row.values.get(second)]
-            good = not any(isinstance(tidy(cell, Counts()), Rejected) for cell in cells)
-            counts.update(dict.fromkeys(parts_of(task, found), int(good)))
-            rows += good
+            counts.update(dict.fromkeys(parts_of(task, found), int(not refused)))
+            rows += not refused
+        fault = fault or next((f"the row at {row.place}: {why}" for why in refused if why.endswith("not text")), "")
     if fault and not rows:
         raise DataError(
-            f"column {label!r} looks like one of {task.name}, and no row of it can be read",
+            f"no row has a text in {first!r} and a label of {task.name} in {label!r}",
             cause=fault,
-            fix=f"correct the rows; or write the recipe by hand, with `task: {task.name}` and what that wants",
+            fix="name other columns with --text and --label, or make a column of what is in them; or write the recipe "
+            f"by hand, with `task: {task.name}` and what that wants, or with a `loader`",
         )
     kept = Counter({name: count for name, count in counts.items() if count})
     if len(kept) < 2 - task.per_token or len(kept) > _MAX_LABELS:  # a choice wants two

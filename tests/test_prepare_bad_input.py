@@ -209,6 +209,21 @@ def test_ragged_and_badly_quoted_rows(tmp_path: Path, line: bytes, words: str) -
     assert words in refused(tmp_path / "a.csv", GOOD + line).what
 
 
+def test_a_line_that_tells_spreadsheets_the_delimiter_is_no_row(tmp_path: Path) -> None:
+    """`sep=;` before the header names the delimiter, is nobody's row, and counts among the lines."""
+    divided = b"sep=;\r\n" + GOOD.replace(b",", b";")
+    (tmp_path / "a.csv").write_bytes(divided)
+    assert run(tmp_path / "a.csv").facts["rows"] == 40
+    assert "line 43 has 1 fields where 2 are expected" in refused(tmp_path / "a.csv", divided + b"one\n").what
+
+
+def test_a_header_of_one_column_asks_for_the_delimiter(tmp_path: Path) -> None:
+    """Where the rows have more fields, the sign between columns is an unusual one."""
+    error = refused(tmp_path / "a.csv", b"text^label\n" + b"one, two^yes\n" * 9)
+    assert "line 2 has 2 fields, and the header is one: 'text^label'" in error.what
+    assert "data.source.delimiter" in error.fix
+
+
 def test_quotes_can_be_plain_text(tmp_path: Path) -> None:
     """`quotes: false` is what the error suggests, and it works."""
     (tmp_path / "a.csv").write_bytes(GOOD + b'"never closed,1\n')

@@ -299,7 +299,7 @@ def test_tokens_with_tags_and_spans_are_recipes_for_entities(tmp_path: Path) -> 
 def test_tags_that_are_numbers_are_told_to_want_names(tmp_path: Path) -> None:
     """Not that the column were no column of labels."""
     rows = [{"tokens": text.split(), "ner_tags": [0] * len(text.split())} for text, _ in _lines()]
-    with pytest.raises(DataError, match="'ner_tags' looks like one of token-classification") as caught:
+    with pytest.raises(DataError, match="a label of token-classification in 'ner_tags'") as caught:
         write_starter(_jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "r.yaml")
     assert "`columns.tag_names` says what they are called" in caught.value.cause
     assert not (tmp_path / "r.yaml").exists()
@@ -314,3 +314,29 @@ def test_numbers_to_be_estimated_are_no_labels(tmp_path: Path) -> None:
     assert "`task: text-regression`" in caught.value.fix
     assert not (tmp_path / "r.yaml").exists()
     assert _runs(tmp_path / "a.csv", tmp_path / "r.yaml", label="stars")[0].labels == ("0", "1", "2", "3", "4")
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"text": "a text", "label": {"name": "x"}}, "the row at 1: label is a dict, not text"),
+        ({"text": {"body": "a text"}, "label": "x"}, "the row at 1: text is a dict, not text"),
+    ],
+)
+def test_cells_that_hold_more_than_a_text_are_told(tmp_path: Path, row: dict[str, Any], told: str) -> None:
+    """Not that they were empty."""
+    data = _jsonl(tmp_path / "rows.jsonl", [row] * 9)
+    with pytest.raises(DataError, match="no row has a text in 'text' and a label of text-classification") as caught:
+        write_starter(data, tmp_path / "r.yaml", text="text", label="label")
+    assert caught.value.cause == told
+    assert "`loader`" in caught.value.fix
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_a_line_that_tells_spreadsheets_the_delimiter_is_no_row(tmp_path: Path, sign: str) -> None:
+    """`sep=;` before the header, as exports for spreadsheets have it."""
+    rows = [["text", "label"], *([text, label] for text, label in _lines())]
+    (tmp_path / "a.csv").write_text(f"sep={sign}\r\n" + _csv(rows, sign), encoding="utf-8-sig")
+    made, texts = _runs(tmp_path / "a.csv", tmp_path / "r.yaml")
+    assert (made.text, made.label, made.rows, made.labels) == ("text", "label", 60, ("complaint", "praise"))
+    assert len(texts) == 42

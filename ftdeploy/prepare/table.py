@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
@@ -14,6 +15,9 @@ from ftdeploy.origin import Source
 from ftdeploy.prepare.text import open_text
 
 DELIMITERS = (",", ";", "\t", "|")
+_SHOWN = 60
+#: A first line that tells spreadsheets the delimiter, and is no row.
+_DECLARED = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
 
 
 def read_csv(
@@ -32,9 +36,10 @@ def read_csv(
     """
     # Process-wide in the standard library; a long cell is set aside later by data.clean.max_chars, with a count.
     csv.field_size_limit(sys.maxsize)
-    lines = open_text(path, source.encoding)
+    lines, declared = past_declaration(open_text(path, source.encoding))
     first = next(lines, "")
-    delimiter = source.delimiter or ("\t" if tab else find_delimiter(first, source, wanted))
+    delimiter = source.delimiter or declared or ("\t" if tab else find_delimiter(first, source, wanted))
+    skipped = int(declared is not None)
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if source.quotes else csv.QUOTE_NONE
     reader = csv.reader(chain([first], lines), delimiter=delimiter, quoting=quoting, strict=True)
     try:
@@ -44,14 +49,26 @@ def read_csv(
         _check_header(path, header, wanted)
         for fields in reader:
             if fields:
-                yield reader.line_num, dict(zip(header, _fitted(fields, header, path, reader.line_num), strict=True))
+                line = reader.line_num + skipped
+                yield line, dict(zip(header, _fitted(fields, header, path, line), strict=True))
     except csv.Error as error:
         raise DataError(
-            f"{path.name}, near line {reader.line_num}: {error}",
+            f"{path.name}, near line {reader.line_num + skipped}: {error}",
             cause='a field that begins with a double quote is not closed, or text follows the closing one ("" is a '
             "quote inside a quoted field)",
             fix="correct that line; where quotes are plain characters, set `data.source.quotes: false`",
         ) from error
+
+
+def past_declaration(lines: Iterator[str]) -> tuple[Iterator[str], str | None]:
+    """The lines without ``sep=;``, with which spreadsheets are told the delimiter; and the delimiter, if there is one.
+
+    Args:
+        lines: of a file, from its first.
+    """
+    first = next(lines, "")
+    found = _DECLARED.fullmatch(first)
+    return (lines, found[1]) if found else (chain([first], lines), None)
 
 
 def find_delimiter(line: str, source: Source, wanted: tuple[str, ...]) -> str:
@@ -74,6 +91,13 @@ def _fitted(fields: list[str], header: list[str], path: Path, line: int) -> list
         return fields
     if len(fields) > count and not any(fields[count:]):
         return fields[:count]  # delimiters at the end of the line, as spreadsheets write them
+    if count == 1:
+        raise DataError(
+            f"{path.name}, line {line} has {len(fields)} fields, and the header is one: {header[0][:_SHOWN]!r}",
+            cause="the columns are divided by another sign than the usual ones, or the first line is no header",
+            fix="set `data.source.delimiter` to the sign between columns (`ftdeploy init` reads , ; | and tabs), or "
+            "`header: false` with `names`",
+        )
     raise DataError(
         f"{path.name}, line {line} has {len(fields)} fields where {count} are expected",
         cause="a text holds the delimiter and is not in quotes, or the line was cut off",
