@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ftdeploy.errors import ConfigError, DataError
 from ftdeploy.recipe import ExportSettings
+from ftdeploy.starter_columns import LEAST_OF_A_LABEL
 from ftdeploy.starter_rows import (
-    LEAST_OF_A_LABEL,
     Found,
     check_pairs,
     look_at,

@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ftdeploy.errors import DataError, SourceError, did_you_mean
+from ftdeploy.starter_columns import MAX_LABELS, Column, given, guess_label, guess_text
 
 if TYPE_CHECKING:
     from ftdeploy.tasks import Task
-
-_TEXT_NAMES = ("text", "sentence", "review", "content", "message", "comment", "body", "document", "utterance", "tweet",
-               "title", "description", "query", "headline", "snippet", "input")  # fmt: skip
-_LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "intent", "topic", "type", "y", "output",
-                "topics", "categories", "spans", "entities", "ner_tags", "tags")  # fmt: skip
-_MAX_LABELS = 200
-_TRACKED_VALUES = 2000
-LEAST_OF_A_LABEL = 3  # rows: one for each split
-
-
-@dataclass(kw_only=True)
-class Column:
-    """A column: how many cells are filled, how long they are, and what stands in them, most of it; and how many hold a
-    list of names, or one of something else (spans)."""
-
-    filled: int = 0
-    chars: int = 0
-    values: Counter[str] = field(default_factory=Counter)
-    names: int = 0
-    others: int = 0
-
-    def look(self, value: Any) -> None:
-        """Count a cell that holds a list, or one written as JSON."""
-        if isinstance(value, str) and value.lstrip()[:1] == "[":
-            try:
-                value = json.loads(value)
-            except ValueError:
-                return
-        if isinstance(value, list) and value:
-            named = all(isinstance(one, str) for one in value)
-            self.names, self.others = self.names + named, self.others + (not named)
-
-    def add(self, text: str) -> None:
-        """Count a filled cell."""
-        self.filled += 1
-        self.chars += len(text)
-        if len(self.values) < _TRACKED_VALUES or text in self.values:
-            self.values[text] += 1
-
-    @property
-    def mean_chars(self) -> float:
-        """Characters of a filled cell, on average."""
-        return self.chars / max(self.filled, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +78,10 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
         )
     source = _describe_file(data_file)
     columns = _survey(source)
-    second = _given("text-pair", text_pair, columns)
+    second = given("text-pair", text_pair, columns)
     others = {name: column for name, column in columns.items() if name != second}
-    text_column = _given("text", text, columns) or _guess_text(others, label)
-    label_column = _given("label", label, columns) or _guess_label(others, text_column)
+    text_column = given("text", text, columns) or guess_text(others, label)
+    label_column = given("label", label, columns) or guess_label(others, text_column)
     task = _task_of(columns[text_column], columns[label_column], separator)
     if text_column == second:
         raise DataError(
@@ -245,63 +202,6 @@ def _survey(source: Any) -> dict[str, Column]:
     return columns
 
 
-def _given(role: str, name: str | None, columns: Mapping[str, Column]) -> str | None:
-    if name is not None and name not in columns:
-        raise DataError(
-            f"there is no column {name!r}; the columns are: {', '.join(columns)}",
-            cause=f"--{role} names a column that the file does not have",
-            fix=did_you_mean(name, columns),
-        )
-    return name
-
-
-def _guess_text(columns: Mapping[str, Column], label: str | None) -> str:
-    """The column with the longest values on average; a well-known name wins among those half as long."""
-    wordy = {n: c for n, c in columns.items() if n != label and c.filled and len(c.values) > 1}
-    if "text" in wordy:
-        return "text"
-    if "tokens" in columns and columns["tokens"].names:
-        return "tokens"
-    longest = max((c.mean_chars for c in wordy.values()), default=0.0)
-    near = [n for n, c in wordy.items() if c.mean_chars * 2 >= longest]
-    named = _by_name(near, _TEXT_NAMES)
-    if named:
-        return named
-    spaced = [n for n in near if any(" " in value for value in wordy[n].values)]
-    if len(spaced) != 1:
-        raise _cannot_guess("text", "long", columns, spaced)
-    return spaced[0]
-
-
-def _guess_label(columns: Mapping[str, Column], text: str) -> str:
-    """The column with few different values, each several times; a well-known name wins."""
-    few = [n for n, c in columns.items() if n != text and (c.names or c.others or _is_choice(c))]
-    named = _by_name(few, _LABEL_NAMES)
-    if named:
-        return named
-    if len(few) != 1:
-        raise _cannot_guess("label", "a few different", columns, few)
-    return few[0]
-
-
-def _is_choice(column: Column) -> bool:
-    return 2 <= len(column.values) <= min(_MAX_LABELS, column.filled // LEAST_OF_A_LABEL)  # noqa: PLR2004 - of two
-
-
-def _by_name(candidates: Sequence[str], known: Sequence[str]) -> str | None:
-    by_lower = {name.lower().strip(): name for name in reversed(candidates)}
-    return next((by_lower[name] for name in known if name in by_lower), None)
-
-
-def _cannot_guess(role: str, kind: str, columns: Mapping[str, Column], fitting: Sequence[str]) -> DataError:
-    found = f"{len(fitting)} columns could be it: {', '.join(fitting)}" if fitting else "no column looks like it"
-    return DataError(
-        f"cannot tell which column holds the {role}: {found}",
-        cause=f"a {role} column is expected to hold {kind} values; the columns are: {', '.join(columns)}",
-        fix=f"name it: --{role} COLUMN",
-    )
-
-
 def _label_counts(source: Any, texts: tuple[str, str | None], label: str, *, task: Task,
                   separator: str | None) -> tuple[Counter[str], int]:  # fmt: skip
     """Rows of each label, or of each name in labels, after cleaning, as `prepare` will see them; and all of them."""
@@ -337,7 +237,7 @@ def _label_counts(source: Any, texts: tuple[str, str | None], label: str, *, tas
             f"by hand, with `task: {task.name}` and what that wants, or with a `loader`",
         )
     kept = Counter({name: count for name, count in counts.items() if count})
-    if len(kept) < 2 - task.per_token or len(kept) > _MAX_LABELS:  # a choice wants two
+    if len(kept) < 2 - task.per_token or len(kept) > MAX_LABELS:  # a choice wants two
         raise DataError(
             f"column {label!r} holds {len(kept):,} different labels beside a text",
             cause="it is not a label column, or most of its cells are empty",

@@ -167,6 +167,18 @@ def test_rare_labels_are_told_and_kept_in_the_profile(tmp_path: Path, heard: lis
     assert any(line.startswith("rare labels") and f"rare ({listed})" in line for line in heard)
 
 
+def test_labels_that_differ_in_case_alone_are_told(tmp_path: Path, heard: list[str]) -> None:
+    """They may be meant so, as names of genes are; the way to make them one is said."""
+    lines = [{**row, "label": ("Good", "bad", "good")[at % 3]} for at, row in enumerate(many(90))]
+    dataset(write_jsonl(tmp_path / "rows.jsonl", lines))
+    (told,) = (line for line in heard if "case alone" in line)
+    assert "'Good' and 'good'" in told
+    assert "`label_map`" in told
+    heard.clear()
+    dataset(write_jsonl(tmp_path / "others.jsonl", many(90)))
+    assert not [line for line in heard if "case alone" in line]
+
+
 def test_labels_in_balance_leave_no_trace(tmp_path: Path) -> None:
     """The profile has the key only where a label is rare."""
     assert "balance" not in read_profile(dataset(write_jsonl(tmp_path / "rows.jsonl", many(400))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -79,6 +80,7 @@ def decide(index: Index, data: DataSettings, task: str, look_up: LookUp) -> Deci
     if data.limit is not None:
         kept = sample(index, kept, data.limit)
     TASKS[task].check_labels(index.counts(kept))
+    _tell_alike(index.counts(kept))
     ties = chain_clusters(pairs, kept) if data.duplicates.near in ("group", "drop") else NO_PAIRS
     placed = _divide(index, kept, data.split, ties)
     leaks = None if index.fixed is None else find_leaks(index, placed, pairs, threshold=data.duplicates.threshold)
@@ -93,6 +95,19 @@ def decide(index: Index, data: DataSettings, task: str, look_up: LookUp) -> Deci
         _check_every_label(index, where, data.split)
     where[marks != 0] = marks[marks != 0]
     return Decision(where=where, pairs=pairs, leaks=leaks, placed=placed)
+
+
+def _tell_alike(counts: Mapping[str, int]) -> None:
+    alike: dict[str, list[str]] = {}
+    for name, rows in counts.items():
+        if rows:
+            alike.setdefault(name.casefold(), []).append(name)
+    listed = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    if listed:
+        progress.say(
+            f"labels that differ in case alone are learned as different ones: {', '.join(listed[:5])}; "
+            "`label_map` of a source makes them one"
+        )
 
 
 def _near_pairs(index: Index, kept: NDArray[np.bool_], data: DataSettings) -> NDArray[np.int64]:
