@@ -61,6 +61,9 @@ def test_rows_that_are_not_kept_have_their_reason(tmp_path: Path) -> None:
         "65 read, 61 kept; 1 set aside: duplicate of an earlier row; 2 set aside: same text with another label; "
         "1 set aside: text is empty"
     )
+    rows.write_text("text,label\n" + lines(60), encoding="utf-8")
+    sample = load_recipe(tmp_path / "recipe.yaml", overrides=["device=cpu", "data.limit=20"])
+    assert check_recipe(sample)["rows"] == "60 read, 20 kept; 40 set aside: not in the sample"
 
 
 def test_more_data_takes_more_time(tmp_path: Path) -> None:

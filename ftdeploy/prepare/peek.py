@@ -14,7 +14,7 @@ from ftdeploy.prepare.clean import Counts, Rejected, look_at_all
 from ftdeploy.prepare.decide import Decision, decide
 from ftdeploy.prepare.privacy.guard import Guard, censored, make_guard
 from ftdeploy.prepare.read import Row
-from ftdeploy.prepare.split import DUPLICATE
+from ftdeploy.prepare.split import DUPLICATE, SAMPLED_OUT
 from ftdeploy.prepare.spool import REASONS, cells_of
 from ftdeploy.prepare.stream import Opened, read_source, separators, unified
 from ftdeploy.recipe import DataSettings
@@ -97,7 +97,8 @@ def peek(data: DataSettings, sources: tuple[Opened, ...], *, task: str, seed: in
         if sample.whole:
             where = sample.decide(task).where
             kept = where < DUPLICATE
-            rejected |= {why: int((where == mark).sum()) for mark, why in REASONS.items() if (where == mark).any()}
+            reasons = REASONS | {SAMPLED_OUT: "not in the sample"}
+            rejected |= {why: int((where == mark).sum()) for mark, why in reasons.items() if (where == mark).any()}
         labels = sample.builder.index().counts(kept)
     elif sample.whole:
         raise nothing_left(", ".join(source.path.name for source in sources), sample.read, sample.counts)
