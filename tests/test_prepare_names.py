@@ -48,6 +48,7 @@ def test_every_name_of_a_row_is_counted(tmp_path: Path) -> None:
     assert peek(recipe.data, open_sources(recipe.data), task=recipe.task, seed=recipe.seed).labels == truth
     assert preview(recipe)["labels"] == truth
     dataset = run_stage(prepare, recipe, {}, tmp_path / "out").artifact
+    assert dataset.facts["labels"] == 3
     profile = read_profile(dataset)
     for split in SPLITS:
         labels = [json.loads(label) or ["(none)"] for label in read_split(dataset, split)["label"].to_pylist()]
@@ -96,6 +97,7 @@ def _entities(rarely: int) -> list[dict[str, Any]]:
 def test_a_kind_that_never_prevails_is_learned_all_the_same(tmp_path: Path) -> None:
     """It is in a third of the rows, beside more of another kind; the page counts rows with each."""
     dataset = run_stage(prepare, _recipe(tmp_path, _entities(20), "token-classification"), {}, tmp_path / "o").artifact
+    assert dataset.facts["labels"] == 2
     table = next(part.table for part in data_parts(dataset) if part.heading == "Data")
     assert table is not None
     assert table.columns == ("split", "#rows", "#O", "#DATE", "#PER")
@@ -106,3 +108,13 @@ def test_a_kind_in_two_rows_is_refused(tmp_path: Path) -> None:
     """As a label is: not every split could have one."""
     with pytest.raises(DataError, match=r"kinds of spans in fewer than 3 rows: 'DATE' \(2\)"):
         run_stage(prepare, _recipe(tmp_path, _entities(2), "token-classification"), {}, tmp_path / "out")
+
+
+def test_numbers_are_no_labels_to_be_counted(tmp_path: Path) -> None:
+    """The fifths by which they are divided are nobody's labels; preview and check show them."""
+    rows = [{**row, "label": at / 7} for at, row in enumerate(_rows(60))]
+    recipe = _recipe(tmp_path, rows, "text-regression")
+    assert "labels" not in run_stage(prepare, recipe, {}, tmp_path / "out").artifact.facts
+    found = peek(recipe.data, open_sources(recipe.data), task=recipe.task, seed=recipe.seed)
+    assert (found.kept, sum(found.labels.values()), len(found.labels)) == (60, 60, 5)
+    assert preview(recipe)["labels"] == found.labels

@@ -67,10 +67,11 @@ def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     facts: dict[str, int] = {name: splits[name].rows for name in SPLITS}
     facts |= {
         "rows": sum(facts.values()),
-        "labels": len(spool.index.labels),
         "rejected": spool.rejected.rows - duplicates,
         "duplicates": duplicates,
     }
+    if not TASKS[task].number:  # of numbers the index has fifths
+        facts["labels"] = len(TASKS[task].known_names(spool.head) or labels)
     only = spool.sources[0].entry
     profile: dict[str, Any] = (
         {"sources": profile_sources(spool, where)} if data.sources else describe(only) | {"encoding": only.encoding}
