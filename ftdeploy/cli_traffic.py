@@ -77,5 +77,7 @@ def delete(
         print_json(dataclasses.asdict(done))
         return
     show_line("{} rows deleted from sealed files", done.rows)
+    if done.sealed:
+        show_line("{} open files were sealed by their services, without what had to go", done.sealed)
     for name in done.pending:
         show_line("{} is still open; its writer leaves out what has to go when it seals it", name)

@@ -62,11 +62,13 @@ class Deleted:
     Attributes:
         rows: that went from sealed files.
         requests: that they belonged to, and what running services had not sealed.
+        sealed: files that running services had open, and have sealed without what has to go.
         pending: open files that a writer has not sealed in time; it will, without what has to go.
     """
 
     rows: int
     requests: int
+    sealed: int
     pending: tuple[str, ...]
 
 
@@ -198,7 +200,8 @@ def delete_traffic(folder: Path, *, requests: Sequence[str] = (), subjects: Sequ
     until = time.monotonic() + patience
     while (left := [path for path in opened if path.exists()]) and time.monotonic() < until:
         time.sleep(0.05)
-    return Deleted(rows=rows, requests=len({*requests, *theirs}), pending=tuple(path.name for path in left))
+    return Deleted(rows=rows, requests=len({*requests, *theirs}), sealed=len(opened) - len(left),
+                   pending=tuple(path.name for path in left))  # fmt: skip
 
 
 def _requests_of(folder: Path, subjects: frozenset[str], key: TrafficKey | None) -> set[str]:

@@ -52,7 +52,7 @@ def test_list_export_and_delete(folder: Path, tmp_path: Path) -> None:
     listed = json.loads(traffic("ls", str(folder), "--json", **key).stdout)
     assert sorted((one["kind"], one["rows"]) for one in listed) == [("feedback", 1), ("segment", 3)]
     done = traffic("delete", str(folder), "--subject-id", "anna", "--json", **key)
-    assert json.loads(done.stdout) == {"rows": 2, "requests": 2, "pending": []}
+    assert json.loads(done.stdout) == {"rows": 2, "requests": 2, "sealed": 0, "pending": []}
     told = traffic("export", str(folder), "--out", str(tmp_path / "out.jsonl"), **key)
     assert told.returncode == 0
     (row,) = map(json.loads, (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines())

@@ -76,7 +76,7 @@ def test_what_is_deleted_is_gone_from_the_open_file_of_a_running_service(
     until(lambda: one.written == 2)
     (left,) = files(tmp_path, sealed=False)
     done = delete_traffic(tmp_path, subjects=["anna"], key=key)
-    assert done.pending == ()
+    assert (done.sealed, done.pending) == (1, ())
     assert not left.exists()
     assert ids(tmp_path, key) == ["r2"]
     if key is None:
