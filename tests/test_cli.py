@@ -202,6 +202,7 @@ def test_init_writes_a_recipe_that_run_takes_further(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines() == [
         "wrote mine.yaml",
+        "  task          text-classification",
         "  text column   review",
         "  label column  stars",
         "  rows          40",
@@ -224,8 +225,9 @@ def test_init_says_what_it_guessed(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("[b]review,[/]label\n" + rows, encoding="utf-8")
     found = ftdeploy("init", "rows.csv", "-o", "[/] mine.yaml", "--text", "[b]review", folder=tmp_path)
     lines = found.stdout.splitlines()
-    assert lines[:3] == [
+    assert lines[:4] == [
         "wrote [/] mine.yaml",
+        "  task          text-classification",
         "  text column   [b]review",
         "  label column  [/]label (guessed; --label names another column)",
     ]
