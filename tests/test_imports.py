@@ -51,7 +51,7 @@ LAYERS = (
     {"traffic"},
     {"models", "monitor", "tune_service"},
     {"registry"},
-    {"doctor", "prepare", "train", "export", "compress", "validate", "package"},
+    {"doctor", "prepare", "train", "export", "compress", "validate", "package", "starter_columns"},
     {"bench", "keys", "starter_rows"},
     {"overview_data"},
     {"overview"},

@@ -212,9 +212,9 @@ def test_ragged_and_badly_quoted_rows(tmp_path: Path, line: bytes, words: str) -
 def test_a_line_that_tells_spreadsheets_the_delimiter_is_no_row(tmp_path: Path) -> None:
     """`sep=;` before the header names the delimiter, is nobody's row, and counts among the lines."""
     divided = b"sep=;\r\n" + GOOD.replace(b",", b";")
+    assert "line 43 has 1 fields where 2 are expected" in refused(tmp_path / "a.csv", divided + b"one\n").what
     (tmp_path / "a.csv").write_bytes(divided)
     assert run(tmp_path / "a.csv").facts["rows"] == 40
-    assert "line 43 has 1 fields where 2 are expected" in refused(tmp_path / "a.csv", divided + b"one\n").what
 
 
 def test_a_header_of_one_column_asks_for_the_delimiter(tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def test_what_is_not_whole_is_neither_entered_nor_promoted(tmp_path: Path, runs:
     (damaged / "bundle" / "bento.yaml").write_text("changed", encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"bento\.yaml was changed"):
         registry.enter(damaged, "")
-    with pytest.raises(ArtifactError, match="it has no artifact"):
+    with pytest.raises(ArtifactError, match="does not exist"):
         registry.enter(tmp_path, "")
     for version in (b, a):
         registry.promote(version, why="good")
