@@ -97,24 +97,39 @@ class Predictor:
     def predict_rows(self, encoded: Sequence[Encoded], *, batching: Batching = SERVED,
                      advance: Callable[[float], None] = lambda _rows: None) -> Outputs:  # fmt: skip
         """`predict` of texts that are tokenised already: one a row, of windows too."""
-        logits: NDArray[np.float32] | None = None
-        embedding: NDArray[np.float32] | None = None
-        for batch in by_length([len(row.ids) for row in encoded], tokens=batching.tokens, rows=batching.rows):
-            found = self.run([encoded[index].ids for index in batch])
-            if logits is None or embedding is None:
-                longest = max(1, *(len(row.ids) for row in encoded))
-                shape = (longest, found.logits.shape[-1]) if self.task.per_token else (found.logits.shape[-1],)
-                logits = np.zeros((len(encoded), *shape), dtype=np.float32)
-                embedding = np.empty((len(encoded), found.embedding.shape[1]), dtype=np.float32)
-            if self.task.per_token:
-                logits[batch, : found.logits.shape[1]] = found.logits
-            else:
-                logits[batch] = found.logits
-            embedding[batch] = found.embedding
-            advance(len(batch))
+        return run_all_rows(self.run, encoded, per_token=self.task.per_token, batching=batching, advance=advance)
+
+
+def run_all_rows(run: Callable[[Sequence[Sequence[int]]], Outputs], encoded: Sequence[Encoded], *, per_token: bool,
+                 batching: Batching = SERVED,
+                 advance: Callable[[float], None] = lambda _rows: None) -> Outputs:  # fmt: skip
+    """Outputs for many rows, batched as the service batches, in the order given.
+
+    Args:
+        run: one forward pass over token ids.
+        encoded: the rows; at least one.
+        per_token: whether each token is labelled.
+        batching: the budget of tokens and rows.
+        advance: told the rows done.
+    """
+    logits: NDArray[np.float32] | None = None
+    embedding: NDArray[np.float32] | None = None
+    for batch in by_length([len(row.ids) for row in encoded], tokens=batching.tokens, rows=batching.rows):
+        found = run([encoded[index].ids for index in batch])
         if logits is None or embedding is None:
-            raise ValueError("predict wants at least one text")
-        return Outputs(logits=logits, embedding=embedding, rows=encoded)
+            longest = max(1, *(len(row.ids) for row in encoded))
+            shape = (longest, found.logits.shape[-1]) if per_token else (found.logits.shape[-1],)
+            logits = np.zeros((len(encoded), *shape), dtype=np.float32)
+            embedding = np.empty((len(encoded), found.embedding.shape[1]), dtype=np.float32)
+        if per_token:
+            logits[batch, : found.logits.shape[1]] = found.logits
+        else:
+            logits[batch] = found.logits
+        embedding[batch] = found.embedding
+        advance(len(batch))
+    if logits is None or embedding is None:
+        raise ValueError("at least one text is wanted")
+    return Outputs(logits=logits, embedding=embedding, rows=encoded)
 
 
 def _tokenizer(path: Path) -> Tokenizer:

@@ -93,7 +93,8 @@ def test_labels_that_are_only_counted_take_the_names_that_are_wanted(plain: Path
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"problem_type": "multi_label_classification"}, "multi label classification"),
+        ({"problem_type": "multi_label_classification"}, "is for multi label classification"),
+        ({"architectures": ["BertForTokenClassification"]}, "is a BertForTokenClassification"),
         ({"id2label": {"0": "score"}, "label2id": {"score": 0}}, "one output only"),
         ({"auto_map": {"AutoModel": "code.Model"}}, "code of its own"),
         ({"model_type": "clip"}, "cannot be loaded as a text classifier"),
@@ -103,9 +104,23 @@ def test_labels_that_are_only_counted_take_the_names_that_are_wanted(plain: Path
 def test_what_is_no_classifier_is_refused(plain: Path, changes: dict[str, Any], told: str) -> None:
     """With three parts, and without running anything of the checkpoint's."""
     with pytest.raises(ModelError, match=told) as found:
-        open_model(str(change(plain, **changes)), device="cpu")
+        open_model(str(change(plain, **changes)), device="cpu", task="text-classification")
     assert found.value.cause
     assert found.value.fix
+
+
+def test_a_classifier_is_opened_for_sets_where_these_are_asked_for(plain: Path) -> None:
+    """What config.json leaves open: labels hold from a half of their own probability on, and no one label is asked."""
+    model = open_model(str(plain), device="cpu", task="multi-label-classification")
+    tokenizer, network = AutoTokenizer.from_pretrained(plain), AutoModelForSequenceClassification.from_pretrained(plain)
+    with torch.no_grad():
+        given = tokenizer(TEXTS[:40], truncation=True, max_length=64, padding=True, return_tensors="pt")
+        logits = network.eval()(**given).logits.numpy()
+    expected = [json.dumps(sorted(label for label, logit in zip(LABELS, row, strict=True) if logit >= 0))
+                for row in logits]  # fmt: skip
+    assert model.said(TEXTS[:40]).labels == model.said_alone(TEXTS[:40]).labels == expected
+    with pytest.raises(ModelError, match="one label a text only"):
+        open_model(str(plain), device="cpu").said(TEXTS[:1])
 
 
 def test_pickled_weights_are_not_read(plain: Path) -> None:

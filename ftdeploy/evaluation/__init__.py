@@ -82,18 +82,19 @@ def evaluate_suite(suite: Suite, *, candidate: str, baseline: str | None = None,
         baseline = beside(candidate)
         _check_baseline(suite, baseline)
     with ExitStack() as opened:
-        judged = opened.enter_context(closing(open_model(candidate, device=device)))
+        judged = opened.enter_context(closing(open_model(candidate, device=device, task=suite.task)))
         _check_task(judged, suite)
         rows = rows or rows_for(suite, candidate=candidate, baseline=baseline, refresh=refresh)
         batching = SERVED if judged.folder is None else served_batching(judged.folder)
-        held = None if baseline is None or absolute else _open(baseline, rows, judged, device, batching)
-        if held is not None:
-            _check_task(held, suite)
+        held = None
+        if baseline is not None and not absolute:
+            held = _open(baseline, rows, judged, device=device, batching=batching, task=suite.task)
             opened.enter_context(closing(held))
+            _check_task(held, suite)
         if _counts_only(judged.labels, rows):
             wanted = held.labels if held is not None and not _counts_only(held.labels, rows) else rows.names
             judged.close()
-            judged = opened.enter_context(closing(open_model(candidate, device=device, labels=wanted)))
+            judged = opened.enter_context(closing(open_model(candidate, device=device, labels=wanted, task=suite.task)))
         now = utc_now()
         found, answers = evaluate_models(
             suite,
@@ -118,7 +119,7 @@ def evaluate_suite(suite: Suite, *, candidate: str, baseline: str | None = None,
 
 
 def _check_task(model: Model, suite: Suite) -> None:
-    """Whether a model answers what a suite asks; services and checkpoints are found out by their answers."""
+    """Whether a model answers what a suite asks; services and checkpoints were asked for just that when opened."""
     task = suite.task if model.folder is None else read_signature(model.folder).task
     if task != suite.task:
         raise ModelError(
@@ -187,14 +188,14 @@ def _check_baseline(suite: Suite, baseline: str | None) -> None:
     )
 
 
-def _open(place: str, rows: Rows, other: Model, device: str, batching: Batching) -> Model:
+def _open(place: str, rows: Rows, other: Model, *, device: str, batching: Batching, task: str) -> Model:
     """The baseline; where it only counts its labels, with those of the candidate or of the rows."""
-    model = open_model(place, device=device, batching=batching)
+    model = open_model(place, device=device, batching=batching, task=task)
     if not _counts_only(model.labels, rows):
         return model
     model.close()
     wanted = rows.names if _counts_only(other.labels, rows) else other.labels
-    return open_model(place, device=device, batching=batching, labels=wanted)
+    return open_model(place, device=device, batching=batching, labels=wanted, task=task)
 
 
 def _counts_only(labels: Sequence[str], rows: Rows) -> bool:

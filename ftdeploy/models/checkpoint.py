@@ -11,34 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy import progress
 from ftdeploy.artifact import digest_of, sha256_file
-from ftdeploy.batching import SERVED, Batching, pad, with_tokens
+from ftdeploy.batching import SERVED, Batching
 from ftdeploy.checkpoints import check_checkpoint, positions_of
-from ftdeploy.encoded import Encoded
-from ftdeploy.errors import DependencyError, ModelError
 from ftdeploy.hardware import choose_device, plan_lanes
 from ftdeploy.measure import Opened
-from ftdeploy.models.model import (
-    Kind,
-    OneLabel,
-    batched_logits,
-    label_order,
-    no_advance,
-    single_logits,
-)
-from ftdeploy.onnx_export import note_pairs, pairs_in, pairs_of, tell_texts_apart
-from ftdeploy.pairs import TEXT, TEXT_PAIR, is_pair
+from ftdeploy.models.checkpoint_task import outputs_of, task_of
+from ftdeploy.models.model import Kind, OneLabel, batched_logits, no_advance, run_alone, single_logits
+from ftdeploy.models.torch_runner import TorchRunner
+from ftdeploy.onnx_export import pairs_of, units_of
+from ftdeploy.predictor import run_all_rows
+from ftdeploy.signature import Signature
 from ftdeploy.sources import hub
-from ftdeploy.tasks import TASKS
-from ftdeploy.tasks.said import softmax
-from ftdeploy.windows import Windows
+from ftdeploy.tasks import Task
+from ftdeploy.tasks.said import Said, softmax
+from ftdeploy.windows import Windows, pooled
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from transformers import PreTrainedTokenizerBase
 
-#: What checkpoints of others can be asked for.
-_TASK = TASKS["text-classification"]
 #: Files that have no say in the answers.
 _SILENT = ("artifact.json", "history.json", "training_args.bin", "trainer_state.json", "model.safetensors.index.json")
 #: Tokens of the longest input where neither tokenizer nor architecture sets an end.
@@ -47,113 +38,10 @@ _LONGEST = 512
 _NO_LIMIT = 1_000_000
 
 
-class TorchRunner:
-    """A sequence classifier in torch, eager, float32, with the attention that transformers prefers.
-
-    Args:
-        folder: passed `check_checkpoint`.
-        max_length: longer texts are cut at the right.
-        windows: how they are read instead; None cuts them.
-        threads: of a pass on processors.
-        device: ``cpu`` or ``cuda``.
-
-    Raises:
-        ModelError: no classifier with one label a text, or no padding token.
-    """
-
-    def __init__(self, folder: Path, *, max_length: int, threads: int, device: str,
-                 windows: Windows | None = None) -> None:  # fmt: skip
-        self._model, fast, self._pad_id = _load(folder)
-        self._fast, self._tokenizer = fast, fast.backend_tokenizer
-        self.windows, self._length, self._two = windows, max_length, False
-        if pairs_of(self._model.config) is not None:
-            self._read_pairs()
-        else:
-            _TASK.prepare_tokenizer(self._tokenizer, max_length, windows)
-        self._model.to(device)
-        self._threads, self._device = threads, device
-        self.config = self._model.config
-        self.provider = f"torch eager float32 {device}"
-
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Tokenise as the export does: cut at the right, the closing special token kept, or in windows. A checkpoint of
-        others does not say whether it reads single texts or pairs: it reads what it is given first.
-
-        Raises:
-            ModelError: it is given pairs, and its tokenizer has no template for them.
-        """
-        if not self._two and texts and is_pair(texts[0]):
-            note_pairs(self._model.config, pairs_in(self._fast, self._model.config, (TEXT, TEXT_PAIR)))
-            self._read_pairs()
-        return _TASK.encode(self._tokenizer, texts, unknown=None, windows=self.windows,
-                            pair_length=self._length if self._two else None)  # fmt: skip
-
-    def _read_pairs(self) -> None:
-        self._two = True
-        tell_texts_apart(self._model)
-        _TASK.prepare_tokenizer(self._tokenizer, self._length, pairs=True)
-
-    def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """One forward pass, padded to the longest row: float32, shape (rows, labels)."""
-        import torch
-
-        if self._device == "cpu":
-            torch.set_num_threads(self._threads)  # it holds for the calling thread, and lanes are threads
-        padded = pad(with_tokens(rows, self._pad_id), self._pad_id)
-        ids, mask = (torch.from_numpy(part).to(self._device) for part in padded)
-        with torch.inference_mode():
-            found: NDArray[np.float32] = self._model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
-        return found
-
-    run = logits
-
-
-def _load(folder: Path) -> tuple[Any, PreTrainedTokenizerBase, int]:
-    """Model in evaluation mode, tokenizer, padding id."""
-    try:
-        import torch  # noqa: F401  # without it transformers fails with another message
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-        from transformers.utils import logging
-    except ImportError as error:
-        raise DependencyError(
-            f"the checkpoint {folder} needs the packages torch and transformers",
-            cause="ftdeploy was installed without its training extra",
-            fix="pip install 'ftdeploy[train]'",
-        ) from error
-    loud = logging.get_verbosity()
-    logging.set_verbosity_error()  # it would advise to train a model that is refused below
-    try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
-        )
-        fast = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
-    except (ValueError, OSError, RuntimeError, KeyError) as error:  # what transformers raises for what it cannot load
-        raise ModelError(
-            f"{folder} cannot be loaded as a text classifier: {(str(error).strip().splitlines() or [''])[0][:300]}",
-            cause="the architecture has no classification head in this transformers, or weights do not fit config.json",
-            fix="name a checkpoint that was fine-tuned for text classification",
-        ) from error
-    finally:
-        logging.set_verbosity(loud)
-    if report["missing_keys"]:
-        raise ModelError(
-            f"{folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}",
-            cause="it was pretrained and never fine-tuned for text classification: its answers would be random",
-            fix="name a fine-tuned checkpoint",
-        )
-    padding = model.config.pad_token_id if model.config.pad_token_id is not None else fast.pad_token_id
-    if padding is None:
-        raise ModelError(
-            f"{folder} has no padding token",
-            cause="it is a decoder, whose classifier reads the last token before the padding",
-            fix="set pad_token_id in its config.json to the token that it was fine-tuned with",
-        )
-    model.config.pad_token_id = padding
-    return model.eval(), fast, int(padding)
-
-
 class CheckpointModel(OneLabel):
     """A checkpoint, open; see `ftdeploy.models.Model`.
+
+    Its answers are made by the task, as those of a model folder, of torch's logits.
 
     Args:
         name: as the user gave it.
@@ -166,17 +54,23 @@ class CheckpointModel(OneLabel):
         device: ``auto``, ``cpu`` or ``cuda``.
         batching: how it is run.
         labels: what it should answer with; None takes what it has.
+        task: what it is asked for; None takes what it says of itself, else one label a text.
+        stated: the name of its task, where somebody knows it: ``config.json`` has no such key.
+        sets: of its export, where any number of labels are an answer: from where on each holds.
 
     Raises:
-        ModelError: it is refused (see `check_checkpoint`), or is no classifier with these labels.
+        ModelError: it is refused (see `check_checkpoint`), is of another task (see `task_of`), or has other labels.
         DeviceError: a device was forced that is not there.
         DependencyError: torch or transformers is not installed.
     """
 
     def __init__(self, name: str, folder: Path, *, kind: Kind, digest: str, origin: str, max_length: int | None = None,
                  windows: Windows | None = None, device: str = "auto", batching: Batching | None = None,
-                 labels: Sequence[str] | None = None) -> None:  # fmt: skip
-        config = _checked_config(folder)
+                 labels: Sequence[str] | None = None, task: Task | None = None, stated: str = "",
+                 sets: Signature | None = None) -> None:  # fmt: skip
+        check_checkpoint(folder)
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self._task = task_of(folder, config, task, stated)
         wanted = os.environ.get("FTDEPLOY_DEVICE", "auto") if device == "auto" else device
         chosen = choose_device(wanted).name
         self.name, self.kind, self.digest = name, kind, digest
@@ -186,17 +80,32 @@ class CheckpointModel(OneLabel):
         self._lanes, threads = plan_lanes(
             threads=self.batching.threads, lanes=self.batching.lanes, on_cpu=chosen == "cpu"
         )
-        self._runner = TorchRunner(folder, max_length=self.max_length, windows=windows, threads=threads, device=chosen)
+        self._runner = TorchRunner(
+            folder, task=self._task, max_length=self.max_length, windows=windows, threads=threads, device=chosen
+        )
         self.pairs = True if pairs_of(self._runner.config) is not None else None
-        named: Mapping[int, str] = self._runner.config.id2label
-        self.labels = label_order([named[index] for index in sorted(named)], labels, name=name)
+        self.labels = outputs_of(self._task, self._runner.config.id2label, labels, name=name)
+        sets = sets if self._task.multi_label else None
+        self._signature = Signature(
+            name=folder.name,
+            task=self._task.name,
+            labels=self.labels,
+            max_length=self.max_length,
+            windows=windows,
+            temperature=1.0 if sets is None else sets.temperature,
+            thresholds={} if sets is None else sets.thresholds,
+            units=units_of(self._runner.config),
+        )
         self.provider = self._runner.provider
         self._size = sum(path.stat().st_size for path in stored_files(folder))
         self.about = f"{origin}, {config.get('model_type', 'unknown')} in {_versions()}"
+        if self._signature.thresholds:
+            self.about += ", labels by the thresholds of its export"
         self.conditions: Mapping[str, str | int] = {
             "runtime": f"{_versions()} {self.provider}",
             "max_length": self.max_length,
             **({} if windows is None else {"windows": windows.model_dump_json()}),
+            **({} if sets is None else {"sets": sets.model_dump_json(include={"temperature", "thresholds"})}),
             "batch_tokens": self.batching.tokens,
             "batch_rows": self.batching.rows,
         }
@@ -214,6 +123,23 @@ class CheckpointModel(OneLabel):
         """See `ftdeploy.models.Model`."""
         return softmax(single_logits(self._runner, texts, classes=len(self.labels)))
 
+    def said(self, texts: Sequence[str], *, advance: Callable[[float], None] = no_advance) -> Said:
+        """See `ftdeploy.models.Model`."""
+        if self._task.one_label:
+            return super().said(texts)
+        rows, windows = self._runner.encode(texts), self._signature.windows
+        outputs = run_all_rows(
+            self._runner.run, rows, per_token=self._task.per_token, batching=self.batching, advance=advance
+        )
+        return self._task.said(outputs if windows is None else pooled(outputs, windows), self._signature)
+
+    def said_alone(self, texts: Sequence[str]) -> Said:
+        """See `ftdeploy.models.Model`."""
+        if self._task.one_label:
+            return super().said_alone(texts)
+        outputs = run_alone(self._runner.run, self._runner.encode(texts), self._signature.windows)
+        return self._task.said(outputs, self._signature)
+
     def timed(self) -> Opened:
         """The model as it is open here, with the bytes of its weights and tokenizer."""
         return Opened(runner=self._runner, lanes=self._lanes, size=self._size)
@@ -221,25 +147,6 @@ class CheckpointModel(OneLabel):
     def close(self) -> None:
         """See `ftdeploy.models.Model`."""
         self.__dict__.pop("_runner", None)
-
-
-def _checked_config(folder: Path) -> dict[str, Any]:
-    """config.json of a checkpoint that can be loaded and classifies texts into one label each."""
-    check_checkpoint(folder)
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("problem_type") in ("multi_label_classification", "regression"):
-        raise ModelError(
-            f"{folder} is for {config['problem_type'].replace('_', ' ')} (problem_type in its config.json)",
-            cause="its scores are not probabilities of labels of which one is right",
-            fix="name a bundle or an export of it; or a checkpoint for single-label classification",
-        )
-    if len(config.get("id2label", {0: "", 1: ""})) < 2:  # noqa: PLR2004  # a label is told from another
-        raise ModelError(
-            f"{folder} has one output only",
-            cause="it was fine-tuned for regression or ranking",
-            fix="name a checkpoint that tells two labels or more apart",
-        )
-    return config
 
 
 def longest_input(folder: Path, config: Mapping[str, Any]) -> int:
@@ -265,7 +172,7 @@ def checkpoint_digest(folder: Path) -> str:
 
 
 def open_hub(name: str, *, device: str = "auto", batching: Batching | None = None,
-             labels: Sequence[str] | None = None) -> CheckpointModel:  # fmt: skip
+             labels: Sequence[str] | None = None, task: Task | None = None) -> CheckpointModel:  # fmt: skip
     """Open a model of the Hugging Face hub; ``HF_HUB_OFFLINE`` and the hub's own cache are respected.
 
     Args:
@@ -273,6 +180,7 @@ def open_hub(name: str, *, device: str = "auto", batching: Batching | None = Non
         device: see `CheckpointModel`.
         batching: see `CheckpointModel`.
         labels: see `CheckpointModel`.
+        task: see `CheckpointModel`.
 
     Raises:
         SourceError: no such model, or no network and no copy in the hub's cache.
@@ -290,6 +198,7 @@ def open_hub(name: str, *, device: str = "auto", batching: Batching | None = Non
         device=device,
         batching=batching,
         labels=labels,
+        task=task,
     )
 
 

@@ -6,19 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ftdeploy.artifact import Artifact, digest_of, sha256_file
 from ftdeploy.batching import Batching
-from ftdeploy.encoded import Encoded, Outputs, stacked
+from ftdeploy.encoded import Encoded, Outputs
 from ftdeploy.hardware import served_lanes
 from ftdeploy.measure import MODEL_FILES
-from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, single_logits
+from ftdeploy.models.model import Kind, batched_logits, label_order, no_advance, run_alone, single_logits
 from ftdeploy.predictor import Predictor
 from ftdeploy.signature import read_signature
 from ftdeploy.tasks.said import Said, softmax
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -99,10 +98,7 @@ class LocalModel:
     def said_alone(self, texts: Sequence[str]) -> Said:
         """See `ftdeploy.models.Model`."""
         predictor = self._runner.predictor
-        rows = predictor.encode(texts)
-        found = [predictor.run([row.ids]) for row in rows]
-        logits, embedding = stacked([one.logits for one in found]), np.concatenate([one.embedding for one in found])
-        outputs = predictor.pooled(Outputs(logits=logits, embedding=embedding, rows=rows))
+        outputs = run_alone(predictor.run, predictor.encode(texts), predictor.signature.windows)
         return predictor.task.said(outputs, self._signature)
 
     def timed(self) -> Path:

@@ -12,10 +12,11 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.batching import Batching, by_length
+from ftdeploy.encoded import Encoded, Outputs, stacked
 from ftdeploy.errors import ModelError, did_you_mean
 from ftdeploy.measure import Opened, Runner
 from ftdeploy.tasks.said import Said
-from ftdeploy.windows import Windows, pool, pool_rows
+from ftdeploy.windows import Windows, pool, pool_rows, pooled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,8 +123,8 @@ class OneLabel:
         """Not of this kind of model."""
         raise ModelError(
             f"{self.name} can be asked for one label a text only",
-            cause="spans, sets of labels and vectors are answered by bundles and model folders only",
-            fix="name a bundle, or an onnx or compressed artifact",
+            cause="it was opened as a model of that task",
+            fix="say the task where it is opened: a suite does by its `task`",
         )
 
     def said_alone(self, texts: Sequence[str]) -> Said:
@@ -185,6 +186,21 @@ def single_logits(runner: Tokenised, texts: Sequence[str], *, classes: int) -> N
         return np.empty((0, classes), dtype=np.float32)
     found = np.concatenate([runner.logits([row.ids]) for row in rows])
     return found if runner.windows is None else pool_rows(found, rows, runner.windows)
+
+
+def run_alone(run: Callable[[Sequence[Sequence[int]]], Outputs], rows: Sequence[Encoded],
+              windows: Windows | None) -> Outputs:  # fmt: skip
+    """Outputs of texts of which each row had a pass of its own.
+
+    Args:
+        run: one forward pass over token ids.
+        rows: of the texts; at least one.
+        windows: how long texts are read.
+    """
+    found = [run([row.ids]) for row in rows]
+    logits, embedding = stacked([one.logits for one in found]), np.concatenate([one.embedding for one in found])
+    outputs = Outputs(logits=logits, embedding=embedding, rows=rows)
+    return outputs if windows is None else pooled(outputs, windows)
 
 
 def label_order(stated: Sequence[str], wanted: Sequence[str] | None, *, name: str) -> tuple[str, ...]:

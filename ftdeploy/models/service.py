@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,22 +17,29 @@ from ftdeploy.encoded import Encoded
 from ftdeploy.errors import ServeError
 from ftdeploy.measure import Opened
 from ftdeploy.models.client import Answer, Calls, Client
-from ftdeploy.models.dialects import Scored, ShapeError, dialects
+from ftdeploy.models.dialects import ShapeError, dialects
+from ftdeploy.models.heard import Hearing, WrongAnswerError
 from ftdeploy.models.model import Kind, OneLabel, label_order, no_advance
 from ftdeploy.pairs import join
+from ftdeploy.tasks import Task
 from ftdeploy.tasks.said import Said
-from ftdeploy.values import dump
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Asked = TypeVar("Asked")
+
 #: Asked first, together and alone: which labels there are, and whether answers keep the order of the questions.
 _PROBES = ("A wonderful film, and I loved it.", "It broke on the first day.", "The meeting is on Tuesday at noon.")
+#: Likewise where answers are entities.
+_NAMING = (
+    "Dr Anna Schmidt of Siemens flew to Paris on 3 May 2021.",
+    "Aspirin may cause asthma in children with a fever.",
+    "Acme Ltd and Globex Inc agree to the laws of Delaware.",
+)
 _TOO_MUCH = (413, 422)
 #: The request is not understood: it may be in another dialect.
 _OTHERWISE = (400, 404, 405, 413, 415, 422)
-#: How far a row's probabilities may be from a sum of 1: services round.
-_ROUNDING = 0.02
 #: Answers that are as near as this under another order, and as far as that in their own, were given in the other one.
 _SAME, _OTHER = 0.01, 0.1
 #: Texts in a request where the service has named no limit yet.
@@ -53,29 +60,31 @@ class ServiceModel(OneLabel):
 
     Args:
         place: its URL: the server's, of a model (``/v2/models/NAME``), or of ``/predict``.
-        labels: what it should answer with; None takes what it states, or else what it answers, sorted.
+        labels: what it should answer with; None takes what it states, or else what it answers, sorted. Of one that
+            answers with entities and does not state their kinds there are none.
         calls: how it is asked.
+        task: what it is asked for; None takes what it states, or else one label a text.
 
     Raises:
         SourceError: it cannot be reached, or is no service that classifies texts.
         ServeError: it fails, or answers in a wrong form.
-        ModelError: it has other labels.
+        ModelError: it has other labels, does something else, or gives vectors.
         DependencyError: httpx is not installed.
     """
 
     kind: Kind = "service"
     folder = None
 
-    def __init__(self, place: str, *, labels: Sequence[str] | None = None, calls: Calls | None = None) -> None:
+    def __init__(self, place: str, *, labels: Sequence[str] | None = None, calls: Calls | None = None,
+                 task: Task | None = None) -> None:  # fmt: skip
         self._calls = calls or Calls()
         self._client = Client(place, self._calls)
         self.name = self._client.shown
         try:
-            rows = self._understand(labels)
-            stated = self._dialect.labels or tuple(sorted({label for row in rows for label in row}))
-            self.labels = label_order(stated, labels, name=self.name)
-            self._columns = {label: column for column, label in enumerate(stated)}
-            self._check_order(self._matrix(rows))
+            rows = self._understand(labels, task)
+            self._hearing = self._listen(rows, labels)
+            self.labels, self.one_label = self._hearing.labels, self._hearing.task.one_label
+            self._check_order(rows)
         except BaseException:
             self._client.close()
             raise
@@ -93,26 +102,19 @@ class ServiceModel(OneLabel):
 
     def scores(self, texts: Sequence[str], *, advance: Callable[[float], None] = no_advance) -> NDArray[np.float32]:
         """See `ftdeploy.models.Model`; requests of neighbouring rows, a few in flight."""
-        size = min(self._calls.texts, self._most)
-        return self._gather([texts[start : start + size] for start in range(0, len(texts), size)], advance)
+        return self._together(self._each(self.ask, self._requests(texts), advance))
 
     def alone(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See `ftdeploy.models.Model`."""
-        return self._gather([[text] for text in texts], no_advance)
+        return self._together(self._each(self.ask, [[text] for text in texts], no_advance))
 
     def said(self, texts: Sequence[str], *, advance: Callable[[float], None] = no_advance) -> Said:
-        """See `ftdeploy.models.Model`: of a service that answers with a number."""
-        return self._numbers(self.scores(texts, advance=advance))
+        """See `ftdeploy.models.Model`: of a service that is asked for something else than one label a text."""
+        return self._joined(self._each(self.hear, self._requests(texts), advance))
 
     def said_alone(self, texts: Sequence[str]) -> Said:
         """See `ftdeploy.models.Model`."""
-        return self._numbers(self.alone(texts))
-
-    def _numbers(self, scores: NDArray[np.float32]) -> Said:
-        if len(self.labels) != 1:
-            return OneLabel.said(self, ())
-        found = scores[:, 0]
-        return Said(labels=[dump(value) for value in found.tolist()], scores=found)
+        return self._joined(self._each(self.hear, [[text] for text in texts], no_advance))
 
     def timed(self) -> Opened:
         """The service with its way over HTTP; its size is not known, and given as 0."""
@@ -134,31 +136,62 @@ class ServiceModel(OneLabel):
         Raises:
             ServeError: it fails, answers in a wrong form, or is another model now.
         """
+        return self._used(lambda: self._hearing.matrix(self._rows(texts)))
+
+    def hear(self, texts: Sequence[str]) -> Said:
+        """Likewise the answers as the data writes its labels.
+
+        Raises:
+            ServeError: see `ask`.
+            ModelError: it is asked for one label a text.
+        """
+        if self.one_label:
+            return OneLabel.said(self, texts)
+        return self._used(lambda: self._hearing.said(self._rows(texts), texts))
+
+    def _used(self, answered: Callable[[], Asked]) -> Asked:
+        """What is made of answers, with the errors that are to be told of them."""
         try:
-            return self._matrix(self._rows(texts))
+            return answered()
         except _RefusedError as refusal:
             raise refusal.told from refusal
+        except WrongAnswerError as error:
+            raise self._wrong(error.what, cause=error.cause, fix=error.fix) from error
 
-    def _gather(self, batches: Sequence[Sequence[str]], advance: Callable[[float], None]) -> NDArray[np.float32]:
+    def _requests(self, texts: Sequence[str]) -> list[Sequence[str]]:
+        size = min(self._calls.texts, self._most)
+        return [texts[start : start + size] for start in range(0, len(texts), size)]
+
+    def _each(self, do: Callable[[Sequence[str]], Asked], batches: Sequence[Sequence[str]],
+              advance: Callable[[float], None]) -> list[Asked]:  # fmt: skip
+        """The answers to requests, a few of which are in flight."""
         found = []
         requests = ThreadPoolExecutor(self._calls.in_flight)
         try:
-            for scores in requests.map(self.ask, batches):
-                found.append(scores)
-                advance(len(scores))
+            for batch, answer in zip(batches, requests.map(do, batches), strict=True):
+                found.append(answer)
+                advance(len(batch))
         finally:
             requests.shutdown(cancel_futures=True)
+        return found
+
+    def _together(self, found: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.concatenate(found) if found else np.empty((0, len(self.labels)), dtype=np.float32)
 
-    def _understand(self, labels: Sequence[str] | None) -> list[Scored]:
+    def _joined(self, found: Sequence[Said]) -> Said:
+        scores = [one.scores for one in found] or [np.empty(0, dtype=np.float32)]
+        return Said(labels=[label for one in found for label in one.labels], scores=np.concatenate(scores))
+
+    def _understand(self, labels: Sequence[str] | None, task: Task | None) -> list[Any]:
         """The service's answers to the probes, in the first dialect that it understands.
 
         Raises:
             SourceError: it cannot be reached or serves no such model.
             ServeError: it understands none of them; the likeliest one's reason is told.
+            ModelError: it does something else.
         """
         first: _RefusedError | None = None
-        for dialect in dialects(self._client, labels):
+        for dialect in dialects(self._client, labels, task):
             self._dialect = dialect
             self._most = dialect.texts or _ANY
             self._stated = dialect.digest
@@ -168,11 +201,30 @@ class ServiceModel(OneLabel):
                 first = first or refusal
         raise first.told if first else AssertionError("a service has a dialect")
 
+    def _listen(self, rows: Sequence[Any], labels: Sequence[str] | None) -> Hearing:
+        """How answers are taken, by what the service states and by those to the probes."""
+        task, stated = self._dialect.task, self._dialect.labels
+        if stated is None and task.per_token:
+            return Hearing(task=task, labels=tuple(labels or ()), stated=())
+        stated = stated or tuple(sorted({label for row in rows for label in row}))
+        if task.number:  # what the one output is called has no say
+            if len(stated) != 1:
+                raise self._wrong(
+                    f"gives scores of {len(stated)} labels, and a number is asked of it",
+                    cause="it serves a classifier",
+                    fix="name a service that answers with a number; or set the suite's `task`",
+                )
+            return Hearing(task=task, labels=tuple(labels or task.head(())), stated=stated)
+        known = label_order(stated, labels, name=self.name)
+        return Hearing(task=task, labels=known, stated=stated, thresholds=self._dialect.thresholds)
+
     def _probes(self) -> tuple[str, ...]:
+        if self._dialect.task.per_token:
+            return _NAMING
         return tuple(join(text, "It was fine.") for text in _PROBES) if self._dialect.pairs else _PROBES
 
-    def _rows(self, texts: Sequence[str]) -> list[Scored]:
-        """Each text's labels with scores, asked in one request, or in halves where that is too much."""
+    def _rows(self, texts: Sequence[str]) -> list[Any]:
+        """Each text's labels with scores, or entities, asked in one request, or in halves where that is too much."""
         if len(texts) > self._most:
             starts = range(0, len(texts), self._most)
             return [row for start in starts for row in self._rows(texts[start : start + self._most])]
@@ -194,15 +246,16 @@ class ServiceModel(OneLabel):
         self._stated = self._stated or answer.digest
         return self._read(answer, len(texts))
 
-    def _read(self, answer: Answer, rows: int) -> list[Scored]:
+    def _read(self, answer: Answer, rows: int) -> list[Any]:
         try:
             found = self._dialect.read(answer.document, rows)
         except ShapeError as error:
             raise _RefusedError(
                 self._wrong(
                     f"answers in a wrong form: {error}: {answer.told}",
-                    cause=f"it does not speak {self._dialect.name}, or gives the best label only",
-                    fix="name the address of a service with /predict (all labels with scores) or KServe v2",
+                    cause=f"it does not speak {self._dialect.name}, gives the best label only, or does not do "
+                    f"{self._dialect.task.name}",
+                    fix="name the address of a service with /predict (all labels with scores; entities) or KServe v2",
                 )
             ) from error
         if len(found) != rows:
@@ -213,45 +266,26 @@ class ServiceModel(OneLabel):
             )
         return found
 
-    def _matrix(self, rows: Sequence[Scored]) -> NDArray[np.float32]:
-        """Labels' scores as float32, shape (rows, labels), after checking that they are probabilities of all labels."""
-        found = np.empty((len(rows), len(self.labels)), dtype=np.float32)
-        for index, row in enumerate(rows):
-            if row.keys() != self._columns.keys():
-                odd = min(row.keys() ^ self._columns.keys())
-                raise self._wrong(
-                    f"answers {'with' if odd in row else 'without'} the label {odd!r}",
-                    cause="it keeps labels of low score to itself, or has others than it states",
-                    fix="let it answer with the scores of all labels",
-                )
-            for label, score in row.items():
-                found[index, self._columns[label]] = score
-        sums = found.sum(axis=1)
-        if len(self.labels) == 1:  # a number
-            return found
-        if len(rows) and (float(found.min()) < -_ROUNDING or float(np.abs(sums - 1).max()) > _ROUNDING):
-            raise self._wrong(
-                f"gives scores that are no probabilities: {found[int(np.abs(sums - 1).argmax())].tolist()}",
-                cause="it gives logits, or one score for each label on its own (a sigmoid)",
-                fix="let it give the softmax over the labels; where any number may hold, name the bundle behind it",
-            )
-        return found
-
-    def _check_order(self, together: NDArray[np.float32]) -> None:
+    def _check_order(self, rows: Sequence[Any]) -> None:
         """Whether a request's answers stand in the order of its texts: those of the probes, together and alone.
 
         Raises:
             ServeError: they stand in another one.
         """
-        alone = self.alone(self._probes())
-        own = float(np.abs(together - alone).max())
-        for order in permutations(range(len(_PROBES))):
-            if own >= _OTHER and float(np.abs(together[list(order)] - alone).max()) <= _SAME:
+        probes = self._probes()
+        single = self._each(lambda text: self._used(lambda: self._rows(text)), [[one] for one in probes], no_advance)
+        alone = [row for found in single for row in found]
+        together, apart = self._used(lambda: self._hearing.figures(rows, alone))
+        own = float(np.abs(together - apart).max())
+        for order in permutations(range(len(probes))):
+            if own >= _OTHER and float(np.abs(together[list(order)] - apart).max()) <= _SAME:
                 raise self._wrong(
                     "gives its answers in another order than the texts were asked in",
                     cause="it sorts or answers them at the same time, and does not bring them back into order",
                     fix="mend the service: the answers of a request belong to its texts by their order only",
                 )
+        if not self.one_label:
+            self._used(lambda: self._hearing.said(rows, probes))
 
     def _digest(self) -> str:
         if self._stated:
@@ -285,5 +319,6 @@ class _HttpRunner:
         told = [list(text.encode()) for text in texts]
         return [Encoded(ids=ids, length=len(ids), unknown=0) for ids in told]
 
-    def run(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        return self._service.ask([bytes(row).decode() for row in rows])
+    def run(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32] | Said:
+        texts = [bytes(row).decode() for row in rows]
+        return self._service.ask(texts) if self._service.one_label else self._service.hear(texts)

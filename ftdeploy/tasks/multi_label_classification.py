@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import DataError, short
 from ftdeploy.label_sets import NONE, dump, load
-from ftdeploy.tasks.said import Function, Said, encode_whole, prepare_whole, ranked, sigmoid, softmax, unknown_label
+from ftdeploy.tasks.said import (
+    Function,
+    Said,
+    encode_whole,
+    prepare_whole,
+    ranked,
+    said_of_shares,
+    sigmoid,
+    softmax,
+    unknown_label,
+)
 from ftdeploy.tasks.told import known_name
 
 if TYPE_CHECKING:
@@ -19,9 +29,6 @@ if TYPE_CHECKING:
     from ftdeploy.encoded import Encoded, Outputs
     from ftdeploy.signature import Signature
     from ftdeploy.windows import Windows
-
-#: A label holds from this probability on, unless the signature has another one for it.
-HOLDS = 0.5
 
 
 class MultiLabelClassification:
@@ -151,15 +158,7 @@ class MultiLabelClassification:
 
     def said(self, outputs: Outputs, signature: Signature) -> Said:
         """The labels that hold; how sure the model is of all decisions together, taken as independent."""
-        import numpy as np
-
-        shares = sigmoid(outputs.logits / signature.temperature)
-        least = [signature.thresholds.get(label, HOLDS) for label in signature.labels]
-        holds = shares >= np.array(least, dtype=np.float32)
-        return Said(
-            labels=[dump(signature.labels[index] for index in np.flatnonzero(row)) for row in holds],
-            scores=np.asarray(np.where(holds, shares, 1 - shares).prod(axis=-1), dtype=np.float32),
-        )
+        return said_of_shares(sigmoid(outputs.logits / signature.temperature), signature.labels, signature.thresholds)
 
     def compared(self, labels: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[str]]:
         return [list(labels), *map(list, answers)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftdeploy.encoded import Encoded
 from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.label_sets import dump
 from ftdeploy.pairs import encode_pairs, prepare_pairs
 from ftdeploy.windows import Windows, window_rows
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: What makes scores of the logits, as transformers' pipelines name it; ``none`` leaves them alone.
 Function = Literal["softmax", "sigmoid", "none"]
+#: One of any number of labels holds from this probability on, unless there is another one for it.
+HOLDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,23 @@ def ranked(logits: NDArray[np.float32], scores: NDArray[np.float32], labels: Seq
         [{"label": labels[index], "score": row[index]} for index in order]
         for row, order in zip(scores.tolist(), orders.tolist(), strict=True)
     ]
+
+
+def said_of_shares(shares: NDArray[np.float32], labels: Sequence[str], thresholds: Mapping[str, float]) -> Said:
+    """Which of any number of labels hold; how sure a model is of all decisions together, taken as independent.
+
+    Args:
+        shares: each label's own probability, float32, shape (rows, labels).
+        labels: by class id.
+        thresholds: from where on a label holds; of those that are not here, `HOLDS`.
+    """
+    import numpy as np
+
+    holds = shares >= np.array([thresholds.get(label, HOLDS) for label in labels], dtype=np.float32)
+    return Said(
+        labels=[dump(labels[index] for index in np.flatnonzero(row)) for row in holds],
+        scores=np.asarray(np.where(holds, shares, 1 - shares).prod(axis=-1), dtype=np.float32),
+    )
 
 
 def numbered(*columns: Sequence[str], known: Sequence[str] = ()) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:

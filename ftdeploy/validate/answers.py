@@ -228,7 +228,7 @@ class Subject:
     def __init__(self, model: Model, labels: Sequence[str], task: Task = TASKS["text-classification"]) -> None:
         self.model, self.labels, self.task = model, tuple(labels), task
         self._whole = not task.one_label
-        same = tuple(model.labels) == tuple(labels)
+        same = self._whole or tuple(model.labels) == tuple(labels)
         self._order = None if same else [model.labels.index(label) for label in labels]
 
     def aligned(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -264,18 +264,19 @@ def subjects(baseline: Model, candidate: Model, task: Task = TASKS["text-classif
     """Both models in the order of the candidate's labels: brought together by name, never by place.
 
     Raises:
-        ModelError: a label that only one of them has.
+        ModelError: a label that only one of them has. Of a service that does not state its own nothing is known.
     """
-    odd = sorted(set(baseline.labels) ^ set(candidate.labels))
+    before, after = (set(task.known_names(model.labels)) for model in (baseline, candidate))
+    odd = sorted(before ^ after) if baseline.labels and candidate.labels else []
     if odd:
-        has, lacks = (baseline, candidate) if odd[0] in baseline.labels else (candidate, baseline)
+        has, lacks = (baseline, candidate) if odd[0] in before else (candidate, baseline)
         raise ModelError(
             f"{has.name} has the label {odd[0]!r}, and {lacks.name} does not",
             cause="they were trained on other labels, or name them otherwise; a label's place in the list says nothing",
-            fix=did_you_mean(odd[0], lacks.labels) or "compare models that answer the same question",
+            fix=did_you_mean(odd[0], task.known_names(lacks.labels)) or "compare models that answer the same question",
         )
-    after = Subject(candidate, candidate.labels, task)
-    return (after if baseline is candidate else Subject(baseline, candidate.labels, task)), after
+    judged = Subject(candidate, candidate.labels, task)
+    return (judged if baseline is candidate else Subject(baseline, candidate.labels, task)), judged
 
 
 def answer(table: pa.Table, baseline: Subject, candidate: Subject, *, task: Task,

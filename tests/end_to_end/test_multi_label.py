@@ -8,13 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import httpx
 import pytest
-from tiny_multi_label import SUITE, make_tiny_labels, write_tiny_labels
+from tiny_multi_label import make_tiny_labels, write_tiny_labels, write_unsure_labels
 from tiny_run import TinyRun, artifact, ftdeploy, refusal, run_to_the_end
-from update_samples import domain
 from workspace import serving
 
 from ftdeploy.dataset import read_split
@@ -174,26 +172,6 @@ def test_what_is_made_for_one_label_is_refused_in_a_recipe(section: dict[str, An
     assert words in str(caught.value.problems)
 
 
-def _write_unsure(folder: Path) -> Path:
-    """The tiny recipe on rows of which a few words tell one label for sure, and another one in two of five: a model
-    that has learned that never holds it for likelier than not."""
-    gates = [{"kind": "non-inferiority", "metric": "label_f1", "margin": 0.3}]
-    sections = {
-        "export": {"thresholds": "f1"},
-        "train": {"epochs": 4},
-        "data": {"split": {"test": 0.2, "validation": 0.3}},
-        "validate": {"suite": SUITE | {"metrics": ["label_f1"], "gates": gates}},
-    }
-    recipe = write_tiny_labels(folder, sections=sections)
-    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(("text", "labels"))
-        for text, label in domain(600):
-            some = label == "positive" and crc32(text.encode()) % 5 < 2
-            writer.writerow((text, "|".join(["bad"] * (label == "negative") + ["seen"] * some) or "|"))
-    return recipe
-
-
 def _label_f1(truths: list[str], said: list[str]) -> float:
     table, (references, predictions) = numbered(truths, said)
     return score(resolve("label_f1", table), references, predictions, len(table))
@@ -202,7 +180,7 @@ def _label_f1(truths: list[str], said: list[str]) -> float:
 def test_labels_hold_from_thresholds_of_their_own(tmp_path: Path) -> None:
     """Found when the model is exported, judged by every gate, shipped as they were judged, and told: in the bundle,
     over HTTP, and what a half for all would have given on rows that had no part in it."""
-    made = run_to_the_end(_write_unsure(tmp_path / "recipe"))
+    made = run_to_the_end(write_unsure_labels(tmp_path / "recipe"))
     facts = artifact(made.run, "onnx").facts
     fp32, model = made.run / "onnx", made.run / "bundle" / "src" / "model"
     exported, shipped = read_signature(fp32), read_signature(model)
