@@ -67,10 +67,12 @@ def test_measures_every_folder_in_every_round(folders: dict[str, Path]) -> None:
 
 
 def test_more_work_is_slower(folders: dict[str, Path]) -> None:
-    """The wide model has fewer rows a second and takes longer for one text, by the medians: rounds get disturbed."""
+    """The wide model has fewer rows a second and takes longer for one text, by the best rounds: neighbours on the
+    machine disturb the others."""
     found = measure(folders, TEXTS, rounds=9, rows=256)
-    assert cost_ratio(found["small"], found["wide"], "throughput").ratio < 1
-    assert cost_ratio(found["small"], found["wide"], "latency_p50").ratio > 1
+    small, wide = found["small"], found["wide"]
+    assert max(wide.throughputs) < max(small.throughputs)
+    assert min(wide.latencies_p50) > min(small.latencies_p50)
 
 
 def test_models_take_turns_in_an_order_that_reverses(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
