@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,21 +153,18 @@ def _find_encoding(path: Path) -> str:
 def _look_for_header(source: Any, path: Path, *, tab: bool) -> Any:
     """Settle the delimiter, and whether the first line names columns or is a row."""
     import csv
-    from itertools import islice
+    from itertools import chain, islice
 
     from ftdeploy.prepare.table import find_delimiter, past_declaration
     from ftdeploy.prepare.text import open_text
 
-    def opened() -> Iterator[str]:
-        return past_declaration(open_text(path, source.encoding))[0]
-
-    first = next(opened(), "")
-    declared = past_declaration(open_text(path, source.encoding))[1]
+    rows, declared = past_declaration(open_text(path, source.encoding))
+    first = next(rows, "")
     delimiter = declared or ("\t" if tab else find_delimiter(first, source, ()))
     settled = {} if delimiter == ("\t" if tab else ",") else {"delimiter": delimiter}
     csv.field_size_limit(sys.maxsize)
     try:
-        lines = list(islice(csv.reader(opened(), delimiter=delimiter), 500))
+        lines = list(islice(csv.reader(chain([first], rows), delimiter=delimiter), 500))
     except csv.Error:
         return source.model_copy(update=settled)  # reading it in earnest says what is wrong, with the line
     head = [cell.strip() for cell in lines[0]] if lines else []

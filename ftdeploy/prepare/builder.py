@@ -169,20 +169,20 @@ class Builder:
             if isinstance(safe, Rejected):
                 return safe
             label = self.task.masked(label, safe.label)
+            names = self.task.names(label)
             text, summary, group, name, slices = safe
         placed = self.task.moved(label, raw, text) if isinstance(raw, str) else label
         if placed is None:
             return Rejected(reason="cleaning left nothing of a labelled span")
         self._note(row, fold(text))
-        self._note_label(label, summary)
+        self._note_label(label, summary, names)
         # 0 stands for no group.
         self.groups.append(max(1, text_key(group, self.seed)[0]) if group is not None else 0)
         self.sources.append(row.source)
         return {"text": text, "label": placed, "group": group, "id": row.prefix + (name or f"row-{row.place}"),
                 **slices, **self.terms(text)}  # fmt: skip
 
-    def _note_label(self, label: str, summary: str) -> None:
-        names = self.task.names(label)
+    def _note_label(self, label: str, summary: str, names: tuple[str, ...]) -> None:
         self.classes.update(dict.fromkeys(names))
         self.labels.append(self.names.setdefault(summary, len(self.names)))
         if self.task.number:
@@ -219,10 +219,11 @@ class Builder:
     def _renamed(self, label: str | Rejected, source: int) -> str | Rejected:
         """The label as the recipe calls it, or why the row is set aside; notes the names that a source has, some of
         them."""
-        if not self.entries:
+        called = self.entries[source].label_map if self.entries else {}
+        if not called:
             return label
-        called, met = self.entries[source].label_map, self.met.setdefault(source, {})
-        if not called or isinstance(label, Rejected):
+        met = self.met.setdefault(source, {})
+        if isinstance(label, Rejected):
             return label
         met.update({name: None for name in self.task.names(label) if len(met) < _NAMES or name in called})
         renamed = self.task.renamed(label, called)

@@ -79,8 +79,9 @@ def decide(index: Index, data: DataSettings, task: str, look_up: LookUp) -> Deci
             kept &= ~mine | sample(index, kept & mine, entry.rows)
     if data.limit is not None:
         kept = sample(index, kept, data.limit)
-    TASKS[task].check_labels(index.counts(kept))
-    _tell_alike(index.counts(kept))
+    counts = index.counts(kept)
+    TASKS[task].check_labels(counts)
+    _tell_alike(counts)
     ties = chain_clusters(pairs, kept) if data.duplicates.near in ("group", "drop") else NO_PAIRS
     placed = _divide(index, kept, data.split, ties)
     leaks = None if index.fixed is None else find_leaks(index, placed, pairs, threshold=data.duplicates.threshold)
@@ -151,9 +152,9 @@ def _check_every_label(index: Index, where: NDArray[np.uint8], split: Split) -> 
     """Refuse a label without rows to learn from; and, where chance divides the rows, one missing in any split. Where
     labels are of several names, chance is fair to one of them alone, so there it is told.
     """
+    used = [name for name, rows in index.counts(where < DUPLICATE).items() if rows]
     there = {part: index.counts(where == part) for part in FIXED.values()}
-    missing = {part: [name for name, rows in index.counts(where < DUPLICATE).items() if rows and not counts[name]]
-               for part, counts in there.items()}  # fmt: skip
+    missing = {part: [name for name in used if not counts[name]] for part, counts in there.items()}
     given = index.fixed is not None or split.by == "time"
     listed = [f"{label!r} in {name}" for name, part in FIXED.items() for label in missing[part]]
     if not listed:

@@ -10,12 +10,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
-from ftdeploy.errors import DataError
+from ftdeploy.errors import DataError, short
 from ftdeploy.origin import Source
 from ftdeploy.prepare.text import open_text
 
 DELIMITERS = (",", ";", "\t", "|")
-_SHOWN = 60
 #: A first line that tells spreadsheets the delimiter, and is no row.
 _DECLARED = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
 
@@ -93,7 +92,7 @@ def _fitted(fields: list[str], header: list[str], path: Path, line: int) -> list
         return fields[:count]  # delimiters at the end of the line, as spreadsheets write them
     if count == 1:
         raise DataError(
-            f"{path.name}, line {line} has {len(fields)} fields, and the header is one: {header[0][:_SHOWN]!r}",
+            f"{path.name}, line {line} has {len(fields)} fields, and the header is one: {short(header[0])}",
             cause="the columns are divided by another sign than the usual ones, or the first line is no header",
             fix="set `data.source.delimiter` to the sign between columns (`ftdeploy init` reads , ; | and tabs), or "
             "`header: false` with `names`",

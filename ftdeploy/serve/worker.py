@@ -171,7 +171,6 @@ class Worker:
         if ends:
             app.engine.draining = True
             await asyncio.sleep(limits.drain_seconds)
-        if ends:
             for ours in self._sockets:
                 hold_back(ours)
             await asyncio.sleep(HANDSHAKE)

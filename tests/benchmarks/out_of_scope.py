@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from ftdeploy.artifact import open_artifact
 from ftdeploy.console import show_line
 from ftdeploy.dataset import label_names, read_split
 from ftdeploy.models import open_model
+from ftdeploy.prepare.read import read_rows
 from ftdeploy.recipe import load_recipe
 from ftdeploy.sources import resolve
 from ftdeploy.thresholds import keeping
@@ -71,15 +71,10 @@ Supplier shall keep the Products free of defects by inspections that conform to 
 def set_aside(recipe: Path, contracts: set[str]) -> Iterator[tuple[str, str]]:
     """(category, text) of the clauses of these contracts whose category is null in the recipe's label_map."""
     (entry,) = load_recipe(recipe).data.entries
-    assert entry.loader is not None
-    spec = importlib.util.spec_from_file_location("loader", str(entry.loader).rpartition(":")[0])
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for row in module.load(resolve(entry)):
-        if entry.label_map.get(row["label"], row["label"]) is None and row["contract"] in contracts:
-            yield row["label"], row["text"]
+    for row in read_rows(entry, resolve(entry), wanted=("text", "label", "contract")):
+        label = row.values["label"]
+        if entry.label_map.get(label, label) is None and row.values["contract"] in contracts:
+            yield label, row.values["text"]
 
 
 def others() -> Iterator[tuple[str, list[str]]]:
