@@ -56,13 +56,20 @@ def init(  # noqa: PLR0917  # typer reads them
     label: Annotated[str | None, typer.Option(help="The column with the label; guessed when left out.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="The column with a second text, where rows have two.")] = None,
     label_separator: SeparatorOption = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a column of numbers: text-regression estimates them, text-classification takes each for a label; "
+            "guessed when left out."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Write a commented starter recipe for your own data."""
     from ftdeploy.console import called, print_json, show_facts, show_line
     from ftdeploy.starter import write_starter
 
-    made = write_starter(data, out, text=text, label=label, text_pair=text_pair, separator=label_separator)
+    made = write_starter(data, out, text=text, label=label, text_pair=text_pair, separator=label_separator, task=task)
     guessed = [role for role, named in (("text", text), ("label", label)) if named is None]
     if json:
         print_json(dataclasses.asdict(made) | {"guessed": guessed})
@@ -71,7 +78,10 @@ def init(  # noqa: PLR0917  # typer reads them
     columns = {"text": made.text, **({"second text": text_pair} if text_pair else {}), "label": made.label}
     hint = {role: f" (guessed; --{role} names another column)" for role in guessed}
     facts = {f"{role} column": column + hint.get(role, "") for role, column in columns.items()}
-    show_facts({"task": made.task} | facts | {"rows": made.rows, "labels": ", ".join(made.labels)})
+    told = "{:g} to {:g}".format(*made.numbers) if made.numbers else ", ".join(made.labels)
+    show_facts({"task": made.task} | facts | {"rows": made.rows, "numbers" if made.numbers else "labels": told})
+    for note in made.notes:
+        show_line("[yellow]note:[/] {}", note)
     show_line("check it:\n  {1} check {0}\nrun it:\n  {1} run {0}", shlex.quote(str(out)), called())
 
 

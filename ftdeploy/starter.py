@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftdeploy.errors import ConfigError, DataError
+from ftdeploy.errors import ConfigError
 from ftdeploy.recipe import ExportSettings
-from ftdeploy.starter_columns import LEAST_OF_A_LABEL
 from ftdeploy.starter_rows import (
     Found,
     check_pairs,
@@ -21,7 +21,9 @@ from ftdeploy.starter_rows import (
     source_lines,
 )
 from ftdeploy.starter_template import TEMPLATE
-from ftdeploy.values import is_number
+
+if TYPE_CHECKING:
+    from ftdeploy.tasks import Task
 
 _TEST, _VALIDATION = 0.2, 0.1
 #: `compress.max_drop` of the starter recipe, in units of accuracy.
@@ -39,6 +41,7 @@ _LEARNED = {
     "text-classification": "one label for a text",
     "multi-label-classification": "every label that holds for a text, or none",
     "token-classification": "spans of a text, each of a kind",
+    "text-regression": "a number for a text, in the units of the column",
 }
 
 
@@ -52,7 +55,9 @@ class Starter:
         text, label: the columns.
         text_pair: the column with a second text, where rows have one.
         rows: rows with text and label.
-        labels: the labels, or the names that they are made of, sorted.
+        labels: the labels, or the names that they are made of, sorted; of numbers none.
+        numbers: the lowest and the highest, where a number is estimated.
+        notes: what whoever reads the recipe should know, a sentence each.
         margin: of the gate on the first metric, in units of it.
     """
 
@@ -64,11 +69,13 @@ class Starter:
     labels: tuple[str, ...]
     margin: float
     text_pair: str | None = None
+    numbers: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def write_starter(data_file: Path, out: Path, *, text: str | None = None, label: str | None = None,
                   text_pair: str | None = None, separator: str | None = None,
-                  name: str | None = None) -> Starter:  # fmt: skip
+                  name: str | None = None, task: str | None = None) -> Starter:  # fmt: skip
     """Write a starter recipe for a CSV, TSV, JSON Lines or Parquet file.
 
     Args:
@@ -80,21 +87,21 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         separator: what stands between labels in a cell, where a text has any number of them; never guessed. Lists of
             labels, and spans or tags as lists, are seen.
         name: of the recipe; from the file's name when None.
+        task: text-regression or text-classification, where a column holds numbers; guessed (see
+            `ftdeploy.starter_columns.Column.measured`) when None.
 
     Raises:
         SourceError: there is no such file.
-        DataError: the file cannot be read, the columns cannot be guessed, and it lists those there are; or its labels
-            are numbers to be estimated.
-        ConfigError: ``out`` exists already.
+        DataError: the file cannot be read, or the columns cannot be guessed, and it lists those there are.
+        ConfigError: ``out`` exists already, or ``task`` is another one.
     """
     if out.exists():
         raise _exists(out)
-    found = look_at(data_file, text=text, label=label, text_pair=text_pair, separator=separator)
+    found = look_at(data_file, text=text, label=label, text_pair=text_pair, separator=separator, task=task)
     check_pairs(found)
-    task, text_column, label_column = found.task, found.text, found.label
-    _refuse_numbers(found)
-    labels = tuple(sorted(name for name in found.counts if name not in task.summaries(())))  # but that there is none
-    rows = found.rows
+    learned, text_column, label_column = found.task, found.text, found.label
+    labels = tuple(sorted(name for name in found.counts if name not in learned.summaries(())))  # but that there is none
+    rows, column = found.rows, found.columns[label_column]
     margin = supported_margin(round(rows * _TEST))
     body = TEMPLATE.format(
         file=one_line(data_file.name),
@@ -104,12 +111,13 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         text_pair=pair_line(text_pair),
         label=scalar(label_column),
         separator="" if separator is None else f"\n    label_separator: {scalar(separator)}",
-        task=task.name,
-        learned=_LEARNED[task.name],
-        metrics=", ".join(task.metrics),
-        metric=task.metrics[0],
+        task=learned.name,
+        learned=_LEARNED[learned.name],
+        metrics=", ".join(learned.metrics),
+        metric=learned.metrics[0],
         others=_others(found.columns, (text_column, text_pair, label_column)),
-        labels=", ".join(map(scalar, labels if len(labels) > 1 else ())),  # a recipe wants two, or takes those found
+        labels=_labels_line(learned, labels),
+        stratified=f"each {'fifth of the numbers' if learned.number else 'label'} everywhere",
         test=_TEST,
         validation=_VALIDATION,
         rows=f"{rows:,}",
@@ -127,21 +135,30 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
     except FileExistsError as error:
         raise _exists(out) from error
     return Starter(
-        recipe=out, task=task.name, text=text_column, label=label_column, rows=rows, labels=labels, margin=margin,
-        text_pair=text_pair,
+        recipe=out, task=learned.name, text=text_column, label=label_column, rows=rows, labels=labels, margin=margin,
+        text_pair=text_pair, numbers=(column.low, column.high) if learned.number else None,
+        notes=tuple(_notes(found, given=task is not None)),
     )  # fmt: skip
 
 
-def _refuse_numbers(found: Found) -> None:
-    """What is a number of its own in many rows is no label to choose."""
-    few = sum(count < LEAST_OF_A_LABEL for count in found.counts.values())
-    if found.task.one_label and few and all(map(is_number, found.counts)):
-        raise DataError(
-            f"column {found.label!r} holds {len(found.counts):,} different numbers, {few:,} of them in fewer than "
-            f"{LEAST_OF_A_LABEL} rows",
-            cause="they look like numbers to be estimated, and `ftdeploy init` writes recipes for labels",
-            fix="write the recipe by hand, with `task: text-regression`, no `labels`, and r2 as the metric (README, "
-            '"Numbers"); or name another column: --label COLUMN',
+def _labels_line(task: Task, labels: Sequence[str]) -> str:
+    if task.number:
+        return "# no `labels`: a label is a number as 3, -0.5 or 1e3; a row with an empty cell is set aside"
+    named = ", ".join(map(scalar, labels if len(labels) > 1 else ()))  # a recipe wants two, or takes those found
+    return f"labels: [{named}]   # in the order of their ids; a row with another label is an error"
+
+
+def _notes(found: Found, *, given: bool) -> Iterator[str]:
+    """What may have been meant otherwise, and what `prepare` will not take."""
+    column = found.columns[found.label]
+    if found.task.number and not given:
+        yield f"{found.label} is taken for numbers to be estimated; --task text-classification makes each a label"
+    elif found.task.one_label and column.numeric and not given:
+        yield f"{found.label} holds numbers, and each is taken for a label; --task text-regression estimates them"
+    if found.misfits:
+        yield (
+            f"{found.misfits:,} labels cannot be read, and `ftdeploy run` stops at the first ({found.fault}): correct "
+            "these cells, or empty them, which sets their rows aside"
         )
 
 

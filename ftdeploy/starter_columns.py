@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ftdeploy.errors import DataError, did_you_mean
+from ftdeploy.values import is_number, parse
 
 _TEXT_NAMES = ("text", "sentence", "review", "content", "message", "comment", "body", "document", "utterance", "tweet",
                "title", "description", "query", "headline", "snippet", "input")  # fmt: skip
 _LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "intent", "topic", "type", "y", "output",
                 "topics", "categories", "spans", "entities", "ner_tags", "tags")  # fmt: skip
+_NUMBER_NAMES = ("score", "rating", "stars", "grade", "value", "price", "amount")
 #: More different values are no labels.
 MAX_LABELS = 200
 #: Rows of a label: one for each split.
 LEAST_OF_A_LABEL = 3
+#: Scales that people choose from have no more steps: 0 to 10, half stars, months.
+STEPS = 12
+#: Of so many cells in a hundred that are numbers, the others are faults of the file.
+_NUMBERS = 90
 _TRACKED_VALUES = 2000
 
 
 @dataclass(kw_only=True)
 class Column:
-    """A column: how many cells are filled, how long they are, and what stands in them, most of it; and how many hold a
-    list of names, or one of something else (spans)."""
+    """A column: how many cells are filled, how long they are, and what stands in them, most of it; how many hold a list
+    of names, or one of something else (spans); and how many a number, how many of these no whole one, and between which
+    all lie."""
 
     filled: int = 0
     chars: int = 0
     values: Counter[str] = field(default_factory=Counter)
     names: int = 0
     others: int = 0
+    numbers: int = 0
+    fractions: int = 0
+    low: float = math.inf
+    high: float = -math.inf
 
     def look(self, value: Any) -> None:
         """Count a cell that holds a list, or one written as JSON."""
@@ -49,6 +61,24 @@ class Column:
         self.chars += len(text)
         if len(self.values) < _TRACKED_VALUES or text in self.values:
             self.values[text] += 1
+        if is_number(text):
+            number = parse(text)
+            self.numbers, self.fractions = self.numbers + 1, self.fractions + (not number.is_integer())
+            self.low, self.high = min(self.low, number), max(self.high, number)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether what stands in it are numbers, but for a few cells."""
+        return self.numbers > 0 and 100 * self.numbers >= _NUMBERS * self.filled
+
+    @property
+    def measured(self) -> bool:
+        """Whether these are numbers to be estimated: more different ones than a scale has steps, and not all of them
+        whole; or more than there are labels; or some that hardly recur. Else each may well be a label."""
+        if not self.numeric or len(self.values) <= STEPS:
+            return False
+        rare = min(self.values.values()) < LEAST_OF_A_LABEL
+        return rare or self.fractions > 0 or len(self.values) > MAX_LABELS
 
     @property
     def mean_chars(self) -> float:
@@ -85,19 +115,29 @@ def guess_text(columns: Mapping[str, Column], label: str | None) -> str:
         return named
     spaced = [n for n in near if any(" " in value for value in wordy[n].values)]
     if len(spaced) != 1:
-        raise _cannot_guess("text", "long", columns, spaced)
+        raise _cannot_guess("text", "long values", columns, spaced)
     return spaced[0]
 
 
-def guess_label(columns: Mapping[str, Column], text: str) -> str:
-    """The column with few different values, each several times; a well-known name wins."""
-    few = [n for n, c in columns.items() if n != text and (c.names or c.others or _is_choice(c))]
-    named = _by_name(few, _LABEL_NAMES)
+def guess_label(columns: Mapping[str, Column], text: str, *, numbers: bool | None = None) -> str:
+    """The column with few different values, each several times; a well-known name wins. Where there is none of these,
+    the one with numbers; whole ones only by a well-known name, as they may be anything.
+
+    Args:
+        columns: by name.
+        text: the one with the text.
+        numbers: the label is a number to be estimated, or is none; None, where that is not known.
+    """
+    rest = {name: column for name, column in columns.items() if name != text}
+    few = [n for n, c in rest.items() if not numbers and (c.names or c.others or _is_choice(c))]
+    many = [n for n, c in rest.items() if (c.numeric if numbers else c.measured and numbers is None)]
+    named = _by_name([*few, *many], _LABEL_NAMES) or (None if few else _by_name(many, _NUMBER_NAMES))
     if named:
         return named
-    if len(few) != 1:
-        raise _cannot_guess("label", "a few different", columns, few)
-    return few[0]
+    fitting = few or [name for name in many if rest[name].fractions]
+    if len(fitting) != 1:
+        raise _cannot_guess("label", "a few different values, or numbers with decimals", columns, fitting)
+    return fitting[0]
 
 
 def _is_choice(column: Column) -> bool:
@@ -113,6 +153,6 @@ def _cannot_guess(role: str, kind: str, columns: Mapping[str, Column], fitting: 
     found = f"{len(fitting)} columns could be it: {', '.join(fitting)}" if fitting else "no column looks like it"
     return DataError(
         f"cannot tell which column holds the {role}: {found}",
-        cause=f"a {role} column is expected to hold {kind} values; the columns are: {', '.join(columns)}",
+        cause=f"a {role} column is expected to hold {kind}; the columns are: {', '.join(columns)}",
         fix=f"name it: --{role} COLUMN",
     )

@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ftdeploy.errors import DataError, SourceError, did_you_mean
-from ftdeploy.starter_columns import MAX_LABELS, Column, given, guess_label, guess_text
+from ftdeploy.errors import ConfigError, DataError, SourceError, did_you_mean
+from ftdeploy.starter_columns import MAX_LABELS, STEPS, Column, given, guess_label, guess_text
 
 if TYPE_CHECKING:
     from ftdeploy.tasks import Task
+
+#: What a column of numbers can be the labels of.
+EITHER = ("text-classification", "text-regression")
+
+_COMMA = re.compile(r"[-+]?[\d.]*\d,\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,8 @@ class Found:
         rows: with a text and a label.
         task: what is learned from such labels.
         separator: between the names of a label, where they are one string.
+        misfits: rows whose label cannot be read as one of the task.
+        fault: the first of them, and what is wrong with it.
     """
 
     source: Any
@@ -45,10 +52,12 @@ class Found:
     task: Task
     text_pair: str | None = None
     separator: str | None = None
+    misfits: int = 0
+    fault: str = ""
 
 
 def look_at(data_file: Path, *, text: str | None = None, label: str | None = None, text_pair: str | None = None,
-            separator: str | None = None) -> Found:  # fmt: skip
+            separator: str | None = None, task: str | None = None) -> Found:  # fmt: skip
     """Read a CSV, TSV, JSON Lines or Parquet file, and tell its columns.
 
     Args:
@@ -57,11 +66,16 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
         label: the column with the label; guessed (few different values) when None.
         text_pair: the column with a second text; never guessed.
         separator: what stands between labels in a cell, where a text has any number of them; never guessed.
+        task: what is learned, one of `EITHER`, where a column of numbers may be labels as well; guessed when None.
 
     Raises:
         SourceError: there is no such file.
         DataError: the file cannot be read, or the columns cannot be guessed; it lists those there are.
+        ConfigError: ``task`` is another one, or does not go with ``separator``.
     """
+    from ftdeploy.tasks import TASKS
+
+    _check_task(task, separator)
     if data_file.is_dir():
         raise SourceError(
             f"{data_file} is a folder, and a file with rows is wanted",
@@ -81,17 +95,35 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
     second = given("text-pair", text_pair, columns)
     others = {name: column for name, column in columns.items() if name != second}
     text_column = given("text", text, columns) or guess_text(others, label)
-    label_column = given("label", label, columns) or guess_label(others, text_column)
-    task = _task_of(columns[text_column], columns[label_column], separator)
+    numbers = None if task is None else TASKS[task].number
+    label_column = given("label", label, columns) or guess_label(others, text_column, numbers=numbers)
+    learned = TASKS[task] if task is not None else _task_of(columns[text_column], columns[label_column], separator)
     if text_column == second:
         raise DataError(
             f"column {second!r} is named as both texts of a row",
             cause="--text and --text-pair are the same",
             fix="name the column of the second text with --text-pair",
         )
-    counts, rows = _label_counts(source, (text_column, second), label_column, task=task, separator=separator)
+    counts, rows, misfits, fault = _read_labels(source, (text_column, second), label_column, task=learned,
+                                                separator=separator)  # fmt: skip
+    _check_counts(counts, label_column, columns[label_column], task=learned)
     return Found(source=source, columns=columns, text=text_column, label=label_column, counts=counts, rows=rows,
-                 task=task, text_pair=second, separator=separator)  # fmt: skip
+                 task=learned, text_pair=second, separator=separator, misfits=misfits, fault=fault)  # fmt: skip
+
+
+def _check_task(task: str | None, separator: str | None) -> None:
+    if task is not None and task not in EITHER:
+        raise ConfigError(
+            f"a starter cannot be asked for --task {task}",
+            cause="lists of labels, spans and tags are seen in the file; only what a column of numbers is can be said",
+            fix=f"leave --task out, or name one of: {', '.join(EITHER)}",
+        )
+    if task is not None and separator is not None:
+        raise ConfigError(
+            f"--label-separator does not go with --task {task}",
+            cause="a separator stands between any number of labels, and that task has one answer a text",
+            fix="leave one of them out",
+        )
 
 
 def check_pairs(found: Found) -> None:
@@ -109,12 +141,15 @@ def check_pairs(found: Found) -> None:
 
 
 def _task_of(text: Column, label: Column, separator: str | None) -> Task:
-    """What labels like these are of: lists of names for a text, tags for its tokens, or spans in it; else one label."""
+    """What labels like these are of: lists of names for a text, tags for its tokens, or spans in it; a number, or else
+    one label."""
     from ftdeploy.tasks import TASKS
 
     lists = 2 * (label.names + label.others) > label.filled
     if separator is not None or (lists and not label.others and not text.names):
         return TASKS["multi-label-classification"]
+    if label.measured and not lists:
+        return TASKS["text-regression"]
     return TASKS["token-classification" if lists else "text-classification"]
 
 
@@ -199,24 +234,24 @@ def _survey(source: Any) -> dict[str, Column]:
     return columns
 
 
-def _label_counts(source: Any, texts: tuple[str, str | None], label: str, *, task: Task,
-                  separator: str | None) -> tuple[Counter[str], int]:  # fmt: skip
-    """Rows of each label, or of each name in labels, after cleaning, as `prepare` will see them; and all of them."""
+def _read_labels(source: Any, texts: tuple[str, str | None], label: str, *, task: Task,
+                 separator: str | None) -> tuple[Counter[str], int, int, str]:  # fmt: skip
+    """Rows of each label, or of each name in labels, after cleaning, as `prepare` will see them; all of them; those
+    whose label cannot be read, and what is wrong with the first."""
     from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, clean_label, make_cleaner
     from ftdeploy.prepare.read import read_rows
     from ftdeploy.recipe import Clean
     from ftdeploy.tasks import parts_of
-    from ftdeploy.values import is_number
 
     counts: Counter[str] = Counter()
-    rows, fault = 0, ""
+    rows, misfits, fault, odd = 0, 0, "", ""
     tidy = make_cleaner(Clean(), NOTHING)
     first, second = texts
     for row in read_rows(source, source.path, wanted=tuple(name for name in (*texts, label) if name is not None)):
         try:
             text, told = task.read(row.values, first, label, separator)
         except ValueError as error:
-            fault = fault or f"the row at {row.place}: {error}"
+            misfits, odd = misfits + 1, odd or f"the row at {row.place}: {error}"
             continue  # whoever reads the rows in earnest says what is wrong, with its place
         found = clean_label(told)
         cells = [text] if second is None else [text, row.values.get(second)]
@@ -226,22 +261,39 @@ def _label_counts(source: Any, texts: tuple[str, str | None], label: str, *, tas
             counts.update(dict.fromkeys(parts_of(task, found), int(not refused)))
             rows += not refused
         fault = fault or next((f"the row at {row.place}: {why}" for why in refused if why.endswith("not text")), "")
-    if fault and not rows:
+    if (odd or fault) and not rows:
         raise DataError(
             f"no row has a text in {first!r} and a label of {task.name} in {label!r}",
-            cause=fault,
+            cause=odd or fault,
             fix="name other columns with --text and --label, or make a column of what is in them; or write the recipe "
             f"by hand, with `task: {task.name}` and what that wants, or with a `loader`",
         )
-    kept = Counter({name: count for name, count in counts.items() if count})
-    if len(kept) < 2 - task.per_token or len(kept) > MAX_LABELS:  # a choice wants two
+    return Counter({name: count for name, count in counts.items() if count}), rows, misfits, odd
+
+
+def _check_counts(counts: Mapping[str, int], label: str, column: Column, *, task: Task) -> None:
+    """Refuse a column of which nothing can be learned."""
+    if task.number:
+        if counts and column.low < column.high:
+            return
         raise DataError(
-            f"column {label!r} holds {len(kept):,} different labels beside a text",
+            f"column {label!r} holds one number only, or none beside a text",
+            cause="it is not the column with the numbers, or most of its cells are empty",
+            fix="name another one: --label COLUMN",
+        )
+    if task.one_label and len(counts) > STEPS and all(map(_COMMA.fullmatch, counts)):
+        raise DataError(
+            f"column {label!r} holds {len(counts):,} different numbers with a comma as the decimal sign",
+            cause="numbers to be estimated are read with a point, as 3.5",
+            fix="write them with a point (in pandas: `read_csv(..., decimal=',')` and `to_csv`)",
+        )
+    if len(counts) < 2 - task.per_token or len(counts) > MAX_LABELS:  # a choice wants two
+        raise DataError(
+            f"column {label!r} holds {len(counts):,} different labels beside a text",
             cause="it is not a label column, or most of its cells are empty",
             fix="name another one: --label COLUMN"
-            + ("; for numbers write it by hand, with `task: text-regression`" if all(map(is_number, kept)) else ""),
+            + ("; numbers are estimated with --task text-regression" if column.numeric else ""),
         )
-    return kept, rows
 
 
 def pair_line(text_pair: str | None) -> str:

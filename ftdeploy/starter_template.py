@@ -18,11 +18,11 @@ data:
     label: {label}{separator}
     # group: COLUMN             # rows of one patient, document or product never stand on both sides of a split
     # id: COLUMN                # a row's own name, for reports
-  labels: [{labels}]   # in the order of their ids; a row with another label is an error
+  {labels}
   split:
     test: {test}                   # for the final verdict only
     validation: {validation}             # for early stopping, and to choose among compressed candidates
-    stratify: true              # the same share of each label everywhere
+    stratify: true              # the same share of {stratified}
   duplicates:                   # which texts count as the same
     exact: drop                 # equal but for case and white space: the first stays; conflicting labels: none
     near: group                 # texts that share most word pairs stay on one side of the split

@@ -238,6 +238,21 @@ def test_init_says_what_it_guessed(tmp_path: Path) -> None:
     assert (document["recipe"], document["rows"], document["labels"]) == ("new.yaml", 40, ["0", "1"])
 
 
+def test_init_says_that_a_number_may_be_estimated(tmp_path: Path) -> None:
+    """Which way it took a column of numbers, and the option for the other; the recipe runs."""
+    rows = "".join(f"a {'good' if n % 2 else 'bad'} film {n},{n % 5}\n" for n in range(60))
+    (tmp_path / "rows.csv").write_text("text,stars\n" + rows, encoding="utf-8")
+    note = "note: stars holds numbers, and each is taken for a label; --task text-regression estimates them"
+    assert note in ftdeploy("init", "rows.csv", "-o", "labels.yaml", folder=tmp_path).stdout.splitlines()
+    made = ftdeploy("init", "rows.csv", "-o", "mine.yaml", "--task", "text-regression", folder=tmp_path)
+    lines = made.stdout.splitlines()
+    assert (lines[1], lines[5]) == ("  task          text-regression", "  numbers       0 to 4")
+    assert "note:" not in made.stdout
+    ran = ftdeploy("run", "mine.yaml", "--until", "prepare", "--json", folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["dataset"]["facts"]["rows"] == 60
+
+
 def without(module: str, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """A command in an installation that lacks a module."""
     code = (

@@ -162,9 +162,10 @@ def test_entities_are_seen(tmp_path: Path) -> None:
 
 def test_numbers_are_not_guessed(tmp_path: Path) -> None:
     """Many of them are no choice; what to write instead is told."""
-    (tmp_path / "n.csv").write_text(
-        "text,label\n" + "".join(f"text {n},{n / 7}\n" for n in range(300)), encoding="utf-8"
-    )
-    with pytest.raises(DataError) as caught:
-        write_suite(tmp_path / "n.csv", tmp_path / "n.yaml", text="text", label="label")
-    assert "`task: text-regression`" in caught.value.fix
+    for count in (60, 300):
+        (tmp_path / "n.csv").write_text(
+            "text,label\n" + "".join(f"text {n},{n / 7}\n" for n in range(count)), encoding="utf-8"
+        )
+        with pytest.raises(DataError, match=f"{count} different numbers") as caught:
+            write_suite(tmp_path / "n.csv", tmp_path / "n.yaml", text="text", label="label")
+        assert "`task: text-regression`" in caught.value.fix

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftdeploy.errors import ConfigError
+from ftdeploy.errors import ConfigError, DataError
 from ftdeploy.evaluation.cases import gather
 from ftdeploy.evaluation.starter_template import CALIBRATION, TEMPLATE
 from ftdeploy.pairs import TEXT, as_columns
@@ -65,12 +65,14 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
 
     Raises:
         SourceError: there is no such file.
-        DataError: it cannot be read, the columns cannot be guessed, or a row has no text or label.
+        DataError: it cannot be read, the columns cannot be guessed, its labels are numbers to be estimated, or a row
+            has no text or label.
         ConfigError: ``out`` exists already.
     """
     if out.exists():
         raise _exists(out)
     found = look_at(data_file, text=text, label=label, text_pair=text_pair, separator=separator)
+    _refuse_numbers(found)
     task, name = found.task, slug(data_file.stem)
     columns = CaseColumns(text=found.text, text_pair=text_pair, label=found.label, label_separator=separator)
     case = Case(name=name, source=found.source, duplicates="drop", columns=columns)
@@ -116,6 +118,16 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
         raise _exists(out) from error
     return SuiteStarter(suite=out, task=task.name, text=found.text, label=found.label, rows=kept.rows,
                         labels=rows.labels[name], margin=margin, digest=kept.digest)  # fmt: skip
+
+
+def _refuse_numbers(found: Found) -> None:
+    if found.task.number:
+        raise DataError(
+            f"column {found.label!r} holds {len(found.columns[found.label].values):,} different numbers",
+            cause="they look like numbers to be estimated, and `ftdeploy eval init` knows margins for labels only",
+            fix="write the suite by hand, with `task: text-regression`, metrics [r2, spearman] and a margin that you "
+            "can bear; or name another column: --label COLUMN",
+        )
 
 
 def _exists(out: Path) -> ConfigError:
