@@ -11,15 +11,17 @@ from typing import Any
 
 from ftdeploy.artifact import MANIFEST, Artifact, no_artifact, open_artifact
 from ftdeploy.dataset import read_split
-from ftdeploy.errors import ArtifactError
+from ftdeploy.errors import ArtifactError, ModelError
 from ftdeploy.measure import Cost, amount, cost_ratio, measure
 from ftdeploy.models.local import served_batching
 from ftdeploy.serve.limits import PREFIX, read_limits
-from ftdeploy.signature import read_signature
+from ftdeploy.signature import Signature, read_signature
 from ftdeploy.tune_service import CALLERS, tune_service
 
 #: What is compared.
 COSTS: tuple[Cost, ...] = ("throughput", "latency_p50", "latency_p95", "size")
+#: Labels that an error lists.
+_SHOWN = 5
 
 
 def model_folder(folder: Path) -> Path:
@@ -72,9 +74,11 @@ def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) ->
 
     Raises:
         ArtifactError: a folder is no model, or there is no dataset beside the candidate.
+        ModelError: the two do not do the same: another task, other labels, one text and two.
     """
-    texts = read_split(dataset_beside(candidate), "test", columns=["text"])["text"].to_pylist()
     folders = {"baseline": model_folder(baseline), "candidate": model_folder(candidate)}
+    _check_alike(candidate, baseline, *(read_signature(folders[name]) for name in ("candidate", "baseline")))
+    texts = read_split(dataset_beside(candidate), "test", columns=["text"])["text"].to_pylist()
     found = measure(folders, texts, rounds=rounds, rows=rows, batching=served_batching(folders["candidate"]))
     ratios = {cost: cost_ratio(found["baseline"], found["candidate"], cost) for cost in COSTS}
     header = f"{'cost':<13} {'baseline':>12} {'candidate':>12} {'ratio':>7}   bounds"
@@ -85,6 +89,25 @@ def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) ->
         for cost, r in ratios.items()
     ]
     return {"ratios": {cost: vars(ratio) for cost, ratio in ratios.items()}, "table": table}
+
+
+def _check_alike(candidate: Path, baseline: Path, ours: Signature, theirs: Signature) -> None:
+    """Refuse models that do not do the same: the one that does less would look like the faster one."""
+    reads = [f"reads {'two texts' if one.pairs is not None else 'one text'}" for one in (ours, theirs)]
+    if ours.task != theirs.task:
+        different = f"does {ours.task}, and {baseline} {theirs.task}"
+    elif odd := sorted({*ours.labels} ^ {*theirs.labels}):
+        more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
+        different = f"and {baseline} have other labels: only one has {', '.join(map(repr, odd[:_SHOWN]))}{more}"
+    elif reads[0] != reads[1]:
+        different = f"{reads[0]}, and {baseline} {reads[1]}"
+    else:
+        return
+    raise ModelError(
+        f"{candidate} {different}",
+        cause="they were made by different recipes, and `bench` asks how much faster the same work is done",
+        fix="name a model that does what the other does: another run of the recipe, or the onnx artifact beside it",
+    )
 
 
 def bench_service(bundle: Path) -> dict[str, Any]:
