@@ -215,6 +215,7 @@ def _look_for_header(source: Any, path: Path, *, tab: bool) -> Any:
 
 def _survey(source: Any) -> dict[str, Column]:
     from ftdeploy.prepare.clean import as_text
+    from ftdeploy.prepare.faults import no_rows
     from ftdeploy.prepare.read import read_rows
 
     columns: dict[str, Column] = {}
@@ -226,11 +227,7 @@ def _survey(source: Any) -> dict[str, Column]:
             if isinstance(cell, str) and cell.strip():
                 column.add(cell.strip())
     if not columns:
-        raise DataError(
-            f"{source.path.name} holds no rows",
-            cause="the file has a header only, or an export that failed",
-            fix="name the file with the rows",
-        )
+        raise no_rows(source.path.name)
     return columns
 
 

@@ -152,7 +152,7 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
     for keys in ({"columns": {"text": "txet"}}, {"columns": {"id": "txet"}}, {"slices": ("txet",)}):
         with pytest.raises(DataError, match="no column 'txet'; the columns are: text, label, kind") as caught:
             gather([case(path, **keys)], seed=1)
-        assert caught.value.fix == "did you mean 'text'?"
+        assert caught.value.fix == "did you mean 'text'? for 'txet'"
 
 
 def test_a_label_of_the_map_that_no_row_has(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_label_of_the_map_that_no_row_has(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", films(4))
     with pytest.raises(DataError, match="no row has the label 'goood'") as caught:
         gather([case(path, label_map={"goood": "positive"})], seed=1)
-    assert caught.value.fix == "did you mean 'good'?"
+    assert caught.value.fix == "correct label_map; did you mean 'good'?"
 
 
 def test_a_column_of_ours_cannot_be_a_slice(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_a_source_may_be_a_split_of_its_own(tmp_path: Path) -> None:
     [
         ({"columns": {"text": "txt"}}, "source two: there is no column 'txt'; the columns are: text, label"),
         ({"columns": {"id": "key"}}, "source two: there is no column 'key'"),
-        ({"label_map": {"c": "a"}}, "no row of the source two has the label 'c' of its label_map"),
+        ({"label_map": {"c": "a"}}, "source two: no row has the label 'c' of its label_map"),
     ],
 )
 def test_what_one_source_lacks_is_told_of_that_one(tmp_path: Path, settings: dict[str, Any], words: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any
 
 from ftdeploy.artifact import Artifact
 from ftdeploy.dataset import SplitName, label_names, pair_columns, read_batches, read_profile
-from ftdeploy.errors import ConfigError, DataError, did_you_mean
+from ftdeploy.errors import ConfigError, DataError
 from ftdeploy.pairs import join
 from ftdeploy.prepare import prepare
 from ftdeploy.prepare.clean import Rejected, as_text, clean_label
+from ftdeploy.prepare.faults import check_label_map, no_column, no_rows
 from ftdeploy.prepare.stream import FORMS, Opened, open_sources, read_source
 from ftdeploy.recipe import Columns, DataSettings, dump_section, load_recipe
 from ftdeploy.sources import describe, fingerprint
@@ -28,8 +29,6 @@ _BATCH_ROWS = 4096
 _INTERNAL = ("text", "text_pair", "label", "id", "group", "weight")
 #: Names that a case has for columns of its own.
 _TAKEN = ("text", "text_pair", "label", "id", "case")
-#: Labels that an error lists.
-_SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,14 +239,13 @@ def _source_rows(case: Case, opened: Opened, task: Task) -> Iterator[Raw]:
         if columns.text_pair is not None:
             text = paired(text, row.values.get(columns.text_pair))
         yield Raw(place=row.place, text=text, label=label, id=name, slices=row.values)
+    whose = f"case {case.name}"
     if not seen:
-        raise DataError(
-            f"case {case.name}: {opened.path.name} holds no rows",
-            cause="the file has a header only, or an export that failed",
-            fix="name the file with the rows",
-        )
-    _check_columns(case, named, seen)
-    _check_labels(case, met)
+        raise no_rows(f"{whose}: {opened.path.name}")
+    missing = [name for name in named if name not in seen]
+    if missing:
+        raise no_column(missing, seen, whose=whose, under="the case's `columns` or `slices`")
+    check_label_map(whose, case.label_map, (label for label, _ in met.most_common()))
 
 
 def _cells(row: Mapping[str, Any], case: Case, task: Task) -> tuple[Any, Any]:
@@ -257,23 +255,3 @@ def _cells(row: Mapping[str, Any], case: Case, task: Task) -> tuple[Any, Any]:
         return task.read(row, columns.text, columns.label, columns.label_separator)
     except ValueError as error:
         return row.get(columns.text), Rejected(reason=f"does not fit: {error}")
-
-
-def _check_columns(case: Case, named: Sequence[str], seen: Mapping[str, None]) -> None:
-    missing = [name for name in named if name not in seen]
-    if missing:
-        raise DataError(
-            f"case {case.name}: there is no column {', '.join(map(repr, missing))}; the columns are: {', '.join(seen)}",
-            cause="a misspelt name under the case's `columns` or `slices`, or another delimiter than the file's",
-            fix=did_you_mean(missing[0], seen),
-        )
-
-
-def _check_labels(case: Case, met: Mapping[str, int]) -> None:
-    unused = sorted(case.label_map.keys() - met.keys())
-    if unused:
-        raise DataError(
-            f"case {case.name}: no row has the label {unused[0]!r} of its label_map",
-            cause="it is misspelt there, or the source does not have it; on the left stand the labels of the source",
-            fix=did_you_mean(unused[0], sorted(met, key=lambda label: -met[label])[:_SHOWN]),
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from ftdeploy.prepare.clean import (
     make_cleaner,
     text_key,
 )
+from ftdeploy.prepare.faults import check_label_map, no_column
 from ftdeploy.prepare.leakage import FIXED, read_part
 from ftdeploy.prepare.near import Sketches
 from ftdeploy.prepare.privacy.guard import Cells, Guard
@@ -271,7 +272,8 @@ class Builder:
                 source has.
         """
         for source, met in self.met.items() if whole else ():
-            _check_map(self.entries[source], met)
+            entry = self.entries[source]
+            check_label_map(f"source {entry.name}", entry.label_map, met)
         if self.unknown:
             worst = [
                 f"{label!r} ({count} rows, first at {self.first_unknown[label]}; {did_you_mean(label, self.known)})"
@@ -331,52 +333,9 @@ def _fifths(values: NDArray[np.float64]) -> tuple[tuple[str, ...], NDArray[np.in
     return names, place.astype(np.int32)
 
 
-def no_column(missing: Sequence[str], columns: Iterable[str], *, source: str = "") -> DataError:
-    """The error for columns that a source does not have: those there are, and what may have been meant."""
-    there = [str(name) for name in columns]
-    hints = [did_you_mean(name, there) for name in missing]
-    close = [f"{hint} for {name!r}" for name, hint in zip(missing, hints, strict=True) if hint.startswith("did")]
-    return DataError(
-        (f"source {source}: " if source else "")
-        + f"there is no column {', '.join(map(repr, missing))}; the columns are: {', '.join(there)}",
-        cause="a misspelt name under `data.columns` or `data.slices`, or another delimiter than the file's",
-        fix="; ".join(close) or "name the columns that hold text and label under `data.columns`",
-    )
-
-
 def wanted(data: DataSettings) -> tuple[str, ...]:
     """The columns that the recipe names."""
     columns, split = data.columns, data.split
     time = columns.time if split.by == "time" else None
     named = (*columns.texts, columns.label, columns.group, columns.id, time, split.column, *data.slices)
     return tuple(dict.fromkeys(name for name in named if name is not None))
-
-
-def nothing_left(name: str, read: int, counts: Counts) -> DataError:
-    """The error for a source of which no row can be used: its name, the rows read, and why they were set aside."""
-    if not read:
-        return DataError(
-            f"{name} holds no rows",
-            cause="the file has a header only, or an export that failed",
-            fix="name the file with the rows",
-        )
-    reasons = {reason: tally.rows for reason, tally in counts.rejected.items()}
-    listed = ", ".join(f"{reason}: {rows:,}" for reason, rows in sorted(reasons.items(), key=lambda item: -item[1]))
-    return DataError(
-        f"no row of {name} is left after cleaning ({read:,} read; {listed})",
-        cause="`data.columns` names the wrong columns, or the limits under `data.clean` do not fit the texts",
-        fix="correct them; rows that are set aside keep their reason in the profile",
-    )
-
-
-def _check_map(entry: SourceEntry, met: Mapping[str, None]) -> None:
-    unused = sorted(entry.label_map.keys() - met.keys())
-    if not unused:
-        return
-    hint = did_you_mean(unused[0], [name for name in met if name not in entry.label_map])
-    raise DataError(
-        f"no row of the source {entry.name} has the label {unused[0]!r} of its label_map",
-        cause="it is misspelt there, or the file does not have it",
-        fix="correct label_map; on its left stand the labels as the file has them"
-        + (f": {hint}" if hint.startswith("did you mean") else ""),
-    )

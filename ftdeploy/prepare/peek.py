@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ftdeploy.prepare.builder import Builder, nothing_left, wanted
+from ftdeploy.prepare.builder import Builder, wanted
 from ftdeploy.prepare.clean import Counts, Rejected, look_at_all
 from ftdeploy.prepare.decide import Decision, decide
+from ftdeploy.prepare.faults import nothing_left
 from ftdeploy.prepare.privacy.guard import Guard, censored, make_guard
 from ftdeploy.prepare.read import Row
 from ftdeploy.prepare.split import DUPLICATE, SAMPLED_OUT

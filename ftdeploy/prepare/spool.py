@@ -16,8 +16,9 @@ from ftdeploy.dataset import SPLITS, SplitName
 from ftdeploy.pairs import each, join, with_two_columns
 from ftdeploy.pairs import shown as shown_text
 from ftdeploy.prepare.bias import term_columns
-from ftdeploy.prepare.builder import Builder, nothing_left, wanted
+from ftdeploy.prepare.builder import Builder, wanted
 from ftdeploy.prepare.clean import NOTHING, Counts, Rejected, Survey, look_at_all
+from ftdeploy.prepare.faults import nothing_left
 from ftdeploy.prepare.privacy.guard import Guard, censored, make_guard
 from ftdeploy.prepare.profile import SplitProfile
 from ftdeploy.prepare.read import Row

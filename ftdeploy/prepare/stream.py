@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ftdeploy import progress
 from ftdeploy.errors import DataError
-from ftdeploy.prepare.builder import no_column
 from ftdeploy.prepare.encoding import find_encoding
+from ftdeploy.prepare.faults import no_column
 from ftdeploy.prepare.read import Row, file_format, read_rows
 from ftdeploy.prepare.tags import settled_tags
 from ftdeploy.recipe import Columns, DataSettings, SourceEntry
@@ -169,7 +169,7 @@ def _adapted(opened: Opened, data: DataSettings, wanted: tuple[str, ...]) -> Ite
 def _check_columns(opened: Opened, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in opened.columns]
     if missing:
-        raise no_column(missing, opened.columns, source=str(opened.entry.name))
+        raise no_column(missing, opened.columns, whose=f"source {opened.entry.name}")
 
 
 def _settled(entry: SourceEntry, path: Path) -> SourceEntry:
