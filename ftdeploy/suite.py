@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from ftdeploy.columns import unfit
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import did_you_mean
 from ftdeploy.metrics import (
@@ -469,16 +470,9 @@ class Suite(Section):
 
     @model_validator(mode="after")
     def _columns_fit_the_task(self) -> Self:
-        task = TASKS[self.task]
-        for case in self.cases:
-            if case.columns.text_pair is not None and not task.pairs:
-                raise ValueError(f"case {case.name} has `columns.text_pair`, and {task.name} reads single texts")
-            if case.columns.label_separator is not None and not task.multi_label:
-                raise ValueError(f"case {case.name} has `columns.label_separator`, and {task.name} has one label a row")
-            if case.columns.tag_names and not task.per_token:
-                raise ValueError(f"case {case.name} has `columns.tag_names`, and {task.name} has a label for a text")
-            if case.columns.label is None and not task.vectors:
-                raise ValueError(f"`columns.label` of case {case.name} is null, and {task.name} is judged by labels")
+        wrong = [f"case {case.name}: {why}" for case in self.cases for why in unfit(case.columns, TASKS[self.task])]
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
 

@@ -151,9 +151,9 @@ def test_labels_of_another_kind_are_faults_of_their_rows(task: str, row: Any, wo
 @pytest.mark.parametrize(
     ("task", "columns", "words"),
     [
-        (SPANS, {"text_pair": "b"}, "`columns.text_pair`, and token-classification reads single texts"),
-        (SPANS, {"label_separator": ";"}, "`columns.label_separator`, and token-classification has one label a row"),
-        (SETS, {"label": None}, "`columns.label` of case c is null"),
+        (SPANS, {"text_pair": "b"}, "case c: `columns.text_pair` is a second text, and token-classification reads single texts"),
+        (SPANS, {"label_separator": ";"}, "`columns.label_separator` goes with any number of labels"),
+        (SETS, {"label": None}, "case c: `columns.label` is null, and multi-label-classification wants labels"),
     ],
 )
 def test_columns_that_the_task_does_not_have(task: str, columns: Any, words: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ftdeploy.columns import unfit
 from ftdeploy.metrics import METRICS, is_error, without_bound
 from ftdeploy.suite import NonInferiority, Suite
 from ftdeploy.tasks import TASKS, Task
@@ -38,8 +39,10 @@ def fitted(name: str, section: Any, task: Task, *, pairs: bool = False) -> Any:
     Raises:
         ValueError: it has what does not go with the task, or with rows of two texts; all of it.
     """
-    wrong = [*_labels_wanted(name, section, task), *_keys_named(name, section, task)]
-    wrong += _of_single_texts(name, section, task) if pairs else []
+    wrong = [*_keys_named(name, section, task), *(_of_single_texts(name, section) if pairs else [])]
+    if name == "data":
+        named = filter(None, (section.columns, *(entry.columns for entry in section.sources)))
+        wrong += dict.fromkeys(why for columns in named for why in unfit(columns, task))
     if name == "package" and section.anomaly is not None and not task.vectors:
         wrong.append(f"`anomaly` compares vectors, and {task.name} has none")
     wrong += _metrics_named(name, section, task)
@@ -48,20 +51,8 @@ def fitted(name: str, section: Any, task: Task, *, pairs: bool = False) -> Any:
     return _with_defaults(name, section, task)
 
 
-def _labels_wanted(name: str, section: Any, task: Task) -> Iterator[str]:
-    if name != "data":
-        return
-    for columns in (section.columns, *(entry.columns for entry in section.sources)):
-        if columns is not None and columns.label is None and not task.vectors:
-            yield f"`columns.label` is null, and {task.name} learns from labels"
-        if columns is not None and columns.tag_names and not task.per_token:
-            yield f"`columns.tag_names` are of tokens, and {task.name} has a label for a text"
-
-
-def _of_single_texts(name: str, section: Any, task: Task) -> Iterator[str]:
+def _of_single_texts(name: str, section: Any) -> Iterator[str]:
     """Keys that are made for rows of one text, where rows have two."""
-    if name == "data" and not task.pairs:
-        yield f"`columns.text_pair`: {task.name} reads single texts"
     if name == "model" and section.windows is not None:
         yield (
             "`windows` does not go with `data.columns.text_pair`: which of the two texts would move on in windows, and "
