@@ -224,8 +224,10 @@ def _problem(model: type[BaseModel], item: Any, lines: Lines) -> Problem:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] != "value_error" and not isinstance(item["input"], Mapping):
             message += f", not {reprlib.repr(item['input'])}"
-        if item["type"] == "string_type" and isinstance(item["input"], (bool, int, float)):
-            hint = "YAML reads yes, no, on, off, and digits, as no text: put it in quotes"
+        given, listed = item["input"], isinstance(item["loc"][-1], int) or item["loc"][-1] == "[key]"
+        # Where a key has no value, null is no word that somebody meant.
+        if item["type"] == "string_type" and (isinstance(given, (bool, int, float)) or (given is None and listed)):
+            hint = "YAML reads yes, no, on, off, null, and digits, as no text: put it in quotes"
     if location in lines and lines[location] is None:
         message += " (given with --set)"
     return Problem(path=_dotted(location) or "(document)", message=message, line=line, hint=hint)

@@ -18,7 +18,7 @@ from ftdeploy.evaluation.origins import Given, Raw, paired
 from ftdeploy.metrics import METRICS, SPAN_METRICS
 from ftdeploy.pairs import TEXT_PAIR, with_two_columns
 from ftdeploy.prepare.clean import Rejected
-from ftdeploy.prepare.hub import class_names
+from ftdeploy.prepare.hub import class_names, stream
 from ftdeploy.starter import supported_margin
 from ftdeploy.suite import NonInferiority, Suite, suites_folder
 from ftdeploy.tasks import TASKS, Task
@@ -268,7 +268,7 @@ def _data(task: Any, where: str) -> tuple[Any, str]:
 
         try:
             split = task.split or choose_split(task.data, task.subset)
-            data = datasets.load_dataset(task.data, name=task.subset, split=split, streaming=True)
+            data = stream(task.data, subset=task.subset, split=split)
         except (ValueError, OSError, TypeError, KeyError, datasets.exceptions.DatasetsError) as error:
             raise DataError(
                 f"{where}: the data set {task.data!r} cannot be loaded: {' '.join(str(error).split())[:300]}",

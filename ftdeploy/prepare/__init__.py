@@ -31,7 +31,10 @@ from ftdeploy.tasks import TASKS
 def _outside(recipe: Recipe) -> Mapping[str, str]:
     first = privacy.outside(recipe.data.privacy)  # a missing secret is told before a source is read
     sources = fingerprints(recipe.data.entries)
-    return {**first, **sources, **libraries(recipe.data.clean), **quality.outside(recipe.data.quality),
+    # Datasets of CSV files of the hub that were made before lack the rows with a label or a text as `NA` or `None`.
+    every = (*recipe.data.entries, *recipe.data.unlabelled)
+    hub = {"cells of the hub": "as written"} if any(entry.hub is not None for entry in every) else {}
+    return {**first, **sources, **hub, **libraries(recipe.data.clean), **quality.outside(recipe.data.quality),
             **bias.outside(recipe.data.bias), **unlabelled.outside(recipe.data)}  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def read_hub(path: Path, *, split: str, subset: str | None) -> Iterator[Mapping[
     try:
         rows = _saved(path, split)
         if rows is None:
-            rows = datasets.load_dataset(str(path), name=subset, split=split, streaming=True)
+            rows = stream(str(path), subset=subset, split=split)
         names = class_names(rows.features)
         for row in rows:
             yield {key: names[key](value) if key in names else value for key, value in row.items()}
@@ -49,6 +49,23 @@ def read_hub(path: Path, *, split: str, subset: str | None) -> Iterator[Mapping[
             "README.md)",
             fix="set `data.source.split` and `data.source.subset`; or name one file with `path:` and its `format`",
         ) from error
+
+
+def stream(place: str, *, subset: str | None, split: str) -> Any:
+    """The rows of one split, read as they are asked for. In CSV files `NA`, `null`, `None` and the like are what stands
+    there, as in every other file; the library, which reads them by pandas, would take them for missing.
+
+    Args:
+        place: a folder in the hub's layout, or what else the library knows.
+        subset: which configuration, where there are several.
+        split: which one.
+    """
+    import datasets
+
+    builder = datasets.load_dataset_builder(place, name=subset)
+    if getattr(builder.config, "keep_default_na", False) and builder.config.na_values is None:
+        builder.config.keep_default_na, builder.config.na_values = False, [""]
+    return builder.as_streaming_dataset(split=split)
 
 
 def _saved(path: Path, split: str) -> Any:

@@ -1,5 +1,8 @@
 """Rows out of a file, whatever its format: one dictionary at a time, with every bad input named by line.
 
+What stands in a text is text: `NA`, `nan`, `null` and `None` are cells like any other. Missing is None, whatever a
+format, or a loader's library, has for it: nothing in an Arrow table, NaN where there are numbers, `pandas.NA`.
+
 Nothing here holds more than one row (csv, jsonl, lines, loader), one text (folder), one sentence (conll) or one record
 batch (parquet, hub).
 """
@@ -30,6 +33,8 @@ _SUFFIXES = {
     ".conll": "conll", ".iob": "conll", ".iob2": "conll", ".bio": "conll",
 }  # fmt: skip
 _BATCH_ROWS = 4096
+#: JSON has no NaN, and Python and pandas write it for what is missing.
+_JSON = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +81,9 @@ def read_rows(source: Source, path: Path, *, wanted: tuple[str, ...]) -> Iterato
         SourceError: the loader cannot be found.
     """
     if source.loader is not None:
-        return _numbered(load_rows(source.loader, path))
+        return _numbered(map(_present, load_rows(source.loader, path)))
     if source.hub is not None:
-        return _numbered(read_hub(path, split=source.split, subset=source.subset))
+        return _numbered(map(_present, read_hub(path, split=source.split, subset=source.subset)))
     kind = file_format(source, path)
     if kind == "parquet":
         return _numbered(_parquet_rows(path, wanted))
@@ -136,6 +141,20 @@ def _only(path: Path) -> str:
         return str(opened.name)
 
 
+def _present(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row with None for what is missing."""
+    missing = [key for key, value in row.items() if value is not None and not isinstance(value, str) and _is_nan(value)]
+    return {**row, **dict.fromkeys(missing)} if missing else row
+
+
+def _is_nan(value: object) -> bool:
+    """Whether a cell is NaN, of whatever library: it alone is not equal to itself."""
+    try:
+        return bool(value != value)  # noqa: PLR0124  # as said
+    except (TypeError, ValueError):  # pandas.NA is neither equal nor unequal; an array is so cell by cell
+        return type(value).__name__ == "NAType"
+
+
 def _numbered(rows: Iterator[Mapping[str, Any]]) -> Iterator[Row]:
     return (Row(place=number, values=values) for number, values in enumerate(rows, start=1))
 
@@ -152,7 +171,7 @@ def _json_rows(source: Source, path: Path) -> Iterator[tuple[int, Mapping[str, A
                 f"< {path.name} > rows.jsonl",
             )
         try:
-            row = json.loads(line)
+            row = _JSON.decode(line)
         except (ValueError, RecursionError) as error:
             column = f", column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else f": {error}"
             raise DataError(
@@ -170,6 +189,7 @@ def _json_rows(source: Source, path: Path) -> Iterator[tuple[int, Mapping[str, A
 
 
 def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with _arrow_errors(path):
@@ -181,6 +201,7 @@ def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, 
         if columns is not None and "tokens" in there:  # tags go by them, whatever the recipe names
             columns = list(dict.fromkeys([*columns, "tokens"]))
         names = list_names(file.schema_arrow.metadata)
+        floats = any(pa.types.is_floating(field.type) for field in file.schema_arrow)
     try:
         with _arrow_errors(path):
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
@@ -188,7 +209,7 @@ def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, 
                 for key in names.keys() & batch.schema.names:
                     for row in rows:
                         row[key] = names[key](row[key])
-                yield from rows
+                yield from map(_present, rows) if floats else rows
     finally:
         file.close()
 
