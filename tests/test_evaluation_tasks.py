@@ -151,7 +151,7 @@ def test_labels_of_another_kind_are_faults_of_their_rows(task: str, row: Any, wo
 @pytest.mark.parametrize(
     ("task", "columns", "words"),
     [
-        (SPANS, {"text_pair": "b"}, "case c: `columns.text_pair` is a second text, and token-classification reads single texts"),
+        (SPANS, {"text_pair": "b"}, "case c: `columns.text_pair` is a second text"),
         (SPANS, {"label_separator": ";"}, "`columns.label_separator` goes with any number of labels"),
         (SETS, {"label": None}, "case c: `columns.label` is null, and multi-label-classification wants labels"),
     ],

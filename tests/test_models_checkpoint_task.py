@@ -60,14 +60,22 @@ def test_a_checkpoint_is_what_it_is_asked_for_unless_it_says_otherwise(config: A
 
 
 def test_what_the_artifact_says_is_believed() -> None:
-    """Beside a config that leaves it open; vectors are no head's."""
+    """Beside a config that leaves it open."""
     config = {"architectures": SEQUENCE, "id2label": TWO}
     assert task_of(HERE, config, None, SETS.name) is SETS
     with pytest.raises(ModelError, match="does multi-label-classification, and text-classification is asked"):
         task_of(HERE, config, ONE, SETS.name)
-    for asked, stated in ((VECTORS, ""), (None, VECTORS.name)):
-        with pytest.raises(ModelError, match="has no head"):
-            task_of(HERE, config, asked, stated)
+
+
+def test_vectors_are_asked_of_checkpoints_without_a_head() -> None:
+    """Where that is said: by itself such a checkpoint may be anything. One with a head was fine-tuned for it."""
+    for config in ({"architectures": ["BertModel"]}, {"architectures": ["BertForMaskedLM"]}, {}):
+        assert task_of(HERE, config, VECTORS) is task_of(HERE, config, None, VECTORS.name) is VECTORS
+        assert task_of(HERE, config, None) is ONE
+    for heads in (SEQUENCE, TOKENS):
+        with pytest.raises(ModelError, match=f"is a {heads[0]} .* and feature-extraction is asked of it"):
+            task_of(HERE, {"architectures": heads}, VECTORS)
+    assert outputs_of(VECTORS, {0: "LABEL_0", 1: "LABEL_1"}, None, name="m") == ()
 
 
 def test_tokens_want_tags_that_are_read() -> None:

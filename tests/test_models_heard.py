@@ -9,19 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_service import LABELS, Reply, changed, scores_of, served
+from tiny_service import LABELS, Reply, changed, scores_of, served, vector_of
 
+from ftdeploy.encoded import Outputs
 from ftdeploy.errors import FtdeployError, ModelError, ServeError, SourceError
 from ftdeploy.measure import measure
 from ftdeploy.models import open_model
 from ftdeploy.models.heard import Hearing, WrongAnswerError
 from ftdeploy.models.service import ServiceModel
+from ftdeploy.signature import Signature
 from ftdeploy.spans import Span, dump, tags_of
 from ftdeploy.tasks import TASKS
 
 SPANS, SETS, NUMBERS = (
     TASKS[name] for name in ("token-classification", "multi-label-classification", "text-regression")
 )
+VECTORS = TASKS["feature-extraction"]
+SIGNATURE = Signature(name="v", task=VECTORS.name, labels=(), max_length=8)
 TEXTS = ["Aspirin helps Anna", "nothing here", "", "Ibuprofen and Paracetamol", "a  Paris\u0301 "]
 
 
@@ -177,18 +181,76 @@ def test_answers_of_another_form_are_refused(task: Any, fault: Callable[[Any, An
 
 
 def test_a_service_that_states_another_task_is_refused() -> None:
-    """By that, and not by its answers; one of vectors by what it gives, and TEI by what it cannot."""
+    """By that, and not by its answers; one of vectors where nobody has asked for these, and TEI by what it cannot."""
     with served("kserve", meta=OUTPUT | STATED, reply=changed(kserve_entities)) as service:
         with pytest.raises(ModelError, match="does token-classification, and multi-label-classification is asked"):
             open_model(service.url, task=SETS.name)
         service.meta["parameters"] = {"task": "feature-extraction"}
-        with pytest.raises(ModelError, match="is to answer with vectors"):
+        with pytest.raises(ModelError, match="answers with vectors") as caught:
             open_model(service.url)
+        assert 'task="feature-extraction"' in caught.value.fix
     with served("kserve") as service, pytest.raises(SourceError, match="and give `entities`"):
         open_model(service.url, labels=LABELS, task=SPANS.name)
     for task in (SPANS, SETS):
         with served("tei") as service, pytest.raises(SourceError, match=f"one label a text, and {task.name} is asked"):
             open_model(service.url, task=task.name)
+
+
+EMBEDDER = {"model_type": {"embedding": {"pooling": "mean"}}}
+
+
+def near(texts: Sequence[str]) -> list[str]:
+    """What lies near each text, by the vectors of the service."""
+    vectors = np.array([vector_of(text) for text in texts], dtype=np.float32)
+    return VECTORS.said(Outputs(logits=vectors, embedding=vectors), SIGNATURE).labels
+
+
+def test_neighbours_are_found_among_the_vectors_of_all_requests() -> None:
+    """At /embed, whether the address names it or the server; together and alone, a few texts in a request."""
+    texts = [f"text {number}" for number in range(70)]
+    with served("tei", meta=EMBEDDER) as service:
+        for url in (service.url, f"{service.url}/embed"):
+            model = open_model(url, task=VECTORS.name)
+            assert (model.labels, model.max_length, model.pairs) == ((), 512, False)
+            seen: list[float] = []
+            assert model.said(texts, advance=seen.append).labels == model.said_alone(texts).labels == near(texts)
+            assert (sum(seen), max(service.asked())) == (70, 8)
+            assert model.said([]).labels == []
+            assert measure({"there": model.timed()}, texts[:1], rounds=1, rows=4)["there"].throughput > 0
+            model.close()
+        assert {path for path, _ in service.posts} == {"/embed"}
+        assert service.posts[0][1].keys() == {"inputs", "truncate"}
+    with served("tei") as service, pytest.raises(SourceError, match="serves classifier, and no embeddings"):
+        open_model(service.url, task=VECTORS.name)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (lambda document, _texts: document[::-1], "in another order"),
+        (lambda document, _texts: document[1:], "gave 2 answers to 3 texts"),
+        (lambda document, _texts: [[row, row] for row in document], "a vector for each token"),
+        (lambda document, _texts: [[0.0] * len(row) for row in document], "zeros only"),
+        (lambda document, _texts: [row[at:] for at, row in enumerate(document)], "vectors of 10 and 11 and 12 numbers"),
+        (lambda document, _texts: [{"label": "a", "score": 1.0} for _ in document], "a list of numbers, not an object"),
+        (lambda document, _texts: [["1"] for _ in document], "holds what is no number"),
+    ],
+)
+def test_answers_that_are_no_vectors_are_refused(fault: Callable[[Any, Any], Any], told: str) -> None:
+    """With three parts, when the service is opened."""
+    with served("tei", meta=EMBEDDER, reply=changed(fault)) as service, pytest.raises(ServeError) as caught:
+        open_model(service.url, task=VECTORS.name)
+    assert told in caught.value.what
+
+
+def test_another_width_is_another_model() -> None:
+    """Found out when it is asked."""
+    with served("tei", meta=EMBEDDER) as service:
+        model = open_model(service.url, task=VECTORS.name)
+        service.reply = changed(lambda document, _texts: [row[1:] for row in document])
+        with pytest.raises(ServeError, match="gave vectors of 12 numbers, and gives 11 now"):
+            model.said(["one", "two"])
+        model.close()
 
 
 def test_wrong_entities_are_told_later_too() -> None:

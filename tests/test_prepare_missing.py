@@ -122,7 +122,7 @@ def test_a_starter_lists_them_in_quotes(tmp_path: Path) -> None:
 def test_null_in_a_recipe_is_told_to_want_quotes(tmp_path: Path) -> None:
     """As a label, or as one that is renamed; nothing behind a key is another fault."""
     source = "{path: a.csv, name: a, label_map: {null: x}}"
-    text = f"version: 1\nname:\ntask: text-classification\nmodel: {{path: m}}\ndata:\n  labels: [NA, null]\n"
+    text = "version: 1\nname:\ntask: text-classification\nmodel: {path: m}\ndata:\n  labels: [NA, null]\n"
     (tmp_path / "r.yaml").write_text(f"{text}  sources: [{source}]\n")
     with pytest.raises(ConfigError) as caught:
         load_recipe(tmp_path / "r.yaml")

@@ -49,6 +49,11 @@ def scores_of(text: str) -> list[float]:
     return [part / sum(parts) for part in parts]
 
 
+def vector_of(text: str) -> list[float]:
+    """Likewise of a model that answers with vectors."""
+    return [zlib.crc32(f"{place} {text}".encode()) % 1000 / 1000 - 0.4995 for place in range(12)]
+
+
 def texts_of(document: Any) -> list[str]:
     """The texts of a request in any of the shapes."""
     inputs = document["inputs"]
@@ -101,6 +106,9 @@ def _get(service: Service, path: str) -> Reply:
 def _post(service: Service, path: str, document: Any) -> Reply:
     if service.speaks == "kserve" and path == "/v2/repository/index":
         return 200, {}, [{"name": "stars"}]
+    if service.speaks == "tei" and path == "/embed":
+        texts = texts_of(document)
+        return 200, {}, [vector_of(text) for text in texts]
     if path != ("/v2/models/stars/infer" if service.speaks == "kserve" else "/predict"):
         return 404, {}, {"error": "not found"}
     texts = texts_of(document)

@@ -25,16 +25,10 @@ def task_of(folder: Path, config: Mapping[str, Any], asked: Task | None, stated:
         stated: the name of its task, as the artifact around it says it; empty where nothing does.
 
     Raises:
-        ModelError: it is a checkpoint of another task, or one without a head.
+        ModelError: it is a checkpoint of another task.
     """
     known = TASKS.get(stated)
     task = asked or known or _only(config)
-    if task.vectors:
-        raise ModelError(
-            f"{folder} has no head, or is to answer with vectors",
-            cause="which of its outputs make a vector, and how, is part of an export",
-            fix="name a bundle, or an onnx or compressed artifact of it",
-        )
     other = f"does {known.name}" if known is not None and known is not task else why_not(config, task)
     if other:
         raise ModelError(
@@ -52,7 +46,8 @@ def _only(config: Mapping[str, Any]) -> Task:
 
 
 def why_not(config: Mapping[str, Any], task: Task) -> str:
-    """Why a checkpoint cannot do a task that has a head; empty where nothing speaks against it.
+    """Why a checkpoint cannot do a task; empty where nothing speaks against it. One with a head was fine-tuned for it,
+    and vectors are asked of those without.
 
     Args:
         config: its ``config.json``.
@@ -60,9 +55,9 @@ def why_not(config: Mapping[str, Any], task: Task) -> str:
     """
     wanted = task.auto_class.removeprefix("AutoModel")
     heads = [str(name) for name in config.get("architectures") or () if str(name).endswith(tuple(_HEADS))]
-    if heads and not any(name.endswith(wanted) for name in heads):
+    if heads and (task.vectors or not any(name.endswith(wanted) for name in heads)):
         return f"is a {heads[0]} (architectures in its config.json)"
-    if task.per_token:
+    if task.per_token or task.vectors:
         return ""
     problem = config.get("problem_type")
     if problem and problem != task.problem_type:
@@ -85,7 +80,7 @@ def outputs_of(task: Task, named: Mapping[int, str], labels: Sequence[str] | Non
     Raises:
         ModelError: it has others, or tokens have labels that are no tags of IOB2.
     """
-    if task.number:  # what the one output is called has no say
+    if task.number or task.vectors:  # what the one output is called has no say
         return tuple(labels or task.head(()))
     found = label_order([named[index] for index in sorted(named)], labels, name=name)
     odd = sorted(set(found) - set(task.head(task.known_names(found))))

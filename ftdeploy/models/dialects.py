@@ -1,4 +1,5 @@
-"""How services are asked and what they answer: KServe v2, Hugging Face's toolkit and ours, text-embeddings-inference.
+"""How services are asked and what they answer: KServe v2, Hugging Face's toolkit and ours, text-embeddings-inference
+(labels, and vectors at ``/embed``).
 
 Sources: the text-classification and token-classification tasks of Hugging Face's inference toolkit and pipelines
 (``top_k`` null is all labels; an ``aggregation_strategy`` makes entities of tokens); text-embeddings-inference,
@@ -14,7 +15,16 @@ from typing import Any
 from ftdeploy.errors import ModelError, SourceError
 from ftdeploy.models.client import Client
 from ftdeploy.models.kserve import kserve, only_model
-from ftdeploy.models.shapes import ONE_LABEL, Dialect, ShapeError, read_found, read_labelled, shares_in, whole
+from ftdeploy.models.shapes import (
+    ONE_LABEL,
+    Dialect,
+    ShapeError,
+    read_found,
+    read_labelled,
+    read_vectors,
+    shares_in,
+    whole,
+)
 from ftdeploy.pairs import TEXT, TEXT_PAIR, parts
 from ftdeploy.tasks import TASKS, Task
 
@@ -33,13 +43,16 @@ def dialects(client: Client, labels: Sequence[str] | None, task: Task | None = N
 
     Raises:
         SourceError: it cannot be reached, or it holds no such model, or several.
-        ModelError: it states another task, or gives vectors.
+        ModelError: it states another task; or that it gives vectors, and nobody has asked for these.
     """
 
     def choose(stated: Any) -> Task:
         return _agreed(client, stated, task)
 
     named = _NAMED.fullmatch(client.path)
+    if task is not None and task.vectors:
+        yield _embeddings(client, named["base"] if named else client.path, task)
+        return
     if named:
         model = f"{named['base']}/v2/models/{named['name']}{named['version'] or ''}"
         yield kserve(client, model, labels, choose)
@@ -80,13 +93,45 @@ def _agreed(client: Client, stated: Any, asked: Task | None) -> Task:
             cause="another model was deployed there, or the suite does not say its `task`",
             fix=f"name another service; or set `task: {task.name}` in the suite, with metrics of that task",
         )
-    if task.vectors:
+    if task.vectors and asked is None:
         raise ModelError(
-            f"{client.shown} is to answer with vectors",
-            cause="a row's neighbours are found among the vectors of all rows, which bundles and model folders give",
-            fix="name the bundle behind the service, or an onnx or compressed artifact",
+            f"{client.shown} answers with vectors",
+            cause="nobody has said that these are wanted, and it is asked for them elsewhere than for labels",
+            fix=f'say so where it is opened: `task="{task.name}"`; a suite does by its `task`',
         )
     return task
+
+
+def _embeddings(client: Client, path: str, task: Task) -> Dialect:
+    """A service that gives a vector for each text at ``/embed``: TEI, and ours.
+
+    Raises:
+        SourceError: it serves no model for embeddings.
+        ModelError: it states another task.
+    """
+    base = path.removesuffix("/embed").removesuffix("/predict").removesuffix("/v2")
+    own = client.get(f"{base}/about") or {}
+    _agreed(client, own.get("task"), task)
+    about = {} if own else client.get(f"{base}/info") or {}
+    kind = about.get("model_type")
+    if isinstance(kind, dict | str) and "embedding" not in kind:
+        raise SourceError(
+            f"the service serves {kind if isinstance(kind, str) else ', '.join(kind)}, and no embeddings",
+            cause="another model was deployed there, to classify or to rank",
+            fix="name a service that gives vectors",
+        )
+    return Dialect(
+        name="TEI",
+        path=f"{base}/embed",
+        body=lambda texts: {"inputs": list(texts), "truncate": True},
+        read=read_vectors,
+        task=task,
+        labels=(),
+        max_length=whole(about.get("max_input_length")),
+        texts=whole(about.get("max_client_batch_size")),
+        metadata=about,
+        pairs=False,
+    )
 
 
 def _own(path: str, about: Mapping[str, Any], task: Task) -> Dialect:

@@ -1,15 +1,15 @@
-"""What a service was heard to say, as answers: probabilities of labels, or labels as the data writes them."""
+"""What a service was heard to say, as answers: probabilities of labels, labels as the data writes them, or vectors."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftdeploy.models.shapes import Found, Scored
+from ftdeploy.models.shapes import Found, Scored, Vector
 from ftdeploy.tasks import Task
 from ftdeploy.tasks.said import Said, numbered, said_of_shares
 from ftdeploy.values import dump
@@ -40,12 +40,29 @@ class Hearing:
         labels: class id -> label, of the answers that come out.
         stated: class id -> label, as the service calls them.
         thresholds: from where on a label holds, as it calls them.
+        width: how many numbers an answer has, where it is a vector.
     """
 
     task: Task
     labels: tuple[str, ...]
     stated: tuple[str, ...]
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    width: int = 0
+
+    def vectors(self, rows: Sequence[Vector]) -> NDArray[np.float32]:
+        """Vectors as float32, shape (rows, width).
+
+        Raises:
+            WrongAnswerError: they are of another width.
+        """
+        odd = next((len(row) for row in rows if len(row) != self.width), None)
+        if odd is not None:
+            raise WrongAnswerError(
+                f"gave vectors of {self.width} numbers, and gives {odd} now",
+                cause="another model was deployed during the evaluation, or several stand behind the address",
+                fix="run again when the deployment is through; name the address of one of them",
+            )
+        return np.array(rows, dtype=np.float32).reshape(-1, self.width)
 
     def matrix(self, rows: Sequence[Scored]) -> NDArray[np.float32]:
         """Labels' scores as float32, shape (rows, labels), after checking that they are probabilities of all labels, or
@@ -91,16 +108,21 @@ class Hearing:
             return said_of_shares(found, self.labels, least)
         return Said(labels=[dump(value) for value in found[:, 0].tolist()], scores=found[:, 0])
 
-    def figures(self, *answered: Sequence[Scored] | Sequence[Found]) -> list[NDArray[np.float32]]:
+    def figures(self, *answered: Sequence[Any]) -> list[NDArray[np.float32]]:
         """Several lists of answers as numbers that tell them apart, float32, shape (rows, any): entities as they came,
-        since those of another text would be fitted to the one that they are held against.
+        since those of another text would be fitted to the one that they are held against; vectors by how near they are
+        to those of the last list.
 
         Raises:
             WrongAnswerError: see `matrix`.
         """
+        if self.task.vectors:
+            found = [self.vectors(rows) for rows in answered]
+            unit = [one / np.linalg.norm(one, axis=1, keepdims=True) for one in found]
+            return [np.asarray(one @ unit[-1].T, dtype=np.float32) for one in unit]
         if not self.task.per_token:
-            return [self.matrix(rows) for rows in answered]  # type: ignore[arg-type]
-        told = [[json.dumps([{**one, "score": 0} for one in row]) for row in rows] for rows in answered]  # type: ignore[dict-item]  # as above
+            return [self.matrix(rows) for rows in answered]
+        told = [[json.dumps([{**one, "score": 0} for one in row]) for row in rows] for rows in answered]
         _, ids = numbered(*told)
         return [one[:, None].astype(np.float32) for one in ids]
 

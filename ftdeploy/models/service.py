@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ftdeploy import progress
-from ftdeploy.encoded import Encoded
+from ftdeploy.encoded import Encoded, Outputs
 from ftdeploy.errors import ServeError
 from ftdeploy.measure import Opened
 from ftdeploy.models.client import Answer, Calls, Client
@@ -21,6 +21,7 @@ from ftdeploy.models.dialects import ShapeError, dialects
 from ftdeploy.models.heard import Hearing, WrongAnswerError
 from ftdeploy.models.model import Kind, OneLabel, label_order, no_advance
 from ftdeploy.pairs import join
+from ftdeploy.signature import Signature
 from ftdeploy.tasks import Task
 from ftdeploy.tasks.said import Said
 
@@ -68,7 +69,7 @@ class ServiceModel(OneLabel):
     Raises:
         SourceError: it cannot be reached, or is no service that classifies texts.
         ServeError: it fails, or answers in a wrong form.
-        ModelError: it has other labels, does something else, or gives vectors.
+        ModelError: it has other labels, or does something else.
         DependencyError: httpx is not installed.
     """
 
@@ -83,7 +84,8 @@ class ServiceModel(OneLabel):
         try:
             rows = self._understand(labels, task)
             self._hearing = self._listen(rows, labels)
-            self.labels, self.one_label = self._hearing.labels, self._hearing.task.one_label
+            self.labels, self.task = self._hearing.labels, self._hearing.task
+            self.one_label = self.task.one_label
             self._check_order(rows)
         except BaseException:
             self._client.close()
@@ -109,12 +111,18 @@ class ServiceModel(OneLabel):
         return self._together(self._each(self.ask, [[text] for text in texts], no_advance))
 
     def said(self, texts: Sequence[str], *, advance: Callable[[float], None] = no_advance) -> Said:
-        """See `ftdeploy.models.Model`: of a service that is asked for something else than one label a text."""
+        """See `ftdeploy.models.Model`: of a service that is asked for something else than one label a text. Of vectors
+        what a row is near to is found among all ``texts``."""
+        if self.task.vectors:
+            return self._near(self._each(self.embed, self._requests(texts), advance))
         return self._joined(self._each(self.hear, self._requests(texts), advance))
 
     def said_alone(self, texts: Sequence[str]) -> Said:
         """See `ftdeploy.models.Model`."""
-        return self._joined(self._each(self.hear, [[text] for text in texts], no_advance))
+        single = [[text] for text in texts]
+        if self.task.vectors:
+            return self._near(self._each(self.embed, single, no_advance))
+        return self._joined(self._each(self.hear, single, no_advance))
 
     def timed(self) -> Opened:
         """The service with its way over HTTP; its size is not known, and given as 0."""
@@ -149,6 +157,14 @@ class ServiceModel(OneLabel):
             return OneLabel.said(self, texts)
         return self._used(lambda: self._hearing.said(self._rows(texts), texts))
 
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Likewise the vectors of texts, float32, shape (rows, dimensions).
+
+        Raises:
+            ServeError: see `ask`.
+        """
+        return self._used(lambda: self._hearing.vectors(self._rows(texts)))
+
     def _used(self, answered: Callable[[], Asked]) -> Asked:
         """What is made of answers, with the errors that are to be told of them."""
         try:
@@ -178,6 +194,14 @@ class ServiceModel(OneLabel):
     def _together(self, found: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.concatenate(found) if found else np.empty((0, len(self.labels)), dtype=np.float32)
 
+    def _near(self, found: Sequence[NDArray[np.float32]]) -> Said:
+        """What lies near each text, by vectors of requests."""
+        width = self._hearing.width
+        vectors = np.concatenate([np.empty((0, width), dtype=np.float32), *found])
+        outputs = Outputs(logits=vectors, embedding=np.empty((len(vectors), 0), dtype=np.float32))
+        said_by = Signature(name=self.name, task=self.task.name, labels=(), max_length=1, dimensions=width)
+        return self.task.said(outputs, said_by)
+
     def _joined(self, found: Sequence[Said]) -> Said:
         scores = [one.scores for one in found] or [np.empty(0, dtype=np.float32)]
         return Said(labels=[label for one in found for label in one.labels], scores=np.concatenate(scores))
@@ -204,6 +228,8 @@ class ServiceModel(OneLabel):
     def _listen(self, rows: Sequence[Any], labels: Sequence[str] | None) -> Hearing:
         """How answers are taken, by what the service states and by those to the probes."""
         task, stated = self._dialect.task, self._dialect.labels
+        if task.vectors:
+            return Hearing(task=task, labels=(), stated=(), width=len(rows[0]))
         if stated is None and task.per_token:
             return Hearing(task=task, labels=tuple(labels or ()), stated=())
         stated = stated or tuple(sorted({label for row in rows for label in row}))
@@ -255,7 +281,8 @@ class ServiceModel(OneLabel):
                     f"answers in a wrong form: {error}: {answer.told}",
                     cause=f"it does not speak {self._dialect.name}, gives the best label only, or does not do "
                     f"{self._dialect.task.name}",
-                    fix="name the address of a service with /predict (all labels with scores; entities) or KServe v2",
+                    fix="name the address of a service with /predict (all labels with scores; entities), /embed "
+                    "(vectors) or KServe v2",
                 )
             ) from error
         if len(found) != rows:
@@ -284,7 +311,7 @@ class ServiceModel(OneLabel):
                     cause="it sorts or answers them at the same time, and does not bring them back into order",
                     fix="mend the service: the answers of a request belong to its texts by their order only",
                 )
-        if not self.one_label:
+        if not self.one_label and not self.task.vectors:
             self._used(lambda: self._hearing.said(rows, probes))
 
     def _digest(self) -> str:
@@ -321,4 +348,6 @@ class _HttpRunner:
 
     def run(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32] | Said:
         texts = [bytes(row).decode() for row in rows]
+        if self._service.task.vectors:
+            return self._service.embed(texts)
         return self._service.ask(texts) if self._service.one_label else self._service.hear(texts)

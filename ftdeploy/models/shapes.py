@@ -1,4 +1,5 @@
-"""What services answer, read out of their JSON: labels with scores, and entities; and how a service is asked for it."""
+"""What services answer, read out of their JSON: labels with scores, entities, and vectors; and how a service is asked
+for it."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from ftdeploy.tasks import TASKS, Task
 Scored = dict[str, float]
 #: One row's entities, as far as they are read: ``entity_group``, ``start``, ``end`` and ``score``.
 Found = list[dict[str, Any]]
+#: One row's vector.
+Vector = list[float]
 #: What is asked where nobody says what else.
 ONE_LABEL = TASKS["text-classification"]
 _PLACE = ("entity_group", "start", "end")
@@ -31,7 +34,7 @@ class Dialect:
         path: where questions are posted.
         body: texts -> what is posted.
         read: (the answer's JSON, texts asked) -> each row's labels with scores, `Scored`; or its entities, `Found`,
-            where each token is labelled.
+            where each token is labelled; or its `Vector`.
 
             Raises `ShapeError`.
         task: what is asked of it.
@@ -98,6 +101,27 @@ def entities_of(row: Any) -> Found:
         if not isinstance(one, dict) or not all(name in one for name in _PLACE) or not is_number(one.get("score", 1)):
             raise ShapeError('an entity is wanted as {"entity_group": "...", "start": 0, "end": 8, "score": 0.9}')
     return [{name: one[name] for name in _PLACE} | {"score": float(one.get("score", 1))} for one in row]
+
+
+def read_vectors(document: Any, rows: int) -> list[Vector]:  # noqa: ARG001  # as all readers
+    """A vector for each text, as TEI and our ``/embed`` give them.
+
+    Raises:
+        ShapeError: it is something else, or holds a vector for each token.
+    """
+    found = _answers(document)
+    for row in found:
+        if isinstance(row, list) and row and isinstance(row[0], list):
+            raise ShapeError("it holds a vector for each token; one for each text is wanted")
+        if not isinstance(row, list):
+            raise ShapeError(f"a text's answer is a list of numbers, not {kind_of(row)}")
+        if not all(map(is_number, row)):
+            raise ShapeError("a vector holds what is no number")
+        if not any(row):
+            raise ShapeError("a vector is empty, or holds zeros only, which is near to nothing")
+    if len(set(map(len, found))) > 1:
+        raise ShapeError(f"vectors of {' and '.join(map(str, sorted(set(map(len, found)))))} numbers are in one answer")
+    return found
 
 
 def _answers(document: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A checkpoint of transformers, open in torch: token ids in, logits out."""
+"""A checkpoint of transformers, open in torch: token ids in, logits out; or where there is no head, vectors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from ftdeploy.batching import pad, with_tokens
 from ftdeploy.encoded import Encoded, Outputs
 from ftdeploy.errors import DependencyError, ModelError
-from ftdeploy.onnx_export import note_pairs, pairs_in, pairs_of, tell_texts_apart
+from ftdeploy.onnx_export import POOLING_KEY, answer_of, note_pairs, pairs_in, pairs_of, tell_texts_apart
 from ftdeploy.pairs import TEXT, TEXT_PAIR, is_pair
+from ftdeploy.pooling import choose_pooling, note_pooling
 from ftdeploy.tasks import Task
 from ftdeploy.windows import Windows
 
@@ -39,6 +40,9 @@ class TorchRunner:
     def __init__(self, folder: Path, *, task: Task, max_length: int, threads: int, device: str,
                  windows: Windows | None = None) -> None:  # fmt: skip
         self._model, fast, self._pad_id = _load(folder, task)
+        if task.vectors and not hasattr(self._model.config, POOLING_KEY):  # as `train` would have noted it
+            note_pooling(self._model.config, choose_pooling(folder, "auto")[0])
+        self._answer = answer_of(self._model, task)
         self._task = task
         self._fast, self._tokenizer = fast, fast.backend_tokenizer
         self.windows, self._length, self._two = windows, max_length, False
@@ -71,7 +75,7 @@ class TorchRunner:
 
     def logits(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """One forward pass, padded to the longest row: float32, shape (rows, labels), or (rows, tokens, labels) where
-        each token is labelled."""
+        each token is labelled, or (rows, dimensions) of a model without a head."""
         import torch
 
         if self._device == "cpu":
@@ -79,7 +83,8 @@ class TorchRunner:
         padded = pad(with_tokens(rows, self._pad_id), self._pad_id)
         ids, mask = (torch.from_numpy(part).to(self._device) for part in padded)
         with torch.inference_mode():
-            found: NDArray[np.float32] = self._model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
+            answer = self._answer(self._model(input_ids=ids, attention_mask=mask), mask)
+        found: NDArray[np.float32] = answer.float().cpu().numpy()
         return found * padded[1][..., None].astype(found.dtype) if self._task.per_token else found
 
     def run(self, rows: Sequence[Sequence[int]]) -> Outputs:
@@ -101,6 +106,7 @@ def _load(folder: Path, task: Task) -> tuple[Any, PreTrainedTokenizerBase, int]:
             fix="pip install 'ftdeploy[train]'",
         ) from error
     wanted = "a model that labels tokens" if task.per_token else "a text classifier"
+    wanted = "an encoder" if task.vectors else wanted
     loud = logging.get_verbosity()
     logging.set_verbosity_error()  # it would advise to train a model that is refused below
     try:
@@ -118,9 +124,11 @@ def _load(folder: Path, task: Task) -> tuple[Any, PreTrainedTokenizerBase, int]:
         ) from error
     finally:
         logging.set_verbosity(loud)
-    if report["missing_keys"]:
+    # Of a model without a head the pooler is loaded too, and makes none of its vectors.
+    missing = [key for key in report["missing_keys"] if not (task.vectors and key.startswith("pooler."))]
+    if missing:
         raise ModelError(
-            f"{folder} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}",
+            f"{folder} lacks the weights {', '.join(sorted(missing)[:3])}",
             cause=f"it was pretrained and never fine-tuned for {task.name}: its answers would be random",
             fix="name a fine-tuned checkpoint",
         )

@@ -34,9 +34,9 @@ class Columns(Section):
     pairs; where both together are longer than `model.max_length`, the longer one loses its end first. The name is the
     one that Hugging Face's tokenizers and pipelines have for it."""
     label: str | None = "label"
-    """The column with the label; null for texts without, where the task needs none. What stands there is the label, `NA`,
-    `nan` and `None` too; a row with an empty cell, or null or NaN in formats that have them, is set aside as missing
-    and counted."""
+    """The column with the label; null for texts without, where the task needs none. What stands there is the label,
+    `NA`, `nan` and `None` too; a row with an empty cell, or null or NaN in formats that have them, is set aside as
+    missing and counted."""
     label_separator: str | None = Field(default=None, min_length=1, max_length=SEPARATOR_CHARS)
     """Where a row has any number of labels (`multi-label-classification`) in one string: what stands between them. A
     list, or one written as JSON, is read in any case; `[]` says that no label holds."""

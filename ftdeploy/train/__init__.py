@@ -17,6 +17,7 @@ from ftdeploy.dataset import label_names, pair_columns, read_split
 from ftdeploy.errors import ModelError
 from ftdeploy.hardware import choose_device, has_bf16, processors
 from ftdeploy.onnx_export import note_pairs, pairs_in, require_pairs, tell_texts_apart
+from ftdeploy.pooling import choose_pooling, note_pooling
 from ftdeploy.recipe import Device, ModelSettings, Recipe, TrainSettings
 from ftdeploy.sources import fingerprint, resolve
 from ftdeploy.stage import Facts, stage
@@ -29,7 +30,6 @@ from ftdeploy.train.regularize import reinitialize_layers
 from ftdeploy.train.resume import last_complete_checkpoint
 from ftdeploy.train.standardize import note_units, standardize
 from ftdeploy.train.tokens import ArrowRows, encode_to_file
-from ftdeploy.train.untrained import choose_pooling, note_pooling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

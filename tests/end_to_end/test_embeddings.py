@@ -188,6 +188,25 @@ def test_an_evaluation_asks_a_bundle_again(run: TinyRun, tmp_path: Path) -> None
     }
 
 
+def test_a_service_and_the_checkpoint_are_asked_for_vectors(run: TinyRun, url: str, tmp_path: Path) -> None:
+    """The bundle that is served answers as its folder; the checkpoint's vectors have the neighbours of its export's."""
+    suite = {
+        "version": 1,
+        "task": "feature-extraction",
+        "metrics": ["neighbour_agreement"],
+        "gates": [{"kind": "non-inferiority", "metric": "neighbour_agreement", "margin": 0.01}],
+        "cases": [{"name": "test", "recipe": str(run.recipe), "split": "test"}],
+        "resamples": 1000,
+    }
+    (tmp_path / "suite.yaml").write_text(json.dumps(suite), encoding="utf-8")
+    for candidate, baseline in ((url, run.run / "bundle"), (run.run / "checkpoint", run.run / "onnx")):
+        found = ftdeploy("eval", tmp_path / "suite.yaml", "--candidate", candidate, "--baseline", baseline,
+                         "--report", tmp_path / "report")  # fmt: skip
+        assert found.returncode == 0, found.stderr
+        (told,) = read_report(tmp_path / "report" / "report.json").metrics
+        assert told.candidate.value == pytest.approx(1, abs=0.005)
+
+
 def test_texts_without_labels_will_do(tmp_path: Path) -> None:
     """`columns.label: null`: the splits are made, and neighbours alone are compared."""
     recipe = write_tiny_embeddings(tmp_path, rows=120, sections={"data": {"columns": {"text": "text", "label": None}}})

@@ -1,4 +1,4 @@
-"""A checkpoint as it is, where a task trains no head: loaded, checked, and written as a trained one would be."""
+"""How a checkpoint without a head makes one vector of its tokens': what it was trained for, and where that is noted."""
 
 from __future__ import annotations
 

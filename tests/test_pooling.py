@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ftdeploy.errors import ModelError
-from ftdeploy.train.untrained import choose_pooling
+from ftdeploy.pooling import choose_pooling
 
 
 def _write(folder: Path, pooling: Any = None, modules: Any = None) -> Path:
