@@ -242,7 +242,9 @@ def read_spans(cell: Any, text: str) -> list[Span]:
         try:
             cell = json.loads(cell)
         except ValueError:
-            raise ValueError(f"{cell[:60]!r} is no JSON of a list of spans") from None
+            raise ValueError(
+                f"{cell[:60]!r} is no JSON of a list of spans; Python's own way to write lists is none: use json.dumps"
+            ) from None
     if not isinstance(cell, list | tuple):
         raise ValueError(f"spans are a list, not a {type(cell).__name__}")  # noqa: TRY004  # what callers look out for
     found = sorted(_read_span(one, text) for one in cell)

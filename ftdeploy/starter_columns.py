@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,19 +27,22 @@ STEPS = 12
 #: Of so many cells in a hundred that are numbers, the others are faults of the file.
 _NUMBERS = 90
 _TRACKED_VALUES = 2000
+#: A list as Python writes it, and JSON does not: names in single quotes, or what has such names.
+_REPR = re.compile(r"\s*\[\s*([{(\[][^\"]*)?'")
 
 
 @dataclass(kw_only=True)
 class Column:
     """A column: how many cells are filled, how long they are, and what stands in them, most of it; how many hold a list
-    of names, or one of something else (spans); and how many a number, how many of these no whole one, and between which
-    all lie."""
+    of names, one of something else (spans), or one as Python writes it; and how many a number, how many of these no
+    whole one, and between which all lie."""
 
     filled: int = 0
     chars: int = 0
     values: Counter[str] = field(default_factory=Counter)
     names: int = 0
     others: int = 0
+    reprs: int = 0
     numbers: int = 0
     fractions: int = 0
     low: float = math.inf
@@ -50,6 +54,7 @@ class Column:
             try:
                 value = json.loads(value)
             except ValueError:
+                self.reprs += bool(_REPR.match(value))
                 return
         if isinstance(value, list) and value:
             named = all(isinstance(one, str) for one in value)
@@ -129,7 +134,14 @@ def guess_label(columns: Mapping[str, Column], text: str, *, numbers: bool | Non
         numbers: the label is a number to be estimated, or is none; None, where that is not known.
     """
     rest = {name: column for name, column in columns.items() if name != text}
-    few = [n for n, c in rest.items() if not numbers and (c.names or c.others or _is_choice(c))]
+    if not rest:
+        raise DataError(
+            f"there is no column beside the text {text!r}",
+            cause="a model learns from texts with their labels, and the file has texts only",
+            fix="add a column with labels; for vectors texts alone will do (`task: feature-extraction`, by hand, with "
+            "`columns: {label: null}`)",
+        )
+    few = [n for n, c in rest.items() if not numbers and (c.names or c.others or c.reprs or _is_choice(c))]
     many = [n for n, c in rest.items() if (c.numeric if numbers else c.measured and numbers is None)]
     named = _by_name([*few, *many], _LABEL_NAMES) or (None if few else _by_name(many, _NUMBER_NAMES))
     if named:
@@ -138,6 +150,21 @@ def guess_label(columns: Mapping[str, Column], text: str, *, numbers: bool | Non
     if len(fitting) != 1:
         raise _cannot_guess("label", "a few different values, or numbers with decimals", columns, fitting)
     return fitting[0]
+
+
+def check_lists(label: str, column: Column) -> None:
+    """Refuse lists that are none for whoever reads them: each would be one long label.
+
+    Raises:
+        DataError: most cells hold lists as Python writes them.
+    """
+    if 2 * column.reprs > column.filled:
+        raise DataError(
+            f"column {label!r} holds lists as Python writes them: {next(iter(column.values))[:60]}",
+            cause="pandas and csv write a list so, and JSON is what is read as one",
+            fix=f"write them as JSON: `df[{label!r}] = df[{label!r}].map(json.dumps)` before `to_csv`, or all of the "
+            "file by `to_json(..., orient='records', lines=True)`",
+        )
 
 
 def _is_choice(column: Column) -> bool:

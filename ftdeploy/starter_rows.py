@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ftdeploy.errors import ConfigError, DataError, SourceError, did_you_mean
-from ftdeploy.starter_columns import MAX_LABELS, STEPS, Column, given, guess_label, guess_text
+from ftdeploy.starter_columns import MAX_LABELS, STEPS, Column, check_lists, given, guess_label, guess_text
 
 if TYPE_CHECKING:
     from ftdeploy.tasks import Task
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 #: What a column of numbers can be the labels of.
 EITHER = ("text-classification", "text-regression")
 
-_COMMA = re.compile(r"[-+]?[\d.]*\d,\d+")
+#: A number with a comma, signs for thousands, a currency or a percent sign.
+_DRESSED = re.compile(r"[-+]?[^\w\s]?\s?\d[\d.,' ]*[^\w\s]?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,7 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
     text_column = given("text", text, columns) or guess_text(others, label)
     numbers = None if task is None else TASKS[task].number
     label_column = given("label", label, columns) or guess_label(others, text_column, numbers=numbers)
+    check_lists(label_column, columns[label_column])
     learned = TASKS[task] if task is not None else _task_of(columns[text_column], columns[label_column], separator)
     if text_column == second:
         raise DataError(
@@ -278,11 +280,12 @@ def _check_counts(counts: Mapping[str, int], label: str, column: Column, *, task
             cause="it is not the column with the numbers, or most of its cells are empty",
             fix="name another one: --label COLUMN",
         )
-    if task.one_label and len(counts) > STEPS and all(map(_COMMA.fullmatch, counts)):
+    if task.one_label and len(counts) > STEPS and not column.numeric and all(map(_DRESSED.fullmatch, counts)):
         raise DataError(
-            f"column {label!r} holds {len(counts):,} different numbers with a comma as the decimal sign",
-            cause="numbers to be estimated are read with a point, as 3.5",
-            fix="write them with a point (in pandas: `read_csv(..., decimal=',')` and `to_csv`)",
+            f"column {label!r} holds {len(counts):,} different numbers that are not written plainly: {min(counts)}",
+            cause="they have a comma, a unit or a sign for thousands; numbers to be estimated are read as 3.5 or 1e3",
+            fix="write them plainly (in pandas: `read_csv(..., decimal=',', thousands='.')`, or `str.strip('$%')`, and "
+            "`to_csv`)",
         )
     if len(counts) < 2 - task.per_token or len(counts) > MAX_LABELS:  # a choice wants two
         raise DataError(

@@ -380,12 +380,52 @@ def test_marks_among_numbers_are_told(tmp_path: Path) -> None:
         write_starter(alike, tmp_path / "no.yaml", label="rating", task="text-regression")
 
 
-def test_decimal_commas_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["{},5", "${}.99", "{}%", "1.{:03},50 €", "-{} 000"])
+def test_numbers_that_are_not_written_plainly_are_told(tmp_path: Path, form: str) -> None:
     """Sixty of them are no sixty labels."""
-    data = _numbers(tmp_path / "a.csv", [f"{at},5" for at in range(60)])
-    with pytest.raises(DataError, match="60 different numbers with a comma as the decimal sign") as caught:
+    data = _numbers(tmp_path / "a.csv", [form.format(at) for at in range(60)])
+    with pytest.raises(DataError, match="60 different numbers that are not written plainly") as caught:
         write_starter(data, tmp_path / "r.yaml", label="rating")
     assert "decimal=','" in caught.value.fix
+
+
+@pytest.mark.parametrize("cell", [["a", "b"], [{"start": 0, "end": 3, "label": "x"}], [(0, 3, "x")]])
+def test_lists_as_python_writes_them_are_told(tmp_path: Path, cell: Any) -> None:
+    """pandas does in a CSV file: they were taken for labels of brackets and quotes, or for no column of labels."""
+    rows = [["text", "topics"], *([text, str(cell)] for text, _ in _lines())]
+    (tmp_path / "a.csv").write_text(_csv(rows))
+    with pytest.raises(DataError, match="column 'topics' holds lists as Python writes them") as caught:
+        write_starter(tmp_path / "a.csv", tmp_path / "r.yaml")
+    assert "json.dumps" in caught.value.fix
+
+
+def test_labels_that_a_run_stops_at_or_takes_for_others_are_told(tmp_path: Path) -> None:
+    """Those of too few rows, and those that differ in case alone."""
+    rows = [["text", "label"], *([text, label] for text, label in _lines()), ["a word more", "complaitn"]]
+    rows[1:7] = [[text, "Praise"] for text, _ in rows[1:7]]
+    (tmp_path / "a.csv").write_text(_csv(rows))
+    made = write_starter(tmp_path / "a.csv", tmp_path / "r.yaml")
+    few, alike = made.notes
+    assert few.startswith("labels with fewer than 3 rows, at which `ftdeploy run` stops: 'complaitn';")
+    assert alike == "labels that differ in case alone are different labels: 'Praise', 'praise'"
+    with pytest.raises(DataError, match="labels with fewer than 3 rows: 'complaitn'"):
+        run_stage(prepare, load_recipe(made.recipe), {}, tmp_path / "dataset")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", "text\n" + "a few words\nand others\n" * 9, "no column beside the text 'text'"),
+        ("a.xlsx", "PK", "save the sheet as CSV"),
+        ("a.txt", "text\tlabel\n", "give the file such an ending"),
+    ],
+)
+def test_files_that_something_can_be_done_about(tmp_path: Path, name: str, content: str, words: str) -> None:
+    """What it is is told."""
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError) as caught:
+        write_starter(tmp_path / name, tmp_path / "r.yaml")
+    assert words in f"{caught.value.what} {caught.value.fix}"
 
 
 @pytest.mark.parametrize(

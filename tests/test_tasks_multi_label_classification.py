@@ -55,6 +55,13 @@ def test_what_is_no_list_is_refused(cell: Any) -> None:
         TASK.read({"text": "t", "l": cell}, "text", "l")
 
 
+@pytest.mark.parametrize("separator", [None, ",", ";"])
+def test_a_list_as_python_writes_it_is_refused(separator: str | None) -> None:
+    """Whatever stands between labels: its parts would be labels of brackets and quotes."""
+    with pytest.raises(ValueError, match="as Python writes it"):
+        TASK.read({"text": "t", "l": "['a', 'b']"}, "text", "l", separator)
+
+
 def test_targets_are_ones_and_zeros() -> None:
     """For each row of a text that is several; an unknown name is named."""
     rows = [Encoded(ids=[1], length=1, unknown=0, text=text) for text in (0, 1, 1)]

@@ -32,6 +32,7 @@ _SUFFIXES = {
     ".parquet": "parquet", ".pq": "parquet",
     ".conll": "conll", ".iob": "conll", ".iob2": "conll", ".bio": "conll",
 }  # fmt: skip
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 _BATCH_ROWS = 4096
 #: JSON has no NaN, and Python and pandas write it for what is missing.
 _JSON = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
@@ -130,7 +131,9 @@ def file_format(source: Source, path: Path) -> str:
         raise DataError(
             f"the format of {path.name} cannot be told from its name",
             cause=f"it ends in {suffix or 'nothing'}; known are {', '.join(_SUFFIXES)}",
-            fix="set `data.source.format`, or name a `loader` for a format of its own",
+            fix="save the sheet as CSV"
+            if suffix in _SHEETS
+            else "set `data.source.format`, give the file such an ending, or name a `loader` for a format of its own",
         )
     return _SUFFIXES[suffix]
 

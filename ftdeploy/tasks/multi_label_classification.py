@@ -190,6 +190,8 @@ def _names_in(cell: Any, separator: str | None) -> list[Any]:
         found = json.loads(cell) if separator is None or cell.lstrip().startswith("[") else None
     except ValueError:
         found = None
+    if found is None and cell.lstrip().startswith("['"):
+        raise ValueError(f"{cell[:60]!r} is a list as Python writes it, and no JSON: write it by json.dumps")
     if separator is not None and not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
         return [name for name in cell.split(separator) if name.strip()]
     if not isinstance(found, list):
