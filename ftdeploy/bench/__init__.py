@@ -76,8 +76,9 @@ def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) ->
         ArtifactError: a folder is no model, or there is no dataset beside the candidate.
         ModelError: the two do not do the same: another task, other labels, one text and two.
     """
-    folders = {"baseline": model_folder(baseline), "candidate": model_folder(candidate)}
-    _check_alike(candidate, baseline, *(read_signature(folders[name]) for name in ("candidate", "baseline")))
+    ours, theirs = model_folder(candidate), model_folder(baseline)
+    _check_alike(candidate, baseline, read_signature(ours), read_signature(theirs))
+    folders = {"baseline": theirs, "candidate": ours}
     texts = read_split(dataset_beside(candidate), "test", columns=["text"])["text"].to_pylist()
     found = measure(folders, texts, rounds=rounds, rows=rows, batching=served_batching(folders["candidate"]))
     ratios = {cost: cost_ratio(found["baseline"], found["candidate"], cost) for cost in COSTS}
