@@ -117,16 +117,17 @@ class Distillation(Section):
 
     epochs: int | None = Field(default=None, ge=1)
     """Passes over the rows; null takes what fits the search's time."""
-    learning_rate: float = Field(default=2e-4, gt=0, lt=1)
-    """Peak of AdamW."""
+    learning_rate: float = Field(default=1e-4, gt=0, lt=1)
+    """Peak of AdamW. A pruned model begins close to its teacher: a high rate leads away from it."""
     batch_size: int = Field(default=32, ge=1)
     """Rows in a step, of alike length."""
     temperature: float = Field(default=2.0, gt=0)
     """The logits of both are divided by this."""
     hard: float = Field(default=0.5, ge=0)
     """Weight of the labels' cross-entropy beside the teacher's answers."""
-    hidden: float = Field(default=1.0, ge=0)
-    """Weight of the hidden states' relative squared distance to the teacher's, over the layers."""
+    hidden: float = Field(default=20.0, ge=0)
+    """Weight of the hidden states' relative squared distance to the teacher's, over the layers. They say far more of each
+    text than its answer does, so that a student learns from them what it is to answer to others."""
     augment: float = Field(default=1.0, ge=0, le=4)
     """For each training row, how many copies with words masked or cut away are learned beside it; the teacher answers
     them, so no label can be wrong. Drawn anew in every epoch. Without `epochs` it may be more or less, so that whole
