@@ -126,8 +126,8 @@ class Distillation(Section):
     hard: float = Field(default=0.5, ge=0)
     """Weight of the labels' cross-entropy beside the teacher's answers."""
     hidden: float = Field(default=20.0, ge=0)
-    """Weight of the hidden states' relative squared distance to the teacher's, over the layers. They say far more of each
-    text than its answer does, so that a student learns from them what it is to answer to others."""
+    """Weight of the hidden states' relative squared distance to the teacher's, over the layers. They say far more of
+    each text than its answer does, so that a student learns from them what it is to answer to others."""
     augment: float = Field(default=1.0, ge=0, le=4)
     """For each training row, how many copies with words masked or cut away are learned beside it; the teacher answers
     them, so no label can be wrong. Drawn anew in every epoch. Without `epochs` it may be more or less, so that whole
