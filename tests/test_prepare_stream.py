@@ -23,8 +23,8 @@ from ftdeploy.recipe import DataSettings, Recipe
 from ftdeploy.stage import run_stage
 
 
-def recipe(*sources: dict[str, Any], **data: Any) -> Recipe:
-    sections = {"version": 1, "name": "demo", "task": "text-classification", "model": {"path": "none"}}
+def recipe(*sources: dict[str, Any], task: str = "text-classification", **data: Any) -> Recipe:
+    sections = {"version": 1, "name": "demo", "task": task, "model": {"path": "none"}}
     return Recipe.model_validate(sections | {"data": {"sources": list(sources)} | data})
 
 
@@ -322,7 +322,7 @@ def test_each_source_says_what_stands_between_the_names_of_its_labels(tmp_path: 
         with path.open("w", encoding="utf-8", newline="") as handle:
             csv.writer(handle).writerows([("text", "label"), *((f"{name} {place}", cell) for place in range(12))])
         found.append({"path": str(path), "name": name, "columns": {"label_separator": between}})
-    made = recipe(*found).model_copy(update={"task": "multi-label-classification"})
+    made = recipe(*found, task="multi-label-classification")
     dataset_ = run_stage(prepare, made, {}, tmp_path / "out" / "dataset").artifact
     assert {(row["id"].split(":")[0], row["label"]) for row in rows(dataset_)} == {
         ("one", '["a", "b"]'), ("two", '["b", "c"]'), ("three", '["c"]'),
@@ -340,8 +340,7 @@ def test_a_recipe_says_what_an_empty_cell_means(tmp_path: Path, empty: str, expe
     lines = [f"text {place},{cells[place % 3]}" for place in range(36)]
     (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
     columns = {"label_separator": "|", "empty_label": empty}
-    made = recipe({"path": str(tmp_path / "rows.csv"), "columns": columns})
-    made = made.model_copy(update={"task": "multi-label-classification"})
+    made = recipe({"path": str(tmp_path / "rows.csv"), "columns": columns}, task="multi-label-classification")
     dataset_ = run_stage(prepare, made, {}, tmp_path / "out" / "dataset").artifact
     assert Counter(row["label"] for row in rows(dataset_)) == expected
     rejected = read_profile(dataset_)["rejected"]
@@ -354,9 +353,8 @@ def test_labels_that_nobody_has_filled_in_are_refused(tmp_path: Path) -> None:
         lines = "".join(f"{name} {place},{cell}\n" for place in range(12))
         (tmp_path / f"{name}.csv").write_text(f"text,label\n{lines}", encoding="utf-8")
     columns = {"label_separator": "|"}
-    both = recipe(*({"path": str(tmp_path / f"{name}.csv"), "columns": columns} for name in ("one", "two")))
-    alone = recipe({"path": str(tmp_path / "two.csv"), "columns": columns})
-    for number, made in enumerate((both, alone)):
-        labelled = made.model_copy(update={"task": "multi-label-classification"})
+    entries = [{"path": str(tmp_path / f"{name}.csv"), "columns": columns} for name in ("one", "two")]
+    for number, sources in enumerate((entries, entries[1:])):
+        labelled = recipe(*sources, task="multi-label-classification")
         with pytest.raises(DataError, match=r"two\.csv: the column 'label' is empty in all 12 rows"):
             run_stage(prepare, labelled, {}, tmp_path / f"out{number}" / "dataset")
