@@ -50,7 +50,7 @@ def main(run: Path, ways: list[dict[str, Any]], *, shape: dict[str, Any], seed: 
             students.make_student(school, cut, seconds=0, work=work, out=out)
             took = time.monotonic() - began
             scores = _scores(Predictor(out, device="cpu"), teacher, dataset)
-        show_line(f"| {cut.name} {way} | {scores} | {took:.0f} |")
+        show_line("| {} {} | {} | {} |", cut.name, way, scores, round(took))
 
 
 def _school(dataset: Artifact, checkpoint: Artifact, onnx: Artifact, teacher: Predictor, lessons: dict[str, Any], *,
