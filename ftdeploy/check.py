@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ftdeploy import progress
 from ftdeploy.checkpoints import check_checkpoint, check_trainable
-from ftdeploy.errors import ConfigError, FtdeployError, ModelError, Problem
+from ftdeploy.errors import ConfigError, FtdeployError, ModelError, Problem, first_of
 from ftdeploy.hardware import choose_device, has_bf16, processors
 from ftdeploy.onnx_export import require_pairs, supported
 from ftdeploy.prepare.peek import Beginning, peek
@@ -128,8 +128,7 @@ def _row_words(rows: Beginning) -> str:
 
 def _label_words(rows: Beginning) -> str:
     counted = sorted(filter(itemgetter(1), rows.labels.items()), key=lambda item: (-item[1], item[0]))
-    more = f" and {len(counted) - _SHOWN_LABELS} more" if len(counted) > _SHOWN_LABELS else ""
-    listed = ", ".join(f"{label} {count:,}" for label, count in counted[:_SHOWN_LABELS]) + more
+    listed = first_of([f"{label} {count:,}" for label, count in counted], _SHOWN_LABELS)
     return listed if rows.whole else f"{listed} among these"
 
 

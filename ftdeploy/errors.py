@@ -7,7 +7,7 @@ and exits with ``exit_code``; the library only raises them.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import ClassVar
@@ -199,6 +199,11 @@ def short(value: object) -> str:
     """A value that somebody sent as it may stand in a message: quoted, and never longer than a line."""
     text = _REPR.repr(value)
     return text if len(text) <= LINE else f"{text[:LINE]}..."
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """The first names, as many as a message has room for, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftdeploy.errors import ConfigError
+from ftdeploy.errors import ConfigError, first_of
 from ftdeploy.recipe import ExportSettings
 from ftdeploy.starter_columns import LEAST_OF_A_LABEL
 from ftdeploy.starter_rows import (
@@ -157,12 +157,11 @@ def _notes(found: Found, *, given: bool) -> Iterator[str]:
         yield f"{found.label} is taken for numbers to be estimated; --task text-classification makes each a label"
     elif found.task.one_label and column.numeric and not given:
         yield f"{found.label} holds numbers, and each is taken for a label; --task text-regression estimates them"
-    rare = sorted(name for name, count in found.counts.items() if count < LEAST_OF_A_LABEL)
+    rare = sorted(repr(name) for name, count in found.counts.items() if count < LEAST_OF_A_LABEL)
     if found.task.one_label and rare:
-        shown = ", ".join(map(repr, rare[:5])) + (f" and {len(rare) - 5:,} more" if len(rare) > 5 else "")  # noqa: PLR2004
         yield (
-            f"labels with fewer than {LEAST_OF_A_LABEL} rows, at which `ftdeploy run` stops: {shown}; correct or merge "
-            "them, remove their rows, or add some"
+            f"labels with fewer than {LEAST_OF_A_LABEL} rows, at which `ftdeploy run` stops: {first_of(rare, 5)}; "
+            "correct or merge them, remove their rows, or add some"
         )
     folded = Counter(name.casefold() for name in found.counts)
     alike = sorted(name for name in found.counts if folded[name.casefold()] > 1)

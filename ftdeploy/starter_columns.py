@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftdeploy.errors import DataError, did_you_mean
-from ftdeploy.values import is_number, parse
+from ftdeploy.values import parse
 
 _TEXT_NAMES = ("text", "sentence", "review", "content", "message", "comment", "body", "document", "utterance", "tweet",
                "title", "description", "query", "headline", "snippet", "input")  # fmt: skip
@@ -66,10 +66,12 @@ class Column:
         self.chars += len(text)
         if len(self.values) < _TRACKED_VALUES or text in self.values:
             self.values[text] += 1
-        if is_number(text):
+        try:
             number = parse(text)
-            self.numbers, self.fractions = self.numbers + 1, self.fractions + (not number.is_integer())
-            self.low, self.high = min(self.low, number), max(self.high, number)
+        except ValueError:
+            return
+        self.numbers, self.fractions = self.numbers + 1, self.fractions + (not number.is_integer())
+        self.low, self.high = min(self.low, number), max(self.high, number)
 
     @property
     def numeric(self) -> bool:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ftdeploy import errors
-from ftdeploy.errors import EXIT_CODES, ConfigError, FtdeployError, Problem, did_you_mean
+from ftdeploy.errors import EXIT_CODES, ConfigError, FtdeployError, Problem, did_you_mean, first_of
 
 
 def test_every_class_has_an_exit_code_of_its_own() -> None:
@@ -55,6 +55,12 @@ def test_a_config_error_carries_every_problem() -> None:
 def test_did_you_mean(word: str, hint: str) -> None:
     """The close word, or all that there are."""
     assert did_you_mean(word, ["text", "label"]) == hint
+
+
+@pytest.mark.parametrize(("names", "told"), [([], ""), (["a", "b"], "a, b"), (["a", "b", "c"], "a, b and 1 more")])
+def test_first_names_of_many(names: list[str], told: str) -> None:
+    """As many as there is room for; that there are others is said where there are."""
+    assert first_of(names, 2) == told
 
 
 def test_did_you_mean_among_nothing() -> None:

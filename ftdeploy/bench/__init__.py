@@ -11,7 +11,7 @@ from typing import Any
 
 from ftdeploy.artifact import MANIFEST, Artifact, no_artifact, open_artifact
 from ftdeploy.dataset import read_split
-from ftdeploy.errors import ArtifactError, ModelError
+from ftdeploy.errors import ArtifactError, ModelError, first_of
 from ftdeploy.measure import Cost, amount, cost_ratio, measure
 from ftdeploy.models.local import served_batching
 from ftdeploy.serve.limits import PREFIX, read_limits
@@ -98,8 +98,7 @@ def _check_alike(candidate: Path, baseline: Path, ours: Signature, theirs: Signa
     if ours.task != theirs.task:
         different = f"does {ours.task}, and {baseline} {theirs.task}"
     elif odd := sorted({*ours.labels} ^ {*theirs.labels}):
-        more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
-        different = f"and {baseline} have other labels: only one has {', '.join(map(repr, odd[:_SHOWN]))}{more}"
+        different = f"and {baseline} have other labels: only one has {first_of(list(map(repr, odd)), _SHOWN)}"
     elif reads[0] != reads[1]:
         different = f"{reads[0]}, and {baseline} {reads[1]}"
     else:

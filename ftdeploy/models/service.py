@@ -113,16 +113,11 @@ class ServiceModel(OneLabel):
     def said(self, texts: Sequence[str], *, advance: Callable[[float], None] = no_advance) -> Said:
         """See `ftdeploy.models.Model`: of a service that is asked for something else than one label a text. Of vectors
         what a row is near to is found among all ``texts``."""
-        if self.task.vectors:
-            return self._near(self._each(self.embed, self._requests(texts), advance))
-        return self._joined(self._each(self.hear, self._requests(texts), advance))
+        return self._said(self._requests(texts), advance)
 
     def said_alone(self, texts: Sequence[str]) -> Said:
         """See `ftdeploy.models.Model`."""
-        single = [[text] for text in texts]
-        if self.task.vectors:
-            return self._near(self._each(self.embed, single, no_advance))
-        return self._joined(self._each(self.hear, single, no_advance))
+        return self._said([[text] for text in texts], no_advance)
 
     def timed(self) -> Opened:
         """The service with its way over HTTP; its size is not known, and given as 0."""
@@ -193,6 +188,11 @@ class ServiceModel(OneLabel):
 
     def _together(self, found: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.concatenate(found) if found else np.empty((0, len(self.labels)), dtype=np.float32)
+
+    def _said(self, requests: Sequence[Sequence[str]], advance: Callable[[float], None]) -> Said:
+        if self.task.vectors:
+            return self._near(self._each(self.embed, requests, advance))
+        return self._joined(self._each(self.hear, requests, advance))
 
     def _near(self, found: Sequence[NDArray[np.float32]]) -> Said:
         """What lies near each text, by vectors of requests."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftdeploy import progress
+from ftdeploy.errors import first_of
 from ftdeploy.pairs import shown
 from ftdeploy.prepare.decide import Decision
 from ftdeploy.prepare.leakage import LookUp, report_leaks
@@ -146,14 +147,10 @@ def balance(labels: Mapping[str, Mapping[str, int]], rows: int) -> dict[str, Any
 def say_balance(found: Mapping[str, Any]) -> None:
     """Tell the balance of the labels in a line, and the rare ones in another."""
     shares = sorted(found["shares"].items(), key=lambda item: -item[1])
-    listed = ", ".join(f"{name} {share:.1%}" for name, share in shares[:10])
-    progress.say(f"labels: {listed}{f' and {len(shares) - 10} more' if len(shares) > 10 else ''}")  # noqa: PLR2004
+    progress.say(f"labels: {first_of([f'{name} {share:.1%}' for name, share in shares], 10)}")
     if found["rare"]:
         rare = [
             f"{name} ({', '.join(f'{rows} in {split}' for split, rows in counts.items())})"
-            for name, counts in list(found["rare"].items())[:5]
+            for name, counts in found["rare"].items()
         ]
-        progress.say(
-            f"rare labels, of which little is learned or known: {', '.join(rare)}"
-            + (f" and {len(found['rare']) - 5} more" if len(found["rare"]) > 5 else "")  # noqa: PLR2004
-        )
+        progress.say(f"rare labels, of which little is learned or known: {first_of(rare, 5)}")

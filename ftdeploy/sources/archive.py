@@ -21,7 +21,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from ftdeploy.errors import SourceError, did_you_mean
+from ftdeploy.errors import SourceError, did_you_mean, first_of
 from ftdeploy.sources.cache import cache_folder, digest_path, locked, read_note, write_note
 
 # Text packs to a tenth; what grows more than this is no data set.
@@ -210,9 +210,8 @@ def _too_large(name: str, bound: int) -> SourceError:
 
 def _no_member(archive: Path, member: str, names: list[str]) -> SourceError:
     hint = did_you_mean(member, names)
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     return SourceError(
         f"{archive.name} has no member {member!r}",
         cause="the path inside the archive is misspelt, or the archive is another version",
-        fix=hint if hint.startswith("did you mean") else f"it holds: {shown}",
+        fix=hint if hint.startswith("did you mean") else f"it holds: {first_of(names, _SHOWN)}",
     )

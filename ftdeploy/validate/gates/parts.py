@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ftdeploy.errors import ConfigError
+from ftdeploy.errors import ConfigError, first_of
 from ftdeploy.metrics import Ids
 from ftdeploy.statistics import SliceComparison, SlicesResult, Verdict, slices_non_inferior, worst
 from ftdeploy.suite import Slices, Suite, WorstSlice
@@ -66,8 +66,7 @@ def _words(gate: Slices, found: SlicesResult, confidence: float) -> str:
     moved = f"Of {count} slices {first.name} changes worst, by {first.comparison.difference:+.4f}"
     if found.verdict == "fail":
         bad = [one.name for one in found.slices if one.verdict == "fail"]
-        listed = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")  # noqa: PLR2004  # shown
-        return f"{moved}. Worse by more than {gate.margin:.4f}, also among so many: {listed}."
+        return f"{moved}. Worse by more than {gate.margin:.4f}, also among so many: {first_of(bad, 3)}."
     if found.verdict == "pass" and gate.rule == "all-proven":
         return f"{moved}; with {confidence:.0%} confidence none loses {gate.margin:.4f} or more."
     if found.verdict == "pass":
