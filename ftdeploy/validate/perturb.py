@@ -54,7 +54,8 @@ def perturb(text: str, how: Perturbation, *, seed: int) -> str:
 
 
 def _typos(text: str, draw: np.random.Generator) -> str:
-    words = [found.span() for found in _WORD.finditer(text)]
+    # A superscript two is no digit for the pattern, and a number all the same.
+    words = [found.span() for found in _WORD.finditer(text) if found[0].isalpha()]
     count = min(len(words), max(1, round(len(text.split()) / _WORDS_A_TYPO)))
     # From the end, so that the places of the words before stay as they are.
     for index in sorted(draw.choice(len(words), size=count, replace=False).tolist(), reverse=True) if words else ():
