@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tiny_run import TinyRun
@@ -19,6 +20,12 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker for each processor: more threads than one each only wait for each other's.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same commit passes or fails the same way each time: the cases of a property are drawn from its name. Whoever looks
+# for cases that nobody has seen draws others, and more of them: `pytest tests --hypothesis-profile=search`.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -77,7 +77,7 @@ def test_the_digest_is_of_names_and_contents_only(tmp_path: Path) -> None:
     one=st.dictionaries(st.text(min_size=1, max_size=3), st.text("0123456789ab", max_size=2), max_size=3),
     two=st.dictionaries(st.text(min_size=1, max_size=3), st.text("0123456789ab", max_size=2), max_size=3),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_different_files_have_different_digests(one: dict[str, str], two: dict[str, str]) -> None:
     """No boundary between names and hashes can be shifted to the same bytes; order plays no part."""
     clean = [{name: sha for name, sha in files.items() if not set(name) & {"\0", "\n"}} for files in (one, two)]

@@ -157,7 +157,7 @@ def test_no_text_becomes_unknown_that_was_not(name: str) -> None:
     words = [word for text in real_texts()[:200] for word in text.split()]
     pieces = st.one_of(st.sampled_from(words), st.text(alphabet(before), max_size=12))
 
-    @settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(st.lists(pieces, max_size=8).map(" ".join))
     def check(text: str) -> None:
         old, new = tokens(before, text), tokens(after, text)

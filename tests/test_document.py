@@ -182,7 +182,7 @@ def test_a_long_value_is_not_repeated_in_full(tmp_path: Path) -> None:
 
 
 @given(text=st.text(st.sampled_from("name: inner\n-[]{}&*!|>'\"%#,?\t@`~01x"), max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_text_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     """Whatever stands in the file, it loads or is refused in words."""
     folder = tmp_path_factory.getbasetemp()

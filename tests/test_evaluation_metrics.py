@@ -104,7 +104,7 @@ def test_they_answer_through_evaluate(name: str, modules: dict[str, Any]) -> Non
 
 
 @given(pairs=_PAIRS, average=st.sampled_from(["macro", "micro", "weighted", None]))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_class_metrics_are_scikit_learns(modules: dict[str, Any], pairs: list[tuple[int, int]], average: Any) -> None:
     """Every average, and each class on its own; classes that never occur, and rows of one class."""
     rows = columns(pairs)
@@ -127,7 +127,7 @@ def test_an_unknown_average_is_refused(modules: dict[str, Any]) -> None:
 
 
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 40), classes=st.integers(2, 4))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_score_metrics_are_scikit_learns(modules: dict[str, Any], seed: int, count: int, classes: int) -> None:
     """Coarse scores with many ties; of one class only, where scikit-learn has no answer, ftdeploy's."""
     random = np.random.default_rng(seed)
@@ -159,7 +159,6 @@ _TAGS = st.lists(
 
 
 @given(texts=_TAGS)
-@settings(deadline=None)
 def test_entities_are_seqevals(modules: dict[str, Any], texts: list[list[tuple[str, str]]]) -> None:
     """As `seqeval` in its strict mode with IOB2: tags that continue nothing, and texts without entities, too."""
     rows = {"predictions": [[tag for tag, _ in text] for text in texts],
@@ -186,7 +185,6 @@ def test_other_tags_are_refused(predictions: list[list[str]], words: str, module
 
 
 @given(words=st.lists(st.tuples(_WORDS, _WORDS), min_size=1, max_size=12), stemmed=st.booleans())
-@settings(deadline=None)
 def test_rouge_is_rouge_scores(modules: dict[str, Any], words: list[tuple[str, str]], stemmed: bool) -> None:
     """With and without stemmer, on words that the stemmer has rules for."""
     guess, truth = (" ".join(pair[side] for pair in words) for side in (0, 1))
@@ -196,7 +194,6 @@ def test_rouge_is_rouge_scores(modules: dict[str, Any], words: list[tuple[str, s
 
 
 @given(texts=_TEXTS)
-@settings(deadline=None)
 def test_rouge_of_odd_texts(modules: dict[str, Any], texts: list[tuple[str, str]]) -> None:
     """Empty texts, punctuation, letters that are none of a to z; the mean over the texts."""
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"])
@@ -206,7 +203,7 @@ def test_rouge_of_odd_texts(modules: dict[str, Any], texts: list[tuple[str, str]
 
 
 @given(word=_WORDS)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_the_stemmer_is_nltks(modules: dict[str, Any], word: str) -> None:
     """Whatever ends are put together."""
     stem = vars(__import__(modules["rouge"].__module__, fromlist=["stem"]))["stem"]
@@ -214,7 +211,6 @@ def test_the_stemmer_is_nltks(modules: dict[str, Any], word: str) -> None:
 
 
 @given(texts=_TEXTS)
-@settings(deadline=None)
 def test_chrf_is_sacrebleus(modules: dict[str, Any], texts: list[tuple[str, str]]) -> None:
     """Over all texts together, at sacrebleu's defaults; texts shorter than an n-gram, and empty ones."""
     rows = columns(texts)
@@ -232,7 +228,6 @@ def test_exact_match_and_its_options(modules: dict[str, Any]) -> None:
 
 
 @given(texts=st.lists(st.lists(st.floats(-20, 0), max_size=8), min_size=1, max_size=5).filter(any))
-@settings(deadline=None)
 def test_perplexity_is_the_exponential_of_the_loss(modules: dict[str, Any], texts: list[list[float]]) -> None:
     """Over all tokens, which long texts have more of, and as the mean of the texts' own."""
     found = modules["perplexity"]._compute(predictions=texts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftdeploy.metrics import METRICS, SCORE_METRICS, Floats, Ids, is_metric_name, resolve, score
@@ -27,7 +27,6 @@ def _scores(predictions: Ids, seed: int) -> Floats:
 
 
 @given(_PAIRS, st.permutations(range(CLASSES)), st.integers(0, 99))
-@settings(deadline=None)
 def test_names_of_classes_do_not_matter(pairs: list[tuple[int, int]], names: list[int], seed: int) -> None:
     """Renaming the classes changes no metric."""
     references, predictions = _columns(pairs)

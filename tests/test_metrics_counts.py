@@ -34,7 +34,7 @@ THEIRS: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("name", THEIRS)
 @given(pairs=_PAIRS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_it_is_scikit_learns(name: str, pairs: list[tuple[int, int]]) -> None:
     """On any predictions, classes that never occur and rows of one class included."""
     references, predictions = np.array(pairs, dtype=np.int64).T

@@ -26,7 +26,7 @@ def _hot(labels: list[str], names: tuple[str, ...]) -> NDArray[np.int64]:
     return np.array([[int(f'"{name}"' in label) for name in names] for label in labels])
 
 
-@settings(deadline=None, max_examples=50)  # scikit-learn's first call takes a while
+@settings(max_examples=50)
 @given(pairs=st.lists(st.tuples(_SETS, _SETS), min_size=1, max_size=30))
 def test_scores_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
     """Micro, macro over the labels that occur, of one label, and of whole rows; while training likewise."""
@@ -63,7 +63,7 @@ def _matthews(true: list[Any], said: list[Any]) -> float:
     return float(matthews_corrcoef(true, said)) if len({*true, *said}) > 1 else 0.0
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(pairs=st.lists(st.tuples(_SETS, _SETS), min_size=1, max_size=30))
 def test_the_correlation_is_matthews_of_one_label(pairs: list[tuple[str, str]]) -> None:
     """And between -1 and 1 over all of them, which training computes alike."""
@@ -77,7 +77,7 @@ def test_the_correlation_is_matthews_of_one_label(pairs: list[tuple[str, str]]) 
     assert set_scores(*(hot.astype(np.float64) for hot in whole))["label_mcc"] == pytest.approx(every)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(pairs=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), min_size=1, max_size=30))
 def test_the_correlation_with_one_label_a_row_is_that_of_classes(pairs: list[tuple[str, str]]) -> None:
     """Gorodkin's: what `mcc` is."""

@@ -27,7 +27,6 @@ def rows(seed: int, count: int, classes: int) -> tuple[Ids, Floats]:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 60))
-@settings(deadline=None)
 def test_of_two_classes_it_is_scikit_learns_of_the_last(seed: int, count: int) -> None:
     """Ties count half of the area, and share a threshold of the precision."""
     references, scores = rows(seed, count, 2)
@@ -41,7 +40,6 @@ def test_of_two_classes_it_is_scikit_learns_of_the_last(seed: int, count: int) -
 
 
 @given(st.integers(0, 10_000), st.integers(20, 80), st.integers(3, 5))
-@settings(deadline=None)
 def test_of_more_classes_it_is_the_mean_of_one_against_the_rest(seed: int, count: int, classes: int) -> None:
     """As scikit-learn's `multi_class="ovr", average="macro"`, over the classes that occur."""
     references, scores = rows(seed, count, classes)
@@ -97,7 +95,7 @@ def _delong(references: Ids, first: Floats, second: Floats) -> float:
 
 
 @given(st.integers(0, 10_000), st.integers(10, 80))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_pseudo_values_have_delongs_variance(seed: int, count: int) -> None:
     """Paired, of any two models' scores on the same rows, ties included."""
     references, first = rows(seed, count, 2)
@@ -111,7 +109,7 @@ def test_pseudo_values_have_delongs_variance(seed: int, count: int) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 40), st.integers(2, 12))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_row_more_is_as_if_it_had_been_there(seed: int, count: int, classes: int) -> None:
     """Sorting once and putting the row in its place gives what sorting all of them gives, ties and new classes too."""
     references, scores = rows(seed, count + 2, classes)

@@ -25,7 +25,6 @@ def rows(seed: int, *, count: int, classes: int, steps: int | None = None) -> tu
 
 
 @given(st.integers(0, 10_000), st.integers(1, 50), st.integers(2, 5))
-@settings(deadline=None)
 def test_brier_and_log_loss_are_scikit_learns(seed: int, count: int, classes: int) -> None:
     """Of two classes the Brier score is twice theirs, which looks at one of the two."""
     references, predictions, scores = rows(seed, count=count, classes=classes)
@@ -61,7 +60,7 @@ def _calibration_error(references: Ids, predictions: Ids, scores: Floats) -> flo
 
 
 @given(st.integers(0, 10_000), st.integers(1, 200), st.integers(2, 5))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_calibration_error_is_the_papers(seed: int, count: int, classes: int) -> None:
     """The bins' gaps, weighted with their rows."""
     found = rows(seed, count=count, classes=classes)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftdeploy.artifact import Artifact
@@ -149,7 +149,6 @@ def test_weights_of_suspects_and_of_groups_are_multiplied(rows: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), min_size=1, max_size=60))
-@settings(deadline=None)
 def test_reweighing_has_a_mean_of_one(pairs: list[tuple[str, str]]) -> None:
     """Weights are above 0 and, where every cell has rows, 1 in the mean; every pair that occurs has one."""
     groups, labels = [group for group, _ in pairs], [label for _, label in pairs]

@@ -53,7 +53,7 @@ def clean(text: str, **rules: Any) -> str | Rejected:
 
 
 @pytest.mark.parametrize("name", CLEANERS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=st.one_of(ANY_TEXT, ODD_TEXT))
 def test_a_cleaned_text_is_clean(name: str, text: str) -> None:
     """Any string becomes a text that cleaning does not change and that has no control characters; or is set aside with
@@ -69,7 +69,7 @@ def test_a_cleaned_text_is_clean(name: str, text: str) -> None:
     assert once == " ".join(once.split())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.one_of(ANY_TEXT, ODD_TEXT))
 def test_without_normalising_only_what_utf8_cannot_hold_is_replaced(text: str) -> None:
     """With every rule off a text is what it was, but for halves of surrogate pairs."""

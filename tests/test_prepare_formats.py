@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -39,7 +39,6 @@ def test_every_line_of_the_financial_phrasebank(mirror: Path) -> None:
     assert set(Counter(label for _, label in found)) == {"positive", "neutral", "negative"}
 
 
-@settings(deadline=None)
 @given(left=st.text(st.sampled_from("ab@ "), min_size=1), right=st.text("ab", min_size=1))
 def test_the_last_delimiter_divides_a_line_or_the_first(
     tmp_path_factory: pytest.TempPathFactory, left: str, right: str

@@ -201,7 +201,7 @@ def test_without_rows_for_train_nothing_is_made(tmp_path: Path) -> None:
         run_stage(prepare, several(tmp_path, {"test": lines()}), {}, tmp_path / "out")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_nothing_leaks_after_dropping(data: st.DataObject) -> None:
     """Whatever the texts, groups and families: without the rows that are named nothing stands in two splits; rows of

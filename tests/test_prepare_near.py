@@ -190,7 +190,7 @@ def test_pairs_for_folds_are_those_of_prepare() -> None:
         assert len(pairs_in(texts, Duplicates(near=near))) == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(edges=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=30))
 def test_who_stays_stands_for_the_rest(edges: list[tuple[int, int]]) -> None:
     """No two rows that stay are alike, and each that goes is like one that stays, also along chains."""

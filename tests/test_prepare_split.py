@@ -46,7 +46,7 @@ def everything(made: Index) -> NDArray[np.bool_]:
     return np.ones(len(made.label), dtype=bool)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes=st.lists(st.integers(3, 60), min_size=2, max_size=5), test=st.sampled_from([0.1, 0.2, 0.5]))
 def test_rows_that_stand_alone_fill_the_shares_of_each_label_exactly(sizes: list[int], test: float) -> None:
     """Every label has round(share * rows) in test, at least one in each split, whatever its size."""
@@ -59,7 +59,7 @@ def test_rows_that_stand_alone_fill_the_shares_of_each_label_exactly(sizes: list
         assert all((here == part).any() for part in PARTS)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_what_shares_a_text_or_a_group_stands_together(data: st.DataObject) -> None:
     """Also along chains: a text in two groups ties both of them."""
@@ -73,7 +73,7 @@ def test_what_shares_a_text_or_a_group_stands_together(data: st.DataObject) -> N
             assert len(set(where[values == value].tolist())) == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(order=st.permutations(range(60)))
 def test_order_of_rows_has_no_effect(order: list[int]) -> None:
     """The same row lands in the same split, with groups and without."""
@@ -129,7 +129,7 @@ def test_without_stratifying_shares_hold_overall() -> None:
     assert [(where == part).sum() for part in PARTS] == [700, 100, 200]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_tied_rows_stand_together(data: st.DataObject) -> None:
     """Ties chain with each other, with equal texts and with groups; a tie to a row that is not kept ties nothing."""

@@ -159,7 +159,7 @@ def test_what_people_write_before_a_signature_is_not_cut_with_it() -> None:
     }  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     parts=st.lists(
         st.sampled_from((UNSUBSCRIBE, SIGNATURE, "Dear customer of the shop,", "\n", " ", "yes", "fine day.", "no!")),
@@ -184,7 +184,7 @@ def test_a_text_without_its_boilerplate_has_none(parts: list[str]) -> None:
         assert once.reason == "text is empty"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(names=st.lists(st.sampled_from("abcdefghij"), max_size=200), capacity=st.integers(1, 8))
 def test_counts_in_bounded_memory_are_too_low_by_at_most_what_was_lost(names: list[str], capacity: int) -> None:
     """The guarantee of Misra and Gries, on which finding everything that is frequent enough rests."""

@@ -85,7 +85,7 @@ def test_dates_and_numbers_in_one_column_are_an_error() -> None:
         one.read("2021", "3")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_train_is_older_than_validation_is_older_than_test(data: st.DataObject) -> None:
     """For rows on their own: strictly, so that rows of one time stand together; no split is empty; in any order."""
@@ -113,7 +113,7 @@ def test_shares_are_kept_where_times_allow() -> None:
     assert len(set(where[400:900].tolist())) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_group_stands_where_its_newest_row_does(data: st.DataObject) -> None:
     """Nothing of a group is divided, and every row of train is older than the newest of each group that is judged."""

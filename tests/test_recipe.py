@@ -276,7 +276,7 @@ def damaged(document: Any, draw: random.Random) -> Any:
 
 
 @given(seed=st.integers(0, 10**9), times=st.integers(1, 4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damage_anywhere_is_refused_in_words(tmp_path_factory: pytest.TempPathFactory, seed: int, times: int) -> None:
     """The sentiment recipe with random keys gone, renamed or given odd values loads, or says what is wrong."""
     draw = random.Random(seed)  # noqa: S311  # not for secrets
@@ -290,7 +290,7 @@ def test_damage_anywhere_is_refused_in_words(tmp_path_factory: pytest.TempPathFa
 
 
 @given(cut=st.integers(0, SENTIMENT.stat().st_size), junk=st.binary(max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_recipe_cut_off_is_refused_in_words(tmp_path_factory: pytest.TempPathFactory, cut: int, junk: bytes) -> None:
     """Cut anywhere, with any bytes behind it."""
     path = tmp_path_factory.getbasetemp() / "cut.yaml"

@@ -591,7 +591,7 @@ def test_no_changed_question_makes_a_5xx(client: Client) -> None:
     assert {200, 400, 422} <= set(seen)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60))
 def test_no_body_makes_a_5xx(client: Client, body: bytes) -> None:
     """Whatever is sent, the answer is 200 or a refusal in JSON."""

@@ -63,7 +63,7 @@ def test_verdicts(losses: int, gains: int, verdict: str) -> None:
 
 
 @given(st.integers(100, 600), st.integers(0, 12), st.integers(0, 12))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_rows_to_decide_do_decide(rows: int, losses: int, gains: int) -> None:
     """With so many rows and the same shares the verdict is pass; with clearly fewer it is not."""
     found = _compare(rows, losses, gains, margin=0.02)
@@ -137,7 +137,7 @@ def test_an_equal_candidate_of_enough_rows_passes_nearly_always() -> None:
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=12))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_tiny_samples_give_an_answer(rows: list[tuple[int, int, int]]) -> None:
     """One row, one class, all wrong: intervals hold the value, and few rows never pass a margin of 0.02."""
     references, baseline, candidate = np.array(rows, dtype=np.int64).T
@@ -159,7 +159,7 @@ def test_a_perfect_score_is_not_certain() -> None:
 
 
 @given(st.integers(2, 40))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_many_classes(classes: int) -> None:
     """Any number of classes is compared; equal answers differ by nothing."""
     references = np.arange(200, dtype=np.int64) % classes

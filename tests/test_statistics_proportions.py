@@ -22,7 +22,6 @@ def _compare(rows: int, lost: int, gained: int, margin: float) -> Comparison:
 
 
 @given(st.integers(1, 300), st.data())
-@settings(deadline=None)
 def test_shares_have_clopper_and_pearsons_ends(of: int, data: st.DataObject) -> None:
     """Each end one-sided at 95%: SciPy's two-sided ones at 90%."""
     hits = data.draw(st.integers(0, of))
@@ -52,7 +51,6 @@ def _likelihood(lost: int, gained: int, rows: int, shift: float) -> float:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 200), st.floats(-0.5, 0.5))
-@settings(deadline=None)
 def test_the_score_is_the_one_of_the_likeliest_shares(lost: int, gained: int, more: int, shift: float) -> None:
     """Tango's closed form against a search for the likeliest share under the hypothesis."""
     rows = lost + gained + more
@@ -63,7 +61,6 @@ def test_the_score_is_the_one_of_the_likeliest_shares(lost: int, gained: int, mo
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 500))
-@settings(deadline=None)
 def test_at_no_margin_it_is_mcnemars_test(lost: int, gained: int, more: int) -> None:
     """With Yates' half row: z = (gained - lost -+ 1/2) / sqrt(gained + lost)."""
     if lost + gained:
@@ -74,7 +71,6 @@ def test_at_no_margin_it_is_mcnemars_test(lost: int, gained: int, more: int) -> 
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 3000), st.sampled_from([0.9, 0.95, 0.99]))
-@settings(deadline=None)
 def test_ends_are_where_the_p_value_is_the_level(lost: int, gained: int, more: int, confidence: float) -> None:
     """The interval holds what is not rejected, and the observed difference; extremes included."""
     rows = lost + gained + more + 1
@@ -118,7 +114,7 @@ def test_verdicts(lost: int, gained: int, verdict: str) -> None:
 
 
 @given(st.integers(100, 600), st.integers(0, 12), st.integers(0, 12))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_rows_to_decide_do_decide(rows: int, lost: int, gained: int) -> None:
     """With so many rows, and a few in a hundred more, and the same shares the verdict is pass."""
     found = _compare(rows, lost, gained, 0.02)

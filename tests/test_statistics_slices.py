@@ -178,7 +178,7 @@ def test_the_worst_slice() -> None:
     assert reverse.lower < reverse.value < reverse.upper
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 1000))
 def test_the_worst_of_equal_slices_is_not_taken_for_bad(seed: int) -> None:
     """Twenty slices that are all right in 90% of the rows: the upper end holds it, though the worst is far below."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny import write_model_folder
@@ -182,7 +182,6 @@ def test_what_people_and_artifacts_are_told() -> None:
     assert found.facts()["ece_before"] == 0.08
 
 
-@settings(deadline=None)
 @given(
     least=st.floats(0.05, 0.95),
     before=st.floats(0.7, 1.5),

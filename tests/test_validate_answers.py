@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scores, ScriptedModel, sure
 
@@ -30,7 +30,6 @@ cells = st.lists(st.none() | st.text(max_size=5), min_size=1, max_size=30)
 
 
 @given(cells, st.integers(1, 7), st.data())
-@settings(deadline=None)
 def test_a_column_reads_as_a_list_would(values: list[str | None], size: int, data: st.DataObject) -> None:
     """However it is cut into chunks; null is an empty string; so do some rows of it, in any order."""
     chunks = [pa.array(values[start : start + size], pa.string()) for start in range(0, len(values), size)]

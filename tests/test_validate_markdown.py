@@ -95,7 +95,7 @@ def test_hostile_texts_stay_texts(text: str) -> None:
     _check(text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf"]), min_size=1, max_size=30))
 def test_no_text_breaks_a_table(text: str) -> None:
     """Whatever users call their gates, models and slices."""

@@ -195,7 +195,7 @@ def test_hostile_texts_stay_texts() -> None:
 _TAGS = [tag for tag, _ in Reader(page(*evil("plain"))).tags]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text(max_size=20), st.sampled_from(["<script>", "'\"><svg onload=x>", "&lt;", "]]>", "-->", "\0"]))
 def test_no_text_changes_what_the_page_is_made_of(text: str, evil_text: str) -> None:
     """Whatever the data say, the tags are those of harmless texts."""

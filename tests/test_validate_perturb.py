@@ -7,7 +7,7 @@ import unicodedata
 from typing import get_args
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ftdeploy.suite import Perturbation
@@ -20,7 +20,6 @@ seeds = st.integers(0, 2**32)
 
 
 @given(text=texts, seed=seeds, how=st.sampled_from(EVERY))
-@settings(deadline=None)
 def test_same_seed_same_text_and_never_blank(text: str, seed: int, how: Perturbation) -> None:
     """What comes out depends on text and seed alone, and holds something wherever the text does."""
     found = perturb(text, how, seed=seed)
@@ -29,14 +28,15 @@ def test_same_seed_same_text_and_never_blank(text: str, seed: int, how: Perturba
 
 
 @given(text=texts, seed=seeds)
-@settings(deadline=None)
+@example(text="AA¼", seed=0)
 def test_a_text_changes_where_there_is_something_to_change(text: str, seed: int) -> None:
     """Whitespace, end marks and neutral sentences go with every text; typos want a word, case a letter that has two
     cases, lookalikes a letter that has one."""
     if not text.strip():
         return
     able = {"whitespace": True, "punctuation": True, "length": True}
-    able["typos"] = bool(re.search(r"[^\W\d_]{3}", text))
+    # A word with a number that is no digit (a superscript, a fraction) is left alone as numbers are.
+    able["typos"] = any(len(run) > 2 and run.isalpha() for run in re.split(r"[\W\d_]+", text))
     able["case"] = text != text.upper() or text != text.lower()
     able["lookalikes"] = any(letter.isascii() and letter.isalpha() for letter in text)
     for how in EVERY:
@@ -46,7 +46,6 @@ def test_a_text_changes_where_there_is_something_to_change(text: str, seed: int)
 
 @given(text=texts, seed=seeds)
 @example(text="A²A", seed=0)
-@settings(deadline=None)
 def test_what_stays(text: str, seed: int) -> None:
     """Case, whitespace, punctuation and length leave the words; typos leave numbers, lookalikes the number of
     characters."""

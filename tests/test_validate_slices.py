@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scripted import sure
 
@@ -19,7 +19,6 @@ def _answers(lengths: list[int], source: list[str]) -> Answers:
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=80))
-@settings(deadline=None)
 def test_lengths_are_cut_so_that_every_row_is_in_one_part(lengths: list[int]) -> None:
     """Thirds cover all rows once, keep equal lengths together, and say truly which lengths they hold."""
     answers = _answers(lengths, ["a"] * len(lengths))
