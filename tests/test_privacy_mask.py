@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ftdeploy.pairs import SEPARATOR
@@ -27,11 +27,14 @@ def test_what_is_found_is_masked_and_nothing_else(text: str, shown: str) -> None
 
 
 @given(st.text(max_size=200))
+@example("\x1f\x1f")
 def test_a_masked_text_is_as_long_as_before(text: str) -> None:
-    """So places in it stay right, whatever script it is in; and masking it again changes nothing that could be read."""
+    """So places in it stay right, whatever script it is in; and nothing but what is masked changes. A row has one sign
+    between its texts: a further one is the white space that it counts as."""
     found = masked(text)
     assert len(found) == len(text)
-    assert all(new == old or new in "0xX" for old, new in zip(text, found, strict=True))
+    changed = [(old, new) for old, new in zip(text, found, strict=True) if new != old]
+    assert all(new in "0xX" or (old, new) == (SEPARATOR, " ") for old, new in changed)
 
 
 @pytest.mark.parametrize("text", ["jane@exam<b></b>ple.org wrote", "078-05\u200b-1120 is hers", "jane&#64;example.org"])
