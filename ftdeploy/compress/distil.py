@@ -19,6 +19,7 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.batching import pad
+from ftdeploy.compress.fewer_tokens import chosen_tokens
 from ftdeploy.errors import CompressionError
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def _step(pupil: Pupil, batch: Sequence[_Row], lessons: Lessons, settings: Disti
     with torch.autocast(pupil.device, torch.bfloat16, enabled=pupil.bf16):
         answered = pupil.student(**asked)
     loss = _soft(answered.logits, taught.logits, settings.temperature)
-    apart = _apart(answered.hidden_states, taught.hidden_states, pupil.layers, mask)
+    apart = _apart(answered.hidden_states, taught.hidden_states, pupil.layers, mask, chosen_tokens(pupil.student))
     loss = loss + settings.hidden * apart
     known = targets >= 0
     if settings.hard and bool(known.any()):
@@ -273,16 +274,18 @@ def _soft(logits: torch.Tensor, taught: torch.Tensor, temperature: float) -> tor
 
 
 def _apart(answered: Sequence[torch.Tensor], taught: Sequence[torch.Tensor], layers: Sequence[int],
-           mask: torch.Tensor) -> torch.Tensor:  # fmt: skip
-    """How far the hidden states are apart, relative to the teacher's: mean over the layers of a squared error."""
+           mask: torch.Tensor, chosen: tuple[int, torch.Tensor] | None) -> torch.Tensor:  # fmt: skip
+    """How far the hidden states are apart, relative to the teacher's: mean over the layers of a squared error. Of a
+    layer that computes some tokens only, these count; ``chosen`` says from which layer on, and which."""
     import torch
 
-    real = mask.unsqueeze(-1).float()
     errors = []
     for at, layer in enumerate(layers, start=1):
-        ours = answered[at].float()
-        # The last layer may compute the first token only.
-        theirs, counted = taught[layer + 1][:, : ours.shape[1]].float(), real[:, : ours.shape[1]]
+        ours, theirs, real = answered[at].float(), taught[layer + 1], mask.unsqueeze(-1)
+        if chosen is not None and at > chosen[0]:
+            places = chosen[1].unsqueeze(-1)
+            theirs, real = theirs.gather(1, places.expand(-1, -1, theirs.shape[2])), real.gather(1, places)
+        theirs, counted = theirs[:, : ours.shape[1]].float(), real[:, : ours.shape[1]].float()
         errors.append(((ours - theirs).square() * counted).sum() / (theirs.square() * counted).sum())
     return torch.stack(errors).mean()
 

@@ -23,6 +23,11 @@ LIKE_BERT = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "electra"}
 SAME = 1e-4
 
 
+def layers_like_bert(model: PreTrainedModel) -> bool:
+    """Whether a model's encoder layers are built as BERT's, so that parts of their work can be left out."""
+    return model.config.model_type in LIKE_BERT and getattr(model.config, "position_embedding_type", "") == "absolute"
+
+
 def first_token_only(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> bool:
     """Let the last layer compute the first token only, in place, where that is proven to change nothing.
 
@@ -35,7 +40,7 @@ def first_token_only(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> b
     """
     import torch
 
-    if model.config.model_type not in LIKE_BERT or getattr(model.config, "position_embedding_type", "") != "absolute":
+    if not layers_like_bert(model):
         return False
     trial = copy.deepcopy(model)
     _replace_last(trial)
@@ -51,6 +56,33 @@ def first_token_only(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> b
                 return False
     _replace_last(model)
     return True
+
+
+def split_heads(inner: Any, values: torch.Tensor) -> torch.Tensor:
+    """(rows, tokens, width) as (rows, heads, tokens, head size); ``inner`` is a layer's self-attention."""
+    shaped = values.view(values.shape[0], -1, inner.num_attention_heads, inner.attention_head_size)
+    return shaped.transpose(1, 2)
+
+
+def computed_for(layer: Any, tokens: torch.Tensor, keys: torch.Tensor, values: torch.Tensor,
+                 mask: torch.Tensor | None) -> torch.Tensor:  # fmt: skip
+    """A layer's output for some tokens, which attend to all.
+
+    Args:
+        layer: has the parts of BERT's: ``attention``, ``intermediate``, ``output``.
+        tokens: their hidden states, (rows, some tokens, width).
+        keys, values: of all tokens, (rows, heads, tokens, head size).
+        mask: added to the attention's scores, (rows, 1, 1, tokens); None where all tokens are of the texts.
+    """
+    import torch
+
+    inner: Any = layer.attention.self
+    queries = split_heads(inner, inner.query(tokens))
+    mixed = torch.nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    joined = mixed.transpose(1, 2).reshape(tokens.shape[0], -1, inner.all_head_size)
+    attended = layer.attention.output(joined, tokens)
+    found: torch.Tensor = layer.output(layer.intermediate(attended), attended)
+    return found
 
 
 def _replace_last(model: PreTrainedModel) -> None:
@@ -72,19 +104,8 @@ def _first_token_layer(layer: Any) -> torch.nn.Module:
         def forward(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_given: Any,
                     **_named: Any) -> tuple[torch.Tensor]:  # fmt: skip
             inner: Any = self.attention.self
-            first = hidden_states[:, :1]
-
-            def heads(values: torch.Tensor) -> torch.Tensor:
-                shaped = values.view(values.shape[0], -1, inner.num_attention_heads, inner.attention_head_size)
-                return shaped.transpose(1, 2)
-
+            keys, values = (split_heads(inner, part(hidden_states)) for part in (inner.key, inner.value))
             mask = None if attention_mask is None else attention_mask[:, :, :1]
-            mixed = torch.nn.functional.scaled_dot_product_attention(
-                heads(inner.query(first)), heads(inner.key(hidden_states)), heads(inner.value(hidden_states)),
-                attn_mask=mask,
-            )  # fmt: skip
-            joined = mixed.transpose(1, 2).reshape(first.shape[0], 1, inner.all_head_size)
-            attended = self.attention.output(joined, first)
-            return (self.output(self.intermediate(attended), attended),)
+            return (computed_for(self, hidden_states[:, :1], keys, values, mask),)
 
     return FirstTokenLayer()

@@ -16,8 +16,9 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.compress.checkpoint_shape import Shape as Measures
-from ftdeploy.compress.checkpoint_shape import read_shape
+from ftdeploy.compress.checkpoint_shape import read_shape, unsupported
 from ftdeploy.compress.distil import Lessons, Pupil, distil, steps_in, what_fits
+from ftdeploy.compress.fewer_tokens import choosing_layer, fewer_tokens
 from ftdeploy.compress.first_token import first_token_only
 from ftdeploy.compress.gradual import Schedule, prune_ffn, prune_heads, slim, sparsify
 from ftdeploy.compress.prune import keep_layers
@@ -79,12 +80,13 @@ class School:
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """A shape in whole numbers: layers of the teacher that stay, channels and heads that stay in each; who decides
-    which go; and which zeros come among the rest."""
+    """A shape in whole numbers: layers of the teacher that stay, channels and heads that stay in each; the share of
+    tokens that go on from the middle; who decides which channels and heads go; and which zeros come among the rest."""
 
     layers: tuple[int, ...]
     channels: int
     heads: int
+    tokens: float = 1.0
     pruning: str = "reconstruction"
     sparsity: Sparsity | None = None
 
@@ -92,6 +94,7 @@ class Cut:
     def name(self) -> str:
         """As in reports, and of folders."""
         parts = ["student", f"{len(self.layers)}x{self.channels}x{self.heads}"]
+        parts += [f"{self.tokens:g}-tokens"] if self.tokens < 1 else []
         parts += ["nc"] if self.pruning == "neural-compressor" else []
         if self.sparsity is not None:
             parts += ["sparse", self.sparsity.pattern.replace(":", "of"), f"{self.sparsity.share:g}"]
@@ -110,8 +113,8 @@ def cut_to(shape: Shape, model: PreTrainedModel) -> Cut:
     width = whole.ffn[0]
     channels = min(width, max(32, round(shape.ffn * width / 32) * 32))
     return Cut(
-        layers=tuple(kept), channels=channels, heads=max(1, round(shape.heads * whole.heads[0])), pruning=shape.pruning,
-        sparsity=shape.sparsity,
+        layers=tuple(kept), channels=channels, heads=max(1, round(shape.heads * whole.heads[0])), tokens=shape.tokens,
+        pruning=shape.pruning, sparsity=shape.sparsity,
     )  # fmt: skip
 
 
@@ -150,6 +153,10 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
     if spared and not gradually:  # Neural Compressor's pruners know a layer by what it is made of
         first_token_only(student, school.rows[:PROVEN])
         first_token_only(teacher, school.rows[:PROVEN])
+    if cut.tokens < 1:
+        if not spared:
+            raise unsupported(student.config.model_type, "reads more than the first token, so that all go on")
+        fewer_tokens(student, cut.tokens)
     where = choose_device(school.device).name
     teacher = teacher.to(where, torch.bfloat16 if school.bf16 else torch.float32)
     rounding = partial(fake_quantized, level=levels(reduce_range=school.reduce_range))
@@ -173,7 +180,7 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
         slim(student)
     if gradually and spared:
         first_token_only(student, school.rows[:PROVEN])
-    layer = _embedding_layer(signature.embedding_layer, cut.layers)
+    layer = _embedding_layer(signature.embedding_layer, cut)
     _export(student, school, layer=layer, out=out)
     return {"shape": str(read_shape(student)), "epochs": epochs, "seconds": time.monotonic() - began}
 
@@ -273,8 +280,10 @@ def _between(onnx: Path) -> frozenset[int]:
     return frozenset(id_ for id_, owner in zip(encoding.ids, encoding.sequence_ids, strict=True) if owner is None)
 
 
-def _embedding_layer(layer: int, kept: Sequence[int]) -> int:
-    """The student's layer whose output stands closest to the teacher's ``layer``; 0 stays the embeddings."""
+def _embedding_layer(layer: int, cut: Cut) -> int:
+    """The student's layer whose output stands closest to the teacher's ``layer``, of those that all tokens go through;
+    0 stays the embeddings."""
     if layer == 0:
         return 0
-    return 1 + min(range(len(kept)), key=lambda at: abs(kept[at] + 1 - layer))
+    chooses = choosing_layer(len(cut.layers)) if cut.tokens < 1 else None
+    return 1 + min(range(chooses or len(cut.layers)), key=lambda at: abs(cut.layers[at] + 1 - layer))

@@ -96,7 +96,8 @@ class Sparsity(Section):
 
 class Shape(Section):
     """A student: the fine-tuned model with fewer layers, a narrower feed-forward part, or fewer attention heads,
-    physically smaller. Shares are of the fine-tuned model's, rounded to what is possible."""
+    physically smaller; or one that goes on with fewer tokens. Shares are of the fine-tuned model's, rounded to what is
+    possible."""
 
     layers: float = Field(default=1.0, gt=0, le=1)
     """Share of the encoder's layers; those that stay are spread evenly, the first among them."""
@@ -104,12 +105,21 @@ class Shape(Section):
     """Share of the feed-forward channels of each layer."""
     heads: float = Field(default=1.0, gt=0, le=1)
     """Share of the attention heads of each layer."""
+    tokens: float = Field(default=1.0, gt=0, le=1)
+    """Share of a text's tokens that the middle layer and those after it compute: the ones that the first token looks at
+    most. For classifiers that read the first token, of architectures like BERT's with three layers and more."""
     pruning: Literal["reconstruction", "neural-compressor"] = "reconstruction"
     """Who decides which channels and heads go. `reconstruction`: at once, by how well the others can make up for them,
     by least squares. `neural-compressor`: during the first half of the teaching, by Neural Compressor's structured
     pruning (weight times gradient), and cut out at its end."""
     sparsity: Sparsity | None = None
     """Zeros among the weights that stay; none without it."""
+
+    @model_validator(mode="after")
+    def _all_tokens(self) -> Self:
+        if self.tokens < 1 and self.pruning == "neural-compressor":
+            raise ValueError("with pruning: neural-compressor, tokens must be 1: its pruners know BERT's own layers")
+        return self
 
 
 class Distillation(Section):
