@@ -14,6 +14,7 @@ from two_layers import write_two_layers
 
 from ftdeploy.compress.invariance import invariance
 from ftdeploy.compress.sensitivity import relative_error
+from ftdeploy.compress.tools import calibrated as tool
 from ftdeploy.compress.tools.calibrated import calibrated
 from ftdeploy.compress.tools.calibration import write_rows
 from ftdeploy.errors import CompressionError
@@ -52,6 +53,31 @@ def test_answers_stay_and_do_not_depend_on_neighbours(tmp_path: Path, texts: lis
     assert not {"MatMul", "Gemm", "DynamicQuantizeLinear"} & kinds.keys()
     assert 0 < error < 0.01
     assert invariance(made, texts, tolerance=1e-4).within_tolerance
+
+
+def test_ranges_are_found_once_for_all_variants_of_a_model(
+    tmp_path: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another variant of the same model, quantized by the same rows, takes them as they were found, and is the same
+    file as without; other layers in float, or another model, are looked at anew."""
+    looks = 0
+    look = tool._activations
+
+    def counting(*given: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return look(*given)
+
+    monkeypatch.setattr(tool, "_activations", counting)
+    known: dict[str, Any] = {"known": str(tmp_path / "ranges")}
+    plain, _ = _made(tmp_path, texts, name="plain", row_scales="all")
+    _made(tmp_path, texts, name="first", **known)
+    again, _ = _made(tmp_path, texts, name="again", row_scales="all", **known)
+    assert looks == 2
+    assert (again / "model.onnx").read_bytes() == (plain / "model.onnx").read_bytes()
+    _made(tmp_path, texts, name="less", exclude=("first/MatMul",), **known)
+    _made(tmp_path, texts, name="other", loud=40.0, **known)
+    assert looks == 4
 
 
 def test_a_loud_token_costs_the_others_nothing_with_scales_by_row(tmp_path: Path, texts: list[str]) -> None:

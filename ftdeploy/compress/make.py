@@ -187,6 +187,7 @@ class Workshop:
     def _quantize(self, quantizer: Quantizer, source: Path, place: Path, exclude: Sequence[str]) -> str:
         options: dict[str, Any] = {**quantizer.options, "reduce_range": self.reduce_range}
         files = {"calibration": (quantizer.needs_calibration, self.calibration),
+                 "known": (quantizer.tool == "calibrated", self.work / "ranges"),
                  "evaluation": (quantizer.needs_labels, self.calibration),
                  "config": (quantizer.needs_config, self.config)}  # fmt: skip
         options |= {name: os.fspath(path.resolve()) for name, (wanted, path) in files.items() if wanted}

@@ -15,6 +15,8 @@ float, but a few passes slower. The product then runs with scale 1, and its resu
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftdeploy.artifact import sha256_file
 from ftdeploy.compress.tools import graph, int8
 from ftdeploy.compress.tools.calibration import batches, read_rows
 from ftdeploy.errors import CompressionError
@@ -46,7 +49,8 @@ def calibrated(source: Path, out: Path, options: Mapping[str, Any]) -> None:
 
     Options: ``calibration``; ``coverage``: the share of an activation's values that its range keeps, the same number of
     them cut off on both sides (None: for each the one of `COVERAGES` with the least error); ``row_scales``: names of
-    MatMul and Gemm nodes whose input has one scale a row, or ``all``; ``exclude``; ``embeddings`` (bits; None: float).
+    MatMul and Gemm nodes whose input has one scale a row, or ``all``; ``exclude``; ``embeddings`` (bits; None: float);
+    ``known``: a folder in which the ranges of a model are kept for its next variant (None: they are not).
 
     Raises:
         CompressionError: the model has no product with weights that is not excluded, or is of an opset below 18 and
@@ -72,11 +76,7 @@ def calibrated(source: Path, out: Path, options: Mapping[str, Any]) -> None:
             cause="before it, the axes of a reduction were written another way",
             fix=f"set export.opset to {OPSET} or later",
         )
-    rows, _ = read_rows(Path(options["calibration"]))
-    seen = _activations(model, sorted(products), batches(rows, read_signature(source)))
-    coverage = options.get("coverage")
-    coverages = COVERAGES if coverage is None else (float(coverage),)
-    ranges = {name: _range(seen[name], _weights(model, nodes), coverages) for name, nodes in products.items()}
+    ranges = _known_ranges(source, model, products, options)
     named = _as_matmuls(() if rows_of == "all" else rows_of)
     by_row = {name for name, nodes in products.items() if rows_of == "all" or named & {node.name for node in nodes}}
     made = _rewrite(model, products, ranges, by_row)
@@ -97,6 +97,29 @@ def _products(model: onnx.ModelProto, exclude: set[str]) -> dict[str, list[onnx.
         if node.op_type == "MatMul" and node.input[1] in weights and node.name not in exclude:
             found[node.input[0]].append(node)
     return dict(found)
+
+
+def _known_ranges(source: Path, model: onnx.ModelProto, products: Mapping[str, Sequence[onnx.NodeProto]],
+                  options: Mapping[str, Any]) -> dict[str, tuple[float, float]]:  # fmt: skip
+    """The range of each activation; found once for all variants of a model that are quantized by the same rows."""
+    calibration, coverage = Path(options["calibration"]), options.get("coverage")
+    note = None
+    if options.get("known") is not None:
+        read_by = sorted((name, [node.name for node in nodes]) for name, nodes in products.items())
+        asked = [sha256_file(source / "model.onnx"), sha256_file(calibration), coverage, read_by]
+        note = Path(options["known"]) / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()}.json"
+        if note.exists():
+            return {name: (low, high) for name, (low, high) in json.loads(note.read_text(encoding="utf-8")).items()}
+    rows, _ = read_rows(calibration)
+    seen = _activations(model, sorted(products), batches(rows, read_signature(source)))
+    coverages = COVERAGES if coverage is None else (float(coverage),)
+    ranges = {name: _range(seen[name], _weights(model, nodes), coverages) for name, nodes in products.items()}
+    if note is not None:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = note.with_suffix(".partial")
+        unfinished.write_text(json.dumps(ranges), encoding="utf-8")
+        unfinished.rename(note)
+    return ranges
 
 
 def _activations(model: onnx.ModelProto, names: Sequence[str],
@@ -135,10 +158,11 @@ def _range(values: NDArray[np.float32], weights: NDArray[np.float32],
            coverages: Sequence[float]) -> tuple[float, float]:  # fmt: skip
     """The range with the least squared error of ``values @ weights``; it always holds 0."""
     chosen = values[np.linspace(0, len(values) - 1, min(TOKENS, len(values))).astype(int)]
+    cuts = (1 - np.array(coverages)) / 2
+    # All edges at once: looking for one among millions of values takes nearly as long.
+    edges = np.quantile(values, np.stack([cuts, 1 - cuts]), overwrite_input=True).T
     best, least = (0.0, 0.0), np.inf
-    for coverage in coverages:
-        cut = (1 - coverage) / 2
-        low, high = (float(edge) for edge in np.quantile(values, (cut, 1 - cut)))
+    for low, high in edges.tolist():
         scale, zero = _scale(low, high)
         rounded = ((np.rint(chosen / scale) + zero).clip(0, 255) - zero) * scale
         error = float(np.square((rounded - chosen) @ weights).sum())
