@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from ftdeploy import progress
 from ftdeploy.artifact import Artifact
 from ftdeploy.compress.choose import GOOD, choose, goal, pareto
+from ftdeploy.compress.fewer_tokens import goes_on_with_fewer
 from ftdeploy.compress.invariance import invariance
 from ftdeploy.compress.judge import Jury
 from ftdeploy.compress.make import FIRST_TOKEN, Workshop
@@ -35,13 +36,16 @@ from ftdeploy.temperature import calibrate_folder, of_the_same_logits
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from transformers import PreTrainedModel
 
 #: Shapes of the students that `auto` tries.
-AUTO_STUDENTS = (Shape(ffn=0.5, heads=0.75),)
+AUTO_STUDENTS = (Shape(ffn=0.5, heads=0.75, tokens=0.5),)
 #: Most candidates that are measured beside fp32.
 FINALISTS = 6
 #: Processes in which a finalist's peak memory is taken.
 MEMORY_RUNS = 2
+#: Seconds that such a process takes, most of them for its imports.
+PROCESS = 2.0
 #: Seconds of fine-tuning where the checkpoint does not say.
 UNKNOWN_TRAINING = 600.0
 
@@ -53,7 +57,7 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     return {"provider": provider, "processors": str(processors()), "cpu": ",".join(wide)}
 
 
-@stage(writes="compressed", version=6, outside=_outside,
+@stage(writes="compressed", version=7, outside=_outside,
        libraries=("onnxruntime", "onnx", "neural-compressor", "optimum-onnx", "torch"))  # fmt: skip
 def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings,
              export: ExportSettings, serve: ServeSettings, device: Device, task: str, seed: int, out: Path,
@@ -69,7 +73,9 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     clock = _clock(compress, checkpoint, work)
     jury = _jury(dataset, "validation", onnx, compress, serve=serve, device=device, seed=seed)
     workshop, cuts = _workshop(checkpoint, onnx, dataset, TASKS[task], compress, device=device, seed=seed, work=work)
-    search = Search(workshop, jury, compress, clock, cuts=cuts)
+    tests = read_split(dataset, "test").num_rows
+    search = Search(workshop, jury, compress, clock, cuts=cuts,
+                    closing=lambda speed: _closing(compress, rows_a_second=speed, tests=tests))  # fmt: skip
     search.run()
     finalists = _finalists(search.found)
     folders = {one.chain.name: one.made.folder for one in finalists if one.made.folder is not None}
@@ -126,6 +132,13 @@ def _clock(settings: CompressSettings, checkpoint: Artifact, work: Path) -> Cloc
     minutes = settings.budget_minutes
     seconds = minutes * 60 if minutes is not None else settings.budget * (_training(settings, checkpoint) or 0.0)
     return Clock(budget=seconds, file=work / "clock.json")
+
+
+def _closing(settings: CompressSettings, *, rows_a_second: float, tests: int) -> float:
+    """Seconds that the end of a search takes: the finalists side by side, each about three times as fast as fp32; their
+    memory; and fp32 and the winner on the test rows."""
+    rows = settings.rounds * settings.rows * (1 + FINALISTS / 3) + tests * (1 + 1 / 3)
+    return rows / rows_a_second + MEMORY_RUNS * (1 + FINALISTS) * PROCESS
 
 
 def _training(settings: CompressSettings, checkpoint: Artifact) -> float | None:
@@ -239,11 +252,17 @@ def _cuts(settings: CompressSettings, checkpoint: Path, task: Task) -> list[Cut]
 
     try:
         model = load_model(checkpoint, task)
-        shapes = AUTO_STUDENTS if settings.students == "auto" else settings.students
+        shapes = _fitting(AUTO_STUDENTS, model) if settings.students == "auto" else settings.students
         return list(dict.fromkeys(cut_to(shape, model) for shape in shapes))
     except FtdeployError as error:
         progress.say(f"no students: {error.what}")
         return []
+
+
+def _fitting(shapes: Sequence[Shape], model: PreTrainedModel) -> list[Shape]:
+    """Shapes as this architecture can have them: with all tokens where it cannot go on with fewer."""
+    able = goes_on_with_fewer(model)
+    return [shape if able else shape.model_copy(update={"tokens": 1.0}) for shape in shapes]
 
 
 def _finalists(found: Sequence[Found]) -> list[Found]:

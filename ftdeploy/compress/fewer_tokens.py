@@ -31,6 +31,11 @@ def choosing_layer(layers: int) -> int | None:
     return middle if 0 < middle < layers - 1 else None
 
 
+def goes_on_with_fewer(model: PreTrainedModel) -> bool:
+    """Whether `fewer_tokens` knows a model's architecture."""
+    return layers_like_bert(model) and choosing_layer(len(encoder_layers(model)[1])) is not None
+
+
 def fewer_tokens(model: PreTrainedModel, share: float) -> None:
     """Let the middle layer and all after it compute a share of each row's tokens only, in place.
 
@@ -43,7 +48,7 @@ def fewer_tokens(model: PreTrainedModel, share: float) -> None:
     """
     layers = encoder_layers(model)[1]
     at = choosing_layer(len(layers))
-    if not layers_like_bert(model) or at is None:
+    if at is None or not goes_on_with_fewer(model):
         raise unsupported(str(model.config.model_type), "cannot go on with fewer tokens: that wants three layers and "
                           "more, built as BERT's")  # fmt: skip
     chooser = _choosing(layers[at], max(1, round(share * PARTS)))

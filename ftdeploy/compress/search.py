@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,10 +59,12 @@ class Clock:
     Attributes:
         budget: what there is.
         file: where it is kept between runs.
+        closing: of it, what is kept for the end: measuring the best side by side, and the look at the test rows.
     """
 
     budget: float
     file: Path
+    closing: float = 0.0
     _before: float = field(init=False)
     _began: float = field(init=False)
 
@@ -79,8 +81,8 @@ class Clock:
         return now
 
     def left(self) -> float:
-        """Seconds that are left; negative when it took longer."""
-        return self.budget - self.spent()
+        """Seconds that are left for making candidates; negative when it took longer."""
+        return self.budget - self.closing - self.spent()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +108,11 @@ class Search:
         settings: of the recipe.
         clock: the time.
         cuts: shapes of the students, in the order in which they are tried.
+        closing: of fp32's rows a second, the seconds that the end of the search will take.
     """
 
     def __init__(self, workshop: Workshop, jury: Jury, settings: CompressSettings, clock: Clock, *,
-                 cuts: Sequence[Cut]) -> None:  # fmt: skip
+                 cuts: Sequence[Cut], closing: Callable[[float], float] = lambda _speed: 0.0) -> None:  # fmt: skip
         self.workshop, self.jury, self.settings, self.clock, self.cuts = workshop, jury, settings, clock, list(cuts)
         self.found: list[Found] = []
         self.sensitivities: tuple[Sensitivity, ...] = ()
@@ -121,6 +124,7 @@ class Search:
         if left := [name for name in chosen if name in FAMILIES and name not in fitting]:
             self.notes.append(f"Not tried, as they are made for one label a row: {', '.join(left)}.")
         self.base: Outputs = self._fp32()
+        clock.closing = closing(self.found[0].judged.speed)
 
     def run(self) -> None:
         """Make and score the candidates."""

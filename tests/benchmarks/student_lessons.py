@@ -101,7 +101,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
     parser.add_argument("ways", nargs="+", type=yaml.safe_load)
-    parser.add_argument("--shape", type=yaml.safe_load, default={"ffn": 0.375, "heads": 0.75})
+    parser.add_argument("--shape", type=yaml.safe_load, default={"ffn": 0.375, "heads": 0.75, "tokens": 0.5})
     parser.add_argument("--seed", type=int, default=13)
     given = parser.parse_args()
     main(given.run, given.ways, shape=given.shape, seed=given.seed)
