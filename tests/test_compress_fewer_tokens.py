@@ -113,6 +113,23 @@ def test_all_tokens_in_another_order_change_nothing(kind: str) -> None:
     assert float(_apart(found.hidden_states, wanted.hidden_states, range(LAYERS), mask, None)) > 1e-3
 
 
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1], ROWS[:2]])
+def test_a_last_layer_of_one_token_is_held_against_the_teachers_first(rows: list[list[int]]) -> None:
+    """As it is for both in a search, with texts so short that one token goes on, too."""
+    model = _model()
+    whole = copy.deepcopy(model)
+    for one in (model, whole):
+        first_token_only(one, ROWS)
+    fewer_tokens(model, 0.3)
+    wanted, found = (_ask(one, rows, output_hidden_states=True) for one in (whole, model))
+    longest = max(map(len, rows))
+    mask = (torch.arange(longest) < torch.tensor([[len(row)] for row in rows])).long()
+    chosen = chosen_tokens(model)
+    # The layers up to the choice are the same, and the chooser's own tokens are what the whole layer makes of them.
+    assert float(_apart(found.hidden_states, wanted.hidden_states, range(3), mask, chosen)) < 1e-9
+    assert 0 < float(_apart(found.hidden_states, wanted.hidden_states, range(LAYERS), mask, chosen)) < 1
+
+
 def test_a_student_learns_through_the_choice() -> None:
     """Every layer gets a gradient, those before the choice too."""
     model = _model().train()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from checkpoints import write_tiny_checkpoint
 from onnx import numpy_helper
 from tiny_run import TinyRun, artifact
 
@@ -15,6 +17,7 @@ from ftdeploy.compress.distil import Lessons, _changed, _epoch_rows, _passes
 from ftdeploy.compress.students import Cut, School, cut_to, make_student
 from ftdeploy.compress.tools import graph
 from ftdeploy.dataset import label_names, read_split
+from ftdeploy.errors import CompressionError
 from ftdeploy.onnx_export import load_model
 from ftdeploy.predictor import Predictor
 from ftdeploy.recipe import Distillation, Shape, Sparsity
@@ -92,6 +95,31 @@ def test_a_student_of_fewer_layers_gives_out_the_nearest_layer(tiny: TinyRun, tm
     out = _made(_school(tiny, epochs=1), tmp_path, cut=Cut(layers=(0,), channels=64, heads=2))
     assert read_signature(out).embedding_layer == 1
     assert Predictor(out).predict(["a fine film"]).embedding.shape == (1, 32)
+
+
+@pytest.mark.slow
+def test_a_student_of_fewer_tokens_answers_alike_in_any_batch(tiny: TinyRun, tmp_path: Path) -> None:
+    """Four layers, pruned, taught and exported: rows alone, together and in the reverse order have the same logits, and
+    the second output is of a layer that all tokens go through."""
+    write_tiny_checkpoint(tmp_path / "deep", layers=4)
+    school = replace(_school(tiny, epochs=1), checkpoint=tmp_path / "deep")
+    cut = Cut(layers=(0, 1, 2, 3), channels=32, heads=1, tokens=0.5)
+    assert cut.name == "student-4x32x1-0.5-tokens"
+    out = _made(school, tmp_path, cut=cut)
+    assert read_signature(out).embedding_layer <= 2
+    texts = read_split(artifact(tiny.run, "dataset"), "validation")["text"].to_pylist()[:40]
+    student = Predictor(out, device="cpu")
+    together = student.predict(texts).logits
+    alone = np.concatenate([student.predict([text]).logits for text in texts])
+    np.testing.assert_allclose(alone, together, atol=1e-4)
+    np.testing.assert_allclose(student.predict(texts[::-1]).logits[::-1], together, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_student_that_cannot_go_on_with_fewer_tokens_says_so(tiny: TinyRun, tmp_path: Path) -> None:
+    """Of two layers the middle one is the last."""
+    with pytest.raises(CompressionError, match="cannot go on with fewer tokens"):
+        _made(_school(tiny, epochs=1), tmp_path, cut=replace(CUT, tokens=0.5))
 
 
 @pytest.mark.slow

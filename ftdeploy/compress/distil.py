@@ -282,7 +282,8 @@ def _apart(answered: Sequence[torch.Tensor], taught: Sequence[torch.Tensor], lay
     errors = []
     for at, layer in enumerate(layers, start=1):
         ours, theirs, real = answered[at].float(), taught[layer + 1], mask.unsqueeze(-1)
-        if chosen is not None and at > chosen[0]:
+        # Of one token it is the first, which is the first of the chosen ones.
+        if chosen is not None and at > chosen[0] and ours.shape[1] > 1:
             places = chosen[1].unsqueeze(-1)
             theirs, real = theirs.gather(1, places.expand(-1, -1, theirs.shape[2])), real.gather(1, places)
         theirs, counted = theirs[:, : ours.shape[1]].float(), real[:, : ours.shape[1]].float()
