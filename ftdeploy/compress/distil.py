@@ -38,8 +38,8 @@ WARMUP = 0.06
 WEIGHT_DECAY = 0.01
 #: Copies beside a row, as the recipe has it.
 MOST_COPIES = 4.0
-#: Steps that are timed for the plan, after two that do not count.
-PROBED = 6
+#: Batches that are timed for the plan.
+PROBED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +104,18 @@ def what_fits(pupil: Pupil, lessons: Lessons, settings: Distillation, *, seconds
     before = copy.deepcopy(pupil.student.state_dict())
     optimizer = _optimizer(pupil.student, settings)
     batches = list(_batches(_epoch_rows(lessons, settings, seed=seed, epoch=0), settings.batch_size, seed=seed))
+    # Batches are alike in length within themselves: some of all lengths stand for the rest.
+    batches.sort(key=lambda batch: max(len(row.ids) for row in batch))
+    middles = [int((at + 0.5) * len(batches) / PROBED) for at in range(PROBED)]
     took = []
-    # Batches are alike in length within themselves and shuffled, so some of them stand for all.
-    for batch in batches[: PROBED + 2]:
-        began = time.perf_counter()
-        _step(pupil, batch, lessons, settings, optimizer)
-        took.append(time.perf_counter() - began)
+    # A shape that is new takes far longer, and a training sees each again and again.
+    for again in (False, True):
+        for at in middles:
+            began = time.perf_counter()
+            _step(pupil, batches[at], lessons, settings, optimizer)
+            took += [time.perf_counter() - began] if again else []
     pupil.student.load_state_dict(before)
-    return _passes(seconds / (float(np.mean(took[2:] or took)) * len(batches)), lessons, settings)
+    return _passes(seconds / (float(np.mean(took)) * len(batches)), lessons, settings)
 
 
 def _passes(fitting: float, lessons: Lessons, settings: Distillation) -> tuple[int, float]:
