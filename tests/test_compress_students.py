@@ -224,9 +224,28 @@ def test_whole_epochs_fill_the_time(fitting: float, asked: float, unlabelled: in
     assert _passes(fitting, lessons, Distillation(augment=asked)) == plan
 
 
+def test_half_of_the_copies_are_of_two_rows() -> None:
+    """The beginning of one and the end of another, no longer than the longer, between one row's special tokens; rows
+    with text in one only give whole copies."""
+    rows = [[101, *range(200, 210), 102], [101, *range(300, 330), 102]] * 200
+    lessons = Lessons(rows=rows, targets=np.zeros(400, dtype=np.int64), pad_id=0, mask_id=103)
+    copies = _epoch_rows(lessons, Distillation(augment=1.0), seed=1, epoch=0)[400:]
+    joined = [row.ids for row in copies if {token // 100 for token in row.ids[1:-1]} >= {2, 3}]
+    assert 50 < len(joined) < 120  # of half, one in two is of two rows with other tokens, and has some of each
+    for ids in joined:
+        border = next(at for at, token in enumerate(ids[1:-1]) if token // 100 != ids[1] // 100)
+        starts, ends = ids[1 : border + 1], ids[border + 1 : -1]
+        assert starts[0] in {200, 300}
+        assert starts == list(range(starts[0], starts[0] + len(starts)))
+        assert ends == list(range(ends[0], ends[0] + len(ends)))
+        assert len(ids) <= 32
+    assert all(len(row.ids) > 2 for row in copies)
+
+
 @pytest.mark.parametrize("mask_id", [103, None])
 def test_copies_of_pairs_stay_pairs(mask_id: int | None) -> None:
-    """Words are masked or left out, what stands between the texts never, and no text is cut off with its other half."""
+    """Words are masked or left out, what stands between the texts never, no text is cut off with its other half, and
+    none is joined with another row's."""
     row = [101, *range(200, 220), 102, *range(300, 320), 102]
     copies = [_changed(row, mask_id, np.random.default_rng(seed), frozenset({101, 102})) for seed in range(40)]
     for one in copies:
@@ -237,3 +256,9 @@ def test_copies_of_pairs_stay_pairs(mask_id: int | None) -> None:
     assert any(one != row for one in copies)
     if mask_id is not None:
         assert {len(one) for one in copies} == {len(row)}
+    other = [101, *range(400, 420), 102, *range(500, 520), 102]
+    lessons = Lessons(rows=[row, other] * 20, targets=np.zeros(40, dtype=np.int64), pad_id=0, mask_id=mask_id,
+                      between=frozenset({101, 102}))  # fmt: skip
+    for learned in _epoch_rows(lessons, Distillation(augment=2.0), seed=1, epoch=0):
+        hundreds = {token // 100 for token in learned.ids} - {1}
+        assert hundreds in ({2, 3}, {4, 5})

@@ -2,8 +2,8 @@
 
 Each step asks teacher and student about the same rows. The student is held to the teacher's softened answers (Hinton et
 al. 2015), to its hidden states after every layer that both have (Sun et al. 2019; Jiao et al. 2020), and to the labels.
-Beside the training rows it learns copies of them with words masked or cut away: their labels may no longer hold, but
-the teacher answers them, so nothing wrong is taught, and there are ever new ones.
+Beside the training rows it learns copies of them, with words masked or cut away, or of two rows joined: their labels
+may no longer hold, but the teacher answers them, so nothing wrong is taught, and there are ever new ones.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 POOL = 50
 #: Share of a copy's words that are masked, share of the copies that are cut to a part.
 MASKED, CUT = 0.1, 0.5
+#: Share of the copies that are the beginning of a row and the end of another one.
+SPLICED = 0.5
 WARMUP = 0.06
 WEIGHT_DECAY = 0.01
 #: Copies beside a row, as the recipe has it.
@@ -197,8 +199,26 @@ def _epoch_rows(lessons: Lessons, settings: Distillation, *, seed: int, epoch: i
     whole = int(settings.augment)
     chosen = [index for _ in range(whole) for index in range(len(rows))]
     chosen += draw.permutation(len(rows))[: round((settings.augment - whole) * len(rows))].tolist()
-    copies = [_Row(_changed(lessons.rows[index], lessons.mask_id, draw, lessons.between), -1) for index in chosen]
-    return rows + copies + others
+    return rows + [_Row(_copy(lessons, index, draw), -1) for index in chosen] + others
+
+
+def _copy(lessons: Lessons, index: int, draw: np.random.Generator) -> list[int]:
+    """A text that nobody wrote, for the teacher to answer: a row joined with another, or changed."""
+    row = lessons.rows[index]
+    if draw.random() < SPLICED:
+        other = lessons.rows[int(draw.integers(len(lessons.rows)))]
+        if lessons.between.isdisjoint(row[1:-1]) and lessons.between.isdisjoint(other[1:-1]):
+            return _spliced(row, other, draw)
+    return _changed(row, lessons.mask_id, draw, lessons.between)
+
+
+def _spliced(row: Sequence[int], other: Sequence[int], draw: np.random.Generator) -> list[int]:
+    """The beginning of a row and the end of another one, each of any length, together no longer than the longer."""
+    first, second = list(row[1:-1]), list(other[1:-1])
+    start = first[: int(draw.integers(0, len(first) + 1))]
+    end = second[int(draw.integers(0, len(second) + 1)) :]
+    body = (start + end)[: max(len(first), len(second))] or first
+    return [row[0], *body, row[-1]]
 
 
 def _changed(ids: Sequence[int], mask_id: int | None, draw: np.random.Generator,

@@ -138,10 +138,10 @@ class Distillation(Section):
     hidden: float = Field(default=20.0, ge=0)
     """Weight of the hidden states' relative squared distance to the teacher's, over the layers. They say far more of
     each text than its answer does, so that a student learns from them what it is to answer to others."""
-    augment: float = Field(default=1.0, ge=0, le=4)
-    """For each training row, how many copies with words masked or cut away are learned beside it; the teacher answers
-    them, so no label can be wrong. Drawn anew in every epoch. Without `epochs` it may be more or less, so that whole
-    epochs fill the search's time."""
+    augment: float = Field(default=3.0, ge=0, le=4)
+    """For each training row, how many copies are learned beside it: with words masked or cut away, or joined of two
+    rows; the teacher answers them, so no label can be wrong. Drawn anew in every epoch. Without `epochs` it may be more
+    or less, so that whole epochs fill the search's time."""
     embedding_bits: Literal[4, 8] | None = 4
     """A student learns with its word embeddings rounded as they may be stored afterwards, so that storing them so costs
     it nothing; null leaves them as they are. They are the teacher's, and are not learned."""
