@@ -42,8 +42,8 @@ FAMILIES = (FIRST_TOKEN, "students", VOCABULARY, "mixed", "sessions")
 OF_ROWS = (FIRST_TOKEN, "students", "mixed")
 #: How many quantizers go on to the students.
 BEST = 3
-#: Share of the search's time that is kept for what comes after the students.
-RESERVED = 0.2
+#: Share of the search's time that is kept for what comes after the students: quantizing them, vocabulary, sessions.
+RESERVED = 0.1
 #: Of the time for students, what the first one gets when others may follow.
 FIRST = 0.65
 #: A student that has less than this many seconds to learn in is not begun.
