@@ -229,7 +229,7 @@ def test_half_of_the_copies_are_of_two_rows() -> None:
     with text in one only give whole copies."""
     rows = [[101, *range(200, 210), 102], [101, *range(300, 330), 102]] * 200
     lessons = Lessons(rows=rows, targets=np.zeros(400, dtype=np.int64), pad_id=0, mask_id=103)
-    copies = _epoch_rows(lessons, Distillation(augment=1.0), seed=1, epoch=0)[400:]
+    copies = _epoch_rows(lessons, Distillation(augment=1.0, joined=0.5), seed=1, epoch=0)[400:]
     joined = [row.ids for row in copies if {token // 100 for token in row.ids[1:-1]} >= {2, 3}]
     assert 50 < len(joined) < 120  # of half, one in two is of two rows with other tokens, and has some of each
     for ids in joined:
@@ -240,6 +240,8 @@ def test_half_of_the_copies_are_of_two_rows() -> None:
         assert ends == list(range(ends[0], ends[0] + len(ends)))
         assert len(ids) <= 32
     assert all(len(row.ids) > 2 for row in copies)
+    for row in _epoch_rows(lessons, Distillation(augment=1.0, joined=0.0), seed=1, epoch=0):
+        assert len({token // 100 for token in row.ids[1:-1]} - {1}) == 1
 
 
 @pytest.mark.parametrize("mask_id", [103, None])

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 POOL = 50
 #: Share of a copy's words that are masked, share of the copies that are cut to a part.
 MASKED, CUT = 0.1, 0.5
-#: Share of the copies that are the beginning of a row and the end of another one.
-SPLICED = 0.5
 WARMUP = 0.06
 WEIGHT_DECAY = 0.01
 #: Copies beside a row, as the recipe has it.
@@ -199,20 +197,20 @@ def _epoch_rows(lessons: Lessons, settings: Distillation, *, seed: int, epoch: i
     whole = int(settings.augment)
     chosen = [index for _ in range(whole) for index in range(len(rows))]
     chosen += draw.permutation(len(rows))[: round((settings.augment - whole) * len(rows))].tolist()
-    return rows + [_Row(_copy(lessons, index, draw), -1) for index in chosen] + others
+    return rows + [_Row(_copy(lessons, index, settings.joined, draw), -1) for index in chosen] + others
 
 
-def _copy(lessons: Lessons, index: int, draw: np.random.Generator) -> list[int]:
+def _copy(lessons: Lessons, index: int, joined: float, draw: np.random.Generator) -> list[int]:
     """A text that nobody wrote, for the teacher to answer: a row joined with another, or changed."""
     row = lessons.rows[index]
-    if draw.random() < SPLICED:
+    if draw.random() < joined:
         other = lessons.rows[int(draw.integers(len(lessons.rows)))]
         if lessons.between.isdisjoint(row[1:-1]) and lessons.between.isdisjoint(other[1:-1]):
-            return _spliced(row, other, draw)
+            return _joined(row, other, draw)
     return _changed(row, lessons.mask_id, draw, lessons.between)
 
 
-def _spliced(row: Sequence[int], other: Sequence[int], draw: np.random.Generator) -> list[int]:
+def _joined(row: Sequence[int], other: Sequence[int], draw: np.random.Generator) -> list[int]:
     """The beginning of a row and the end of another one, each of any length, together no longer than the longer."""
     first, second = list(row[1:-1]), list(other[1:-1])
     start = first[: int(draw.integers(0, len(first) + 1))]

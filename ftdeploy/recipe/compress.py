@@ -142,6 +142,9 @@ class Distillation(Section):
     """For each training row, how many copies are learned beside it: with words masked or cut away, or joined of two
     rows; the teacher answers them, so no label can be wrong. Drawn anew in every epoch. Without `epochs` it may be more
     or less, so that whole epochs fill the search's time."""
+    joined: float = Field(default=0.5, ge=0, le=1)
+    """Of these copies, the share that is the beginning of a row and the end of another one. They teach most where there
+    are few rows. Rows of two texts are not joined."""
     embedding_bits: Literal[4, 8] | None = 4
     """A student learns with its word embeddings rounded as they may be stored afterwards, so that storing them so costs
     it nothing; null leaves them as they are. They are the teacher's, and are not learned."""
