@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ftdeploy.compress import _instead
 from ftdeploy.compress.choose import choose, pareto
 from ftdeploy.compress.outcome import CandidateResult, Costs, Scored, Status
 from ftdeploy.recipe import CompressSettings, Goal
@@ -22,6 +23,28 @@ def candidate(name: str, *, speed: float, size: int = 100, accuracy: float = 0.9
 
 
 FP32 = candidate("fp32", speed=1.0)
+
+
+@pytest.mark.parametrize(
+    ("winner", "expected"),
+    [
+        ("student-a+int8+vocabulary", "int8"),  # not the same student without the trimming, which is faster
+        ("int8+vocabulary", "student-a+int8"),
+    ],
+)
+def test_a_student_that_does_not_hold_takes_its_siblings_along(winner: str, expected: str) -> None:
+    """Where the test rows refuse the winner, the best goes on that was sure before and is of no refused student."""
+    found = [
+        candidate(name, speed=speed, accuracy=0.91).model_copy(update={"steps": tuple(name.split("+"))})
+        for name, speed in (("int8", 2.0), ("int8+vocabulary", 2.1), ("student-a+int8", 5.0),
+                            ("student-a+int8+vocabulary", 5.1))
+    ]  # fmt: skip
+    results = [FP32, *(one for one in found if one.name == winner or "vocabulary" not in one.name)]
+    chosen = next(one for one in found if one.name == winner)
+    settings = CompressSettings(min_gain=1.1)
+    if "student" not in winner:  # it may be refused, and what else is certain goes on, students too
+        results = [one for one in results if one.name != winner]
+    assert _instead(chosen, results, settings) == expected
 
 
 @pytest.mark.parametrize(
