@@ -7,16 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
-    ElectraConfig,
-    ElectraForSequenceClassification,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-)
+from encoders import make, padded
 
 from ftdeploy.compress.checkpoint_shape import read_shape
 from ftdeploy.compress.distil import _apart
@@ -27,31 +18,20 @@ from ftdeploy.errors import CompressionError
 LENGTHS = (1, 2, 7, 12)
 ROWS = [[2, *range(5, 5 + length), 3] for length in LENGTHS]
 LAYERS = 4
-KINDS = {
-    "bert": (BertConfig, BertForSequenceClassification),
-    "roberta": (RobertaConfig, RobertaForSequenceClassification),
-    "electra": (ElectraConfig, ElectraForSequenceClassification),
-}
+KINDS = ("bert", "roberta", "electra")
 
 
 def _model(kind: str = "bert", *, layers: int = LAYERS, attention: str = "sdpa") -> Any:
-    config, maker = KINDS[kind]
-    torch.manual_seed(3)
     # A wide spread of the weights, so that attention is no mean over all tokens and a choice matters.
-    size = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 64,
-            "vocab_size": 60, "initializer_range": 0.3}  # fmt: skip
-    made: Any = maker(config(**size, **({"embedding_size": 32} if kind == "electra" else {})))
+    made = make(kind, num_hidden_layers=layers, initializer_range=0.3)
     made.config._attn_implementation = attention
-    return made.eval()
+    return made
 
 
 def _ask(model: Any, rows: list[list[int]], **named: bool) -> Any:
     """One padded batch."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
     with torch.no_grad():
-        return model(input_ids=ids, attention_mask=mask, **named)
+        return model(**padded(rows), **named)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -108,7 +88,7 @@ def test_all_tokens_in_another_order_change_nothing(kind: str) -> None:
     wanted, found = (_ask(one, ROWS, output_hidden_states=True) for one in (whole, model))
     assert float((wanted.logits - found.logits).abs().max()) < 1e-4
     assert read_shape(model) == read_shape(whole)
-    mask = (torch.arange(14) < torch.tensor([[len(row)] for row in ROWS])).long()
+    mask = padded(ROWS)["attention_mask"]
     assert float(_apart(found.hidden_states, wanted.hidden_states, range(LAYERS), mask, chosen_tokens(model))) < 1e-9
     assert float(_apart(found.hidden_states, wanted.hidden_states, range(LAYERS), mask, None)) > 1e-3
 
@@ -122,9 +102,7 @@ def test_a_last_layer_of_one_token_is_held_against_the_teachers_first(rows: list
         first_token_only(one, ROWS)
     fewer_tokens(model, 0.3)
     wanted, found = (_ask(one, rows, output_hidden_states=True) for one in (whole, model))
-    longest = max(map(len, rows))
-    mask = (torch.arange(longest) < torch.tensor([[len(row)] for row in rows])).long()
-    chosen = chosen_tokens(model)
+    mask, chosen = padded(rows)["attention_mask"], chosen_tokens(model)
     # The layers up to the choice are the same, and the chooser's own tokens are what the whole layer makes of them.
     assert float(_apart(found.hidden_states, wanted.hidden_states, range(3), mask, chosen)) < 1e-9
     assert 0 < float(_apart(found.hidden_states, wanted.hidden_states, range(LAYERS), mask, chosen)) < 1
@@ -134,18 +112,14 @@ def test_a_student_learns_through_the_choice() -> None:
     """Every layer gets a gradient, those before the choice too."""
     model = _model().train()
     fewer_tokens(model, 0.5)
-    ids = torch.tensor([ROWS[-1]])
-    model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.square().sum().backward()
+    model(**padded([ROWS[-1]])).logits.square().sum().backward()
     layers = model.bert.encoder.layer
     assert all(float(layer.output.dense.weight.grad.abs().sum()) > 0 for layer in layers)
 
 
 def test_other_architectures_and_two_layers_are_refused() -> None:
     """DistilBERT's layers are built otherwise; of two layers the middle one is the last."""
-    other: Any = DistilBertForSequenceClassification(
-        DistilBertConfig(dim=32, n_layers=4, n_heads=2, hidden_dim=64, vocab_size=60)
-    )
-    for model in (other, _model(layers=2)):
+    for model in (make("distilbert"), _model(layers=2)):
         with pytest.raises(CompressionError, match="cannot go on with fewer tokens"):
             fewer_tokens(model, 0.5)
     assert [choosing_layer(layers) for layers in (1, 2, 3, 6, 12)] == [None, None, 1, 3, 6]

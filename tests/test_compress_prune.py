@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from encoders import make
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 
 from ftdeploy.compress.checkpoint_shape import ENCODERS, blocks, read_shape
 from ftdeploy.compress.gradual import Hooks, Schedule, prune_ffn, prune_heads, slim, sparsify, sparsity_of
@@ -21,26 +22,7 @@ from ftdeploy.errors import CompressionError
 # transformers' DeBERTa is scripted, which torch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 
-SIZES = {
-    "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 50,
-    "max_position_embeddings": 40, "pad_token_id": 0, "embedding_size": 8,
-}  # fmt: skip
-DISTILBERT = {"dim": 16, "n_layers": 3, "n_heads": 4, "hidden_dim": 64, "vocab_size": 50, "pad_token_id": 0}
-RELATIVE = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8}
 WITHOUT_HEADS = ("deberta", "deberta-v2", "mpnet")
-
-
-def make(kind: str, **sizes: Any) -> Any:
-    """A model of an architecture, its weights from a seed, in evaluation mode."""
-    known: dict[str, Any] = DISTILBERT if kind == "distilbert" else SIZES
-    relative = RELATIVE if kind.startswith("deberta") else {}
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        config = AutoConfig.for_model(kind, **known, **relative, **sizes)
-        model = AutoModelForSequenceClassification.from_config(config)
-        for parameter in model.parameters():  # biases and norms start equal: then nobody would see them mixed up
-            parameter.data += 0.1 * torch.randn_like(parameter)
-    return model.eval()
 
 
 def batches(count: int = 2) -> list[dict[str, torch.Tensor]]:

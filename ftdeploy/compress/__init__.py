@@ -21,7 +21,7 @@ from ftdeploy.compress.make import FIRST_TOKEN, Workshop
 from ftdeploy.compress.outcome import Budget, CandidateResult, Confirmation, Costs, SearchResult
 from ftdeploy.compress.page import write_page
 from ftdeploy.compress.search import FAMILIES, Clock, Found, Search
-from ftdeploy.compress.students import Cut, School, cut_to
+from ftdeploy.compress.students import Cut, School, cut_to, student_of
 from ftdeploy.compress.tools.calibration import write_rows
 from ftdeploy.dataset import SplitName, label_names, read_split, read_unlabelled
 from ftdeploy.errors import FtdeployError
@@ -73,9 +73,9 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     clock = _clock(compress, checkpoint, work)
     jury = _jury(dataset, "validation", onnx, compress, serve=serve, device=device, seed=seed)
     workshop, cuts = _workshop(checkpoint, onnx, dataset, TASKS[task], compress, device=device, seed=seed, work=work)
-    tests = read_split(dataset, "test").num_rows
-    search = Search(workshop, jury, compress, clock, cuts=cuts,
-                    closing=lambda speed: _closing(compress, rows_a_second=speed, tests=tests))  # fmt: skip
+    search = Search(workshop, jury, compress, clock, cuts=cuts)
+    fp32 = search.found[0].judged
+    clock.closing = _closing(compress, rows_a_second=fp32.speed, tests=int(dataset.facts["test"]))
     search.run()
     finalists = _finalists(search.found)
     folders = {one.chain.name: one.made.folder for one in finalists if one.made.folder is not None}
@@ -217,8 +217,8 @@ def _certain(one: CandidateResult, settings: CompressSettings) -> bool:
 def _instead(winner: CandidateResult, results: Sequence[CandidateResult], settings: CompressSettings) -> str:
     """The candidate that goes on where the winner does not hold on the test rows: the best of the certain ones, but for
     those of the winner's student. What the test rows say of it, they say of them."""
-    student = [step for step in winner.steps[:1] if step.startswith("student-")]
-    others = [one for one in results if not student or list(one.steps[:1]) != student]
+    student = student_of(winner.steps)
+    others = [one for one in results if student is None or student not in one.steps]
     return choose([one for one in others if _certain(one, settings)], settings).name
 
 

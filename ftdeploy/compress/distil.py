@@ -106,16 +106,15 @@ def what_fits(pupil: Pupil, lessons: Lessons, settings: Distillation, *, seconds
     batches = list(_batches(_epoch_rows(lessons, settings, seed=seed, epoch=0), settings.batch_size, seed=seed))
     # Batches are alike in length within themselves: some of all lengths stand for the rest.
     batches.sort(key=lambda batch: max(len(row.ids) for row in batch))
-    middles = [int((at + 0.5) * len(batches) / PROBED) for at in range(PROBED)]
+    probes = [batches[int((at + 0.5) * len(batches) / PROBED)] for at in range(PROBED)]
     took = []
-    # A shape that is new takes far longer, and a training sees each again and again.
-    for again in (False, True):
-        for at in middles:
-            began = time.perf_counter()
-            _step(pupil, batches[at], lessons, settings, optimizer)
-            took += [time.perf_counter() - began] if again else []
+    for batch in probes * 2:
+        began = time.perf_counter()
+        _step(pupil, batch, lessons, settings, optimizer)
+        took.append(time.perf_counter() - began)
     pupil.student.load_state_dict(before)
-    return _passes(seconds / (float(np.mean(took)) * len(batches)), lessons, settings)
+    # A shape that is new takes far longer, and a training sees each again and again: the second time counts.
+    return _passes(seconds / (float(np.mean(took[PROBED:])) * len(batches)), lessons, settings)
 
 
 def _passes(fitting: float, lessons: Lessons, settings: Distillation) -> tuple[int, float]:

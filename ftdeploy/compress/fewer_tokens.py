@@ -48,7 +48,7 @@ def fewer_tokens(model: PreTrainedModel, share: float) -> None:
     """
     layers = encoder_layers(model)[1]
     at = choosing_layer(len(layers))
-    if at is None or not goes_on_with_fewer(model):
+    if at is None or not layers_like_bert(model):
         raise unsupported(str(model.config.model_type), "cannot go on with fewer tokens: that wants three layers and "
                           "more, built as BERT's")  # fmt: skip
     chooser = _choosing(layers[at], max(1, round(share * PARTS)))

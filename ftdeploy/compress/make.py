@@ -24,6 +24,7 @@ from ftdeploy.compress.tools import graph, int8
 from ftdeploy.compress.tools.quantizers import QUANTIZERS, Quantizer
 from ftdeploy.compress.vocabulary import trim_vocabulary
 from ftdeploy.errors import FtdeployError
+from ftdeploy.files import write_json
 from ftdeploy.signature import SessionOptions, read_signature, write_signature
 from ftdeploy.stage import out_of_space
 
@@ -128,10 +129,7 @@ class Workshop:
         reason, absent = self._run(steps[-1], source, place, exclude=exclude, cut=cut, seconds=seconds)
         shutil.rmtree(place.with_name(place.name + ".partial"), ignore_errors=True)  # what a failed step left
         took = time.monotonic() - began
-        unfinished = note.with_name(note.name + ".partial")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps({"reason": reason, "seconds": took, "absent": absent}), encoding="utf-8")
-        unfinished.rename(note)
+        write_json(note, {"reason": reason, "seconds": took, "absent": absent})
         return Made(folder=None if reason else place, reason=reason, seconds=took, absent=absent)
 
     def _run(self, step: str, source: Path, place: Path, *, exclude: Sequence[str], cut: Cut | None,

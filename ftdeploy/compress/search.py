@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,10 +28,11 @@ from ftdeploy.compress.outcome import Sensitivity
 from ftdeploy.compress.sensitivity import layers_to_keep, sensitivity
 from ftdeploy.compress.sessions import Goal as Wanted
 from ftdeploy.compress.sessions import tune_session
-from ftdeploy.compress.students import Cut
+from ftdeploy.compress.students import Cut, student_of
 from ftdeploy.compress.tools.quantizers import QUANTIZERS
 from ftdeploy.encoded import Outputs
 from ftdeploy.errors import CompressionError, FtdeployError
+from ftdeploy.files import write_json
 from ftdeploy.recipe import CompressSettings
 
 #: Quantizers that `auto` tries: quick ones; each was the best somewhere.
@@ -75,9 +76,7 @@ class Clock:
     def spent(self) -> float:
         """Seconds taken so far; noted, so that a killed run's time counts."""
         now = self._before + time.monotonic() - self._began
-        unfinished = self.file.with_suffix(".partial")
-        unfinished.write_text(json.dumps(now), encoding="utf-8")
-        unfinished.rename(self.file)
+        write_json(self.file, now)
         return now
 
     def left(self) -> float:
@@ -108,11 +107,10 @@ class Search:
         settings: of the recipe.
         clock: the time.
         cuts: shapes of the students, in the order in which they are tried.
-        closing: of fp32's rows a second, the seconds that the end of the search will take.
     """
 
     def __init__(self, workshop: Workshop, jury: Jury, settings: CompressSettings, clock: Clock, *,
-                 cuts: Sequence[Cut], closing: Callable[[float], float] = lambda _speed: 0.0) -> None:  # fmt: skip
+                 cuts: Sequence[Cut]) -> None:  # fmt: skip
         self.workshop, self.jury, self.settings, self.clock, self.cuts = workshop, jury, settings, clock, list(cuts)
         self.found: list[Found] = []
         self.sensitivities: tuple[Sensitivity, ...] = ()
@@ -124,7 +122,6 @@ class Search:
         if left := [name for name in chosen if name in FAMILIES and name not in fitting]:
             self.notes.append(f"Not tried, as they are made for one label a row: {', '.join(left)}.")
         self.base: Outputs = self._fp32()
-        clock.closing = closing(self.found[0].judged.speed)
 
     def run(self) -> None:
         """Make and score the candidates."""
@@ -166,7 +163,7 @@ class Search:
             judged = Judged(status="skipped" if made.absent else "failed", reason=made.reason, metrics={})
         else:
             # A student's embedding is its own.
-            own = any(step.startswith("student-") for step in chain.steps)
+            own = student_of(chain.steps) is not None
             judged = self.jury.judge(made.folder, self.base, name=chain.name, same_embedding=not own)
         one = Found(chain=chain, made=made, judged=judged)
         self.found.append(one)

@@ -26,6 +26,7 @@ from ftdeploy.compress.qat import fake_quantized
 from ftdeploy.compress.reconstruct import narrow
 from ftdeploy.compress.tools import graph
 from ftdeploy.compress.tools.int8 import levels
+from ftdeploy.files import write_json
 from ftdeploy.hardware import choose_device, processors
 from ftdeploy.onnx_export import export_onnx, input_names, load_model
 from ftdeploy.pairs import prepare_pairs
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from ftdeploy.recipe import Distillation, Shape, Sparsity
     from ftdeploy.tasks import Task
 
+#: How the names of all students begin.
+STUDENT = "student"
 #: Rows that prove that a classifier reads its first token only.
 PROVEN = 8
 #: Training rows that pruning looks at.
@@ -93,12 +96,17 @@ class Cut:
     @property
     def name(self) -> str:
         """As in reports, and of folders."""
-        parts = ["student", f"{len(self.layers)}x{self.channels}x{self.heads}"]
+        parts = [STUDENT, f"{len(self.layers)}x{self.channels}x{self.heads}"]
         parts += [f"{self.tokens:g}-tokens"] if self.tokens < 1 else []
         parts += ["nc"] if self.pruning == "neural-compressor" else []
         if self.sparsity is not None:
             parts += ["sparse", self.sparsity.pattern.replace(":", "of"), f"{self.sparsity.share:g}"]
         return "-".join(parts)
+
+
+def student_of(steps: Sequence[str]) -> str | None:
+    """The name of the student that a candidate of these steps is made of, as `Cut.name` has it; None of another one."""
+    return next((step for step in steps if step.startswith(f"{STUDENT}-")), None)
 
 
 def cut_to(shape: Shape, model: PreTrainedModel) -> Cut:
@@ -255,9 +263,7 @@ def _plan(pupil: Pupil, lessons: Lessons, school: School, seconds: float, work: 
     note = work / "plan.json"
     if not note.exists():
         epochs, copies = what_fits(pupil, lessons, school.settings, seconds=seconds, seed=school.seed)
-        unfinished = note.with_suffix(".partial")
-        unfinished.write_text(json.dumps({"epochs": epochs, "augment": copies}), encoding="utf-8")
-        unfinished.rename(note)
+        write_json(note, {"epochs": epochs, "augment": copies})
     plan = json.loads(note.read_text(encoding="utf-8"))
     return int(plan["epochs"]), float(plan["augment"])
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,12 @@ import numpy as np
 import yaml
 
 from ftdeploy.artifact import Artifact, open_artifact
-from ftdeploy.compress import students
+from ftdeploy.compress import _workshop
+from ftdeploy.compress.students import make_student
 from ftdeploy.console import show_line
 from ftdeploy.dataset import SplitName, label_names, read_split
-from ftdeploy.onnx_export import load_model
 from ftdeploy.predictor import Predictor
-from ftdeploy.recipe import Distillation, Shape
+from ftdeploy.recipe import CompressSettings, Distillation, Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,33 +51,24 @@ def main(run: Path, ways: list[dict[str, Any]], *, shape: dict[str, Any], seed: 
     show_line("|---|---|---|---|")
     exams = [_exam(teacher, dataset, "validation"), _exam(teacher, dataset, "test")]
     show_line(f"| fp32 | {_scores(teacher, exams)} | |")
-    school = _school(dataset, checkpoint, onnx, teacher, seed=seed)
-    whole = load_model(checkpoint.path, school.task)
     for way in ways:
         given = shape | {key: way[key] for key in Shape.model_fields if key in way}
         lessons = PLAN | {key: value for key, value in way.items() if key in Distillation.model_fields}
-        one = replace(school, settings=Distillation.model_validate(lessons))
-        began = time.monotonic()
+        settings = CompressSettings.model_validate({"students": [given], "distillation": lessons})
         with tempfile.TemporaryDirectory() as folder:
             out, work = Path(folder, "out"), Path(folder, "work")
             out.mkdir()
             work.mkdir()
-            cut = students.cut_to(Shape.model_validate(given), whole)
-            students.make_student(one, cut, seconds=0, work=work, out=out)
+            # As a search has them.
+            workshop, (cut,) = _workshop(checkpoint, onnx, dataset, teacher.task, settings, device="auto", seed=seed,
+                                         work=work)  # fmt: skip
+            if workshop.school is None:
+                raise SystemExit(f"{teacher.task.name} has no students")
+            began = time.monotonic()
+            make_student(workshop.school, cut, seconds=0, work=work, out=out)
             took = time.monotonic() - began
             scores = _scores(Predictor(out, device="cpu"), exams)
         show_line("| {} {} | {} | {} |", cut.name, way, scores, round(took))
-
-
-def _school(dataset: Artifact, checkpoint: Artifact, onnx: Artifact, teacher: Predictor, *,
-            seed: int) -> students.School:  # fmt: skip
-    train = read_split(dataset, "train")
-    return students.School(
-        checkpoint=checkpoint.path, onnx=onnx.path, rows=[row.ids for row in teacher.encode(train["text"].to_pylist())],
-        targets=teacher.task.targets(train["label"].to_pylist(), label_names(dataset)), task=teacher.task,
-        settings=Distillation(), opset=int(onnx.facts["opset"]), seed=seed, device="auto",
-        bf16=checkpoint.facts.get("precision") == "bf16",
-    )  # fmt: skip
 
 
 def _exam(teacher: Predictor, dataset: Artifact, split: SplitName) -> Exam:

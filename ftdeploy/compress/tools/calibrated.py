@@ -28,6 +28,7 @@ from ftdeploy.artifact import sha256_file
 from ftdeploy.compress.tools import graph, int8
 from ftdeploy.compress.tools.calibration import batches, read_rows
 from ftdeploy.errors import CompressionError
+from ftdeploy.files import write_json
 from ftdeploy.signature import read_signature
 
 if TYPE_CHECKING:
@@ -115,10 +116,7 @@ def _known_ranges(source: Path, model: onnx.ModelProto, products: Mapping[str, S
     coverages = COVERAGES if coverage is None else (float(coverage),)
     ranges = {name: _range(seen[name], _weights(model, nodes), coverages) for name, nodes in products.items()}
     if note is not None:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = note.with_suffix(".partial")
-        unfinished.write_text(json.dumps(ranges), encoding="utf-8")
-        unfinished.rename(note)
+        write_json(note, ranges)
     return ranges
 
 
