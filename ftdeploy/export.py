@@ -52,7 +52,7 @@ LEAST_COSINE = 0.9999
 
 
 @stage(
-    writes="onnx", version=2, libraries=("torch", "transformers", "tokenizers", "optimum-onnx", "onnx", "onnxruntime")
+    writes="onnx", version=3, libraries=("torch", "transformers", "tokenizers", "optimum-onnx", "onnx", "onnxruntime")
 )
 def export(checkpoint: Artifact, dataset: Artifact, *, export: ExportSettings, model: ModelSettings, task: str,
            name: str, out: Path) -> Facts:  # fmt: skip

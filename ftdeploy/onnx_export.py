@@ -103,6 +103,29 @@ def export_onnx(model: PreTrainedModel, task: Task, *, opset: int, embedding_lay
             fix="choose a smaller checkpoint",
         )
     shutil.rmtree(out / "exported")
+    _read_directly(out / "model.onnx")
+
+
+def _read_directly(path: Path) -> None:
+    """Let every node read a weight that several share by its own name. Torch's exporter gives all but one of them a
+    copy (Identity), behind which no quantizer finds the weight: the product stays in float, beside the int8 one."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    given = {tensor.name for tensor in graph.initializer} - {output.name for output in graph.output}
+    kept = {output.name for output in graph.output}
+    copies = {node.output[0]: node for node in graph.node
+              if node.op_type == "Identity" and node.input[0] in given and node.output[0] not in kept}  # fmt: skip
+    nested = any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute)
+    if not copies or nested:  # a graph in a node reads names from outside
+        return
+    left = [node for node in graph.node if node.output[0] not in copies]
+    for node in left:
+        node.input[:] = [copies[name].input[0] if name in copies else name for name in node.input]
+    del graph.node[:]
+    graph.node.extend(left)
+    onnx.save(model, path)
 
 
 def answer_of(model: PreTrainedModel, task: Task) -> Answer:

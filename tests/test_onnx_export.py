@@ -1,20 +1,28 @@
-"""The first output of a model without a head, and what a network of pairs is told. Whole exports are in
-`test_export.py`."""
+"""The first output of a model without a head, what a network of pairs is told, and weights that several nodes share.
+Whole exports are in `test_export.py`."""
 
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
+from encoders import make, padded
 from tiny import tokenizer_of_tiny_model
 from tokenizers.processors import BertProcessing, RobertaProcessing, TemplateProcessing
 from transformers import BertConfig, BertForSequenceClassification
 
+from ftdeploy.compress.fewer_tokens import fewer_tokens
+from ftdeploy.compress.first_token import first_token_only
+from ftdeploy.compress.tools import graph
 from ftdeploy.errors import ModelError
-from ftdeploy.onnx_export import POOLING_KEY, answer_of, note_pairs, pairs_in, pairs_of, tell_texts_apart
+from ftdeploy.onnx_export import POOLING_KEY, answer_of, export_onnx, note_pairs, pairs_in, pairs_of, tell_texts_apart
 from ftdeploy.pairs import Pairs
 from ftdeploy.tasks import TASKS
 
@@ -48,6 +56,40 @@ def test_a_head_answers_for_itself() -> None:
     model: Any = SimpleNamespace(config=SimpleNamespace())
     found = SimpleNamespace(logits=torch.tensor([[1.0, 2.0]]))
     assert answer_of(model, TASKS["text-classification"])(found, MASK) is found.logits
+
+
+# ---- weights that are read more than once
+
+ROWS = [[2, 5, 6, 7, 8, 9, 10, 3], [2, 11, 3]]
+
+
+@pytest.mark.parametrize("kind", ["bert", "albert"])
+def test_a_weight_that_several_products_read_has_one_name(kind: str, tmp_path: Path) -> None:
+    """A layer that chooses tokens asks its queries twice, ALBERT's layers are one: every product with weights reads
+    them as they are stored, where quantizers look for them. The answers are torch's."""
+    model = make(kind, num_hidden_layers=4)
+    if kind == "bert":
+        first_token_only(model, ROWS)
+        fewer_tokens(model, 0.5)
+    asked = padded(ROWS)
+    with torch.no_grad():
+        wanted = model(**asked).logits.numpy()
+    export_onnx(model, TASKS["text-classification"], opset=18, embedding_layer=1, out=tmp_path)
+    path = tmp_path / "model.onnx"
+    exported = onnx.load(path)
+    onnx.checker.check_model(exported, full_check=True)
+    stored = {tensor.name for tensor in exported.graph.initializer}
+    assert not [node.name for node in exported.graph.node if node.op_type == "Identity" and node.input[0] in stored]
+    read = [node.input[1] for node in exported.graph.node if node.op_type == "MatMul" and node.input[1] in stored]
+    assert len(set(read)) < len(read), "no weight is read twice, so that nothing was to be shown"
+    # Scores and weighted sum of each layer, and how much the first token looks at each where one chooses: the others
+    # have weights.
+    assert len(graph.products(exported)) == 2 * 4 + (kind == "bert")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = {one.name for one in session.get_inputs()}
+    given = {name: values.numpy() for name, values in asked.items()}
+    given |= {name: np.zeros_like(given["input_ids"]) for name in names - given.keys()}
+    np.testing.assert_allclose(session.run(["logits"], given)[0], wanted, atol=1e-4)
 
 
 # ---- two texts

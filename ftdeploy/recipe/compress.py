@@ -181,7 +181,7 @@ class CompressSettings(Section):
     """Int8 weights of the full range are multiplied right by x86 processors with VNNI only; others answer as well, but
     slower. `auto`: what this machine needs. `portable`: weights that are exact and fast on every processor, for a model
     that is made on one with VNNI and served on one without."""
-    vocabulary_safety: int = Field(default=20_000, ge=0)
+    vocabulary_safety: int = Field(default=24_000, ge=0)
     """How many of the tokenizer's own most general tokens stay beside those that the training rows need; characters
     and special tokens always stay."""
     batch_tolerance: float = Field(default=0.05, gt=0, le=1)
