@@ -25,22 +25,37 @@ def candidate(name: str, *, speed: float, size: int = 100, accuracy: float = 0.9
 FP32 = candidate("fp32", speed=1.0)
 
 
+SPEEDS = {"int8": 2.0, "int8+vocabulary": 2.1, "student-a+int8": 5.0, "student-a+int8+vocabulary": 5.1}
+
+
 @pytest.mark.parametrize(
-    ("winner", "expected"),
+    ("names", "winner", "expected"),
     [
-        ("student-a+int8+vocabulary", "int8"),  # not the same student without the trimming, which is faster
-        ("int8+vocabulary", "student-a+int8"),  # what it says of the whole model says nothing of students
+        # Not the same student without the trimming, which is faster.
+        (tuple(SPEEDS), "student-a+int8+vocabulary", "int8"),
+        # What it says of the whole model says nothing of students.
+        (tuple(SPEEDS), "int8+vocabulary", "student-a+int8"),
+        (("int8", "int8+vocabulary"), "int8+vocabulary", "int8"),
+        (("int8", "int8+vocabulary"), "int8", "int8+vocabulary"),
+        (("int8",), "int8", "fp32"),
     ],
 )
-def test_a_student_that_does_not_hold_takes_its_siblings_along(winner: str, expected: str) -> None:
-    """Where the test rows refuse the winner, the best goes on that was sure before and is of no refused student."""
+def test_one_that_does_not_hold_goes_with_its_students_siblings(
+    names: tuple[str, ...], winner: str, expected: str
+) -> None:
+    """Where the test rows refuse the winner, the best goes on that was sure before: another one, and of no refused
+    student."""
     found = [
-        candidate(name, speed=speed, accuracy=0.91).model_copy(update={"steps": tuple(name.split("+"))})
-        for name, speed in (("int8", 2.0), ("int8+vocabulary", 2.1), ("student-a+int8", 5.0),
-                            ("student-a+int8+vocabulary", 5.1))
-    ]  # fmt: skip
+        candidate(name, speed=SPEEDS[name], accuracy=0.91).model_copy(update={"steps": tuple(name.split("+"))})
+        for name in names
+    ]
     chosen = next(one for one in found if one.name == winner)
     assert _instead(chosen, [FP32, *found], CompressSettings(min_gain=1.1)) == expected
+
+
+def test_instead_of_fp32_there_is_fp32() -> None:
+    """It is not held against itself, so that nothing refuses it."""
+    assert _instead(FP32, [FP32, candidate("slow", speed=0.5)], CompressSettings()) == "fp32"
 
 
 @pytest.mark.parametrize(

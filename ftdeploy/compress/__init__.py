@@ -216,9 +216,11 @@ def _certain(one: CandidateResult, settings: CompressSettings) -> bool:
 
 def _instead(winner: CandidateResult, results: Sequence[CandidateResult], settings: CompressSettings) -> str:
     """The candidate that goes on where the winner does not hold on the test rows: the best of the certain ones, but for
-    those of the winner's student. What the test rows say of it, they say of them."""
+    the winner and those of its student. What the test rows say of it, they say of them."""
+    if not winner.steps:
+        return winner.name
     student = student_of(winner.steps)
-    others = [one for one in results if student is None or student not in one.steps]
+    others = [one for one in results if one.name != winner.name and (student is None or student not in one.steps)]
     return choose([one for one in others if _certain(one, settings)], settings).name
 
 
