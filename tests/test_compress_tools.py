@@ -42,7 +42,8 @@ def _weights(seed: int = 5) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
 
 
 def write_encoder(folder: Path) -> None:
-    """A model folder: one layer of attention and feed-forward, a Gemm at the end, and a mask of the lowest float."""
+    """A model folder: one layer of attention and feed-forward, the latter twice with the same weights, a Gemm at the
+    end, and a mask of the lowest float."""
     write_model_folder(folder)
     node = helper.make_node
     nodes = [
@@ -67,7 +68,14 @@ def write_encoder(folder: Path) -> None:
         node("Constant", [], ["half"], value=numpy_helper.from_array(np.array(0.5, dtype=np.float32))),
         node("Mul", ["positive", "half"], ["active"], name="/encoder/half/Mul"),  # as GELU ends
         node("MatMul", ["active", "down"], ["narrow"], name="/encoder/down/MatMul"),
-        node("Add", ["narrow", "norm"], ["last"], name="/encoder/last/Add"),
+        node("Add", ["narrow", "norm"], ["first"], name="/encoder/first/Add"),
+        # Once more with the same weights, as ALBERT's layers are one.
+        node("LayerNormalization", ["first", "gain", "shift"], ["again_norm"], name="/encoder/again/LayerNorm"),
+        node("MatMul", ["again_norm", "up"], ["again_wide"], name="/encoder/again/up/MatMul"),
+        node("Relu", ["again_wide"], ["again_positive"], name="/encoder/again/Relu"),
+        node("Mul", ["again_positive", "half"], ["again_active"], name="/encoder/again/half/Mul"),
+        node("MatMul", ["again_active", "down"], ["again_narrow"], name="/encoder/again/down/MatMul"),
+        node("Add", ["again_narrow", "again_norm"], ["last"], name="/encoder/last/Add"),
         node("Mul", ["last", "mask_column"], ["kept"]),
         node("ReduceSum", ["kept", "one"], ["sum"], keepdims=0),
         node("ReduceSum", ["mask_column", "one"], ["count"], keepdims=0),
@@ -278,14 +286,18 @@ def test_products_and_tables_are_told_from_weights(tmp_path: Path) -> None:
     assert graph.tables(model) == ["/embeddings/Gather"]
 
 
-def test_a_factor_before_a_matrix_gets_a_number_a_channel(tmp_path: Path) -> None:
-    """Room for what SmoothQuant and AWQ divide it by; the answers stay as they were, bit for bit."""
+def test_a_factor_before_a_matrix_gets_a_number_a_channel_and_each_node_its_weights(tmp_path: Path) -> None:
+    """Room for what SmoothQuant and AWQ multiply and divide by; the answers stay as they were, bit for bit."""
     write_encoder(tmp_path / "source")
-    graph.with_wide_factors(tmp_path / "source", tmp_path / "wide")
+    graph.with_room_for_factors(tmp_path / "source", tmp_path / "wide")
     model = graph.load(tmp_path / "wide" / "model.onnx")
     shapes = {one.name: list(one.dims) for one in model.graph.initializer}
-    factor = next(node for node in model.graph.node if node.name == "/encoder/half/Mul")
-    assert shapes[factor.input[1]] == [2 * WIDTH]
+    factors = [node.input[1] for node in model.graph.node if node.name.endswith("half/Mul")]
+    assert [shapes[name] for name in factors] == [[2 * WIDTH]] * 2
+    read = [name for node in model.graph.node for name in node.input if shapes.get(name)]
+    weights = {name for name, dims in shapes.items() if len(dims) > 1 or dims == [WIDTH]}
+    assert sorted(name for name in read if name in weights) == sorted(weights), "some weights are read by two nodes"
+    assert len([one for one in model.graph.node if one.op_type == "MatMul"]) == 9
     rows = _rows(4, seed=2)
     before, after = (_logits(tmp_path / name / "model.onnx", rows) for name in ("source", "wide"))
     np.testing.assert_array_equal(before, after)

@@ -15,7 +15,7 @@ from ftdeploy import progress
 from ftdeploy.artifact import Artifact
 from ftdeploy.compress.choose import GOOD, choose, goal, pareto
 from ftdeploy.compress.fewer_tokens import goes_on_with_fewer
-from ftdeploy.compress.invariance import invariance
+from ftdeploy.compress.invariance import ASKED, ROWS, invariance
 from ftdeploy.compress.judge import Jury
 from ftdeploy.compress.make import FIRST_TOKEN, Workshop
 from ftdeploy.compress.outcome import Budget, CandidateResult, Confirmation, Costs, SearchResult
@@ -135,9 +135,9 @@ def _clock(settings: CompressSettings, checkpoint: Artifact, work: Path) -> Cloc
 
 
 def _closing(settings: CompressSettings, *, rows_a_second: float, tests: int) -> float:
-    """Seconds that the end of a search takes: the finalists side by side, each about three times as fast as fp32; their
-    memory; and fp32 and the winner on the test rows."""
-    rows = settings.rounds * settings.rows * (1 + FINALISTS / 3) + tests * (1 + 1 / 3)
+    """Seconds that the end of a search takes: the finalists side by side and beside odd neighbours, each about three
+    times as fast as fp32; their memory; and fp32 and the winner on the test rows."""
+    rows = (settings.rounds * settings.rows + ASKED * ROWS) * (1 + FINALISTS / 3) + tests * (1 + 1 / 3)
     return rows / rows_a_second + MEMORY_RUNS * (1 + FINALISTS) * PROCESS
 
 

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
     Ids = list[int]
 
+#: Rows that are asked, and how often each: alone, and in three kinds of batch.
+ROWS, ASKED = 128, 4
 #: Rows of one batch beside the most extreme ones, and of a random batch.
 BATCH = 16
 #: How many of the rows stand for each kind of extreme (see `_extremes`).
 EXTREMES = 2
 
 
-def invariance(folder: Path, texts: Sequence[str], *, batching: Batching = SERVED, tolerance: float, rows: int = 128,
+def invariance(folder: Path, texts: Sequence[str], *, batching: Batching = SERVED, tolerance: float, rows: int = ROWS,
                seed: int = 0, device: str = "auto") -> Invariance:  # fmt: skip
     """Ask rows alone, in the batches that are served, in random ones, and beside the most extreme rows.
 
@@ -63,7 +65,7 @@ def invariance(folder: Path, texts: Sequence[str], *, batching: Batching = SERVE
     predictor = Predictor(folder, threads=batching.threads, device=device)
     random = np.random.default_rng(seed)
     ids = _sample([row.ids for row in predictor.encode(texts)], rows)
-    with progress.task("batch invariance", total=4 * len(ids)) as advance:
+    with progress.task("batch invariance", total=ASKED * len(ids)) as advance:
         alone, embeddings = _alone(predictor, ids, advance)
         extremes = [*_extremes(ids, alone, embeddings), _junk(predictor, random)]
         plans: list[list[tuple[list[int], list[Ids]]]] = [

@@ -43,8 +43,9 @@ def make(tool: Tool, source: Path, out: Path, options: Mapping[str, Any]) -> Non
         if names[0] != names[1]:
             raise _no_model(f"changed the model's {role} from {', '.join(names[0])} to {', '.join(names[1]) or 'none'}")
     scaled = int8.reduced(options) and int8.fit_pairs(after, before)
+    smaller = graph.drop_unread(after)
     external = [tensor for tensor in after.graph.initializer if tensor.external_data]
-    if scaled or external or any(out.parent.glob(f"{unfinished.name}[_.]*data*")):
+    if scaled or smaller or external or any(out.parent.glob(f"{unfinished.name}[_.]*data*")):
         graph.save(after, unfinished)  # the weights were loaded with it
         for data in out.parent.glob(f"{unfinished.name}[_.]*data*"):
             data.unlink()

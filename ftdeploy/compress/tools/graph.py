@@ -74,23 +74,44 @@ def op_types(model: onnx.ModelProto) -> set[str]:
     return {node.op_type for node in model.graph.node}
 
 
-def with_wide_factors(source: Path, folder: Path) -> Path:
-    """A model folder whose Muls by a constant number in front of a matrix have one number for each channel, as GELU's
-    half before the second feed-forward matrix.
+def with_room_for_factors(source: Path, folder: Path) -> Path:
+    """A model folder in which SmoothQuant and AWQ can put a factor a channel before each matrix, and divide by it.
 
-    SmoothQuant and AWQ divide what stands before a matrix by a factor a channel. Where that is one number, it has no
-    room for them, and may be read by other layers too.
+    Muls by a constant number in front of a matrix, as GELU's half before the second feed-forward matrix, get one number
+    for each channel: a single one has no room for them, and may be read by other layers too. And every node gets
+    weights of its own: those that several read (ALBERT's layers are one) would be multiplied with the factors of all.
 
     Args:
         source: a model folder.
         folder: is made.
     """
     model = load(source / "model.onnx")
+    _own_weights(model)
     _widen_factors(model)
     folder.mkdir()
     save(model, folder / "model.onnx")
     shutil.copyfile(source / "signature.json", folder / "signature.json")
     return folder
+
+
+def _own_weights(model: onnx.ModelProto) -> None:
+    import onnx
+
+    floats = {tensor.name: tensor for tensor in model.graph.initializer
+              if tensor.data_type == onnx.TensorProto.FLOAT and tensor.dims}  # fmt: skip
+    read = set()
+    for at, node in enumerate(model.graph.node):
+        if node.op_type == EMBEDDING:  # nothing is multiplied into a table, and it is large
+            continue
+        for place, name in enumerate(node.input):
+            if name in read:
+                own = onnx.TensorProto()
+                own.CopyFrom(floats[name])
+                own.name = f"{name}_of_{at}"
+                model.graph.initializer.append(own)
+                node.input[place] = own.name
+            elif name in floats:
+                read.add(name)
 
 
 def _widen_factors(model: onnx.ModelProto) -> None:
@@ -168,9 +189,20 @@ def _pack_tables(model: onnx.ModelProto, lookups: Collection[str], *, bits: int)
             del node.attribute[:]
             given = {"gather_axis": 0, "quantize_axis": 1, "block_size": TABLE_BLOCK, "bits": bits}
             node.attribute.extend(helper.make_attribute(name, value) for name, value in given.items())
-    read = {name for node in model.graph.node for name in node.input}
-    for tensor in [tensor for tensor in model.graph.initializer if tensor.name not in read]:
+    drop_unread(model)
+
+
+def drop_unread(model: onnx.ModelProto) -> bool:
+    """Remove weights that nothing reads; whether there were any. A tool that makes integers of one that two nodes read
+    may leave it behind."""
+    nodes = model.graph.node
+    if any(one.HasField("g") or one.graphs for node in nodes for one in node.attribute):
+        return False  # a graph in a node reads names from outside
+    read = {name for node in nodes for name in node.input} | {output.name for output in model.graph.output}
+    unread = [tensor for tensor in model.graph.initializer if tensor.name not in read]
+    for tensor in unread:
         model.graph.initializer.remove(tensor)
+    return bool(unread)
 
 
 def quantize_table(table: NDArray[np.float32], *, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32],

@@ -60,7 +60,7 @@ def smooth(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     Options: as of `static`; ``alpha``: between 0 and 1, or ``auto``, which searches it for each layer by the error of
     its output between ``alpha_min`` and ``alpha_max`` in steps of ``alpha_step``.
     """
-    source = graph.with_wide_factors(source, out.with_name("wide"))
+    source = graph.with_room_for_factors(source, out.with_name("wide"))
     alpha = options.get("alpha", "auto")
     settings = _static(source, options)
     between = {name: options[name] for name in ("alpha_min", "alpha_max", "alpha_step") if name in options}
@@ -82,7 +82,7 @@ def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     """
     algorithm, bits, block = options.get("algorithm", "RTN"), options.get("bits", 4), options.get("block", 32)
     if algorithm == "AWQ":
-        source = graph.with_wide_factors(source, out.with_name("wide"))
+        source = graph.with_room_for_factors(source, out.with_name("wide"))
     weight = {"dtype": ["int"], "bits": [bits], "group_size": [block], "scheme": ["sym"], "algorithm": [algorithm]}
     exclude = options.get("exclude", ())
     settings = {

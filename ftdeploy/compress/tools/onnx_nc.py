@@ -43,7 +43,7 @@ def smooth(source: Path, out: Path, options: Mapping[str, Any]) -> None:
 
     Options: as of `static`; ``alpha``: between 0 and 1.
     """
-    source = graph.with_wide_factors(source, out.with_name("wide"))
+    source = graph.with_room_for_factors(source, out.with_name("wide"))
     extra = {"SmoothQuant": True, "SmoothQuantAlpha": options.get("alpha", 0.5)}
     _static(source, out, options, extra=extra, one_length=True)
 
@@ -58,7 +58,7 @@ def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
 
     algorithm, bits, block = options.get("algorithm", "RTN"), options.get("bits", 4), options.get("block", 32)
     if algorithm == "AWQ":
-        source = graph.with_wide_factors(source, out.with_name("wide"))
+        source = graph.with_room_for_factors(source, out.with_name("wide"))
     settings = getattr(config, f"{algorithm}Config")(
         weight_bits=bits, weight_group_size=block, weight_sym=True, accuracy_level=4
     )
