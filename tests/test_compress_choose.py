@@ -53,6 +53,12 @@ def test_one_that_does_not_hold_goes_with_its_students_siblings(
     assert _instead(chosen, [FP32, *found], CompressSettings(min_gain=1.1)) == expected
 
 
+@pytest.mark.parametrize("others", [[], [candidate("slow", speed=0.5)], [candidate("equal", speed=1.0)]])
+def test_fp32_stays_where_nothing_gains_and_anything_would_do(others: list[CandidateResult]) -> None:
+    """Also where the recipe asks for no gain at all (`min_gain: 1`), and where fp32 is alone."""
+    assert choose([FP32, *others], CompressSettings(min_gain=1.0, allow_slower=True)).name == "fp32"
+
+
 def test_instead_of_fp32_there_is_fp32() -> None:
     """It is not held against itself, so that nothing refuses it."""
     assert _instead(FP32, [FP32, candidate("slow", speed=0.5)], CompressSettings()) == "fp32"

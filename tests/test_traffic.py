@@ -49,19 +49,22 @@ def ids(folder: Path, key: TrafficKey | None = None) -> list[str]:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_what_is_deleted_is_gone_from_sealed_files(tmp_path: Path, key: TrafficKey | None) -> None:
-    """By subject with all its requests and their true labels, by request; what is left reads as before."""
+    """By subject with all its requests and their true labels, by request; what is left reads as before. The names are
+    too long to stand in an encrypted file by chance."""
     one = writer(tmp_path, key)
-    for name, subject in (("r1", "anna"), ("r2", "bert"), ("r3", "anna"), ("r4", None)):
+    for name, subject in (("request-1", "anna"), ("request-2", "bert"), ("request-3", "anna"), ("request-4", None)):
         one.record(asked(name, subject))
-    one.record_feedback([labelled("r1"), labelled("r2")])
+    one.record_feedback([labelled("request-1"), labelled("request-2")])
     one.close()
     assert len(ids(tmp_path, key)) == 4
-    done = delete_traffic(tmp_path, subjects=["anna"], requests=["r4"], key=key)
+    done = delete_traffic(tmp_path, subjects=["anna"], requests=["request-4"], key=key)
     assert (done.rows, done.requests, done.pending) == (4, 3, ())
-    assert ids(tmp_path, key) == ["r2"]
-    assert set(read_labels(tmp_path, key=key)) == {("r2", 0)}
+    assert ids(tmp_path, key) == ["request-2"]
+    assert set(read_labels(tmp_path, key=key)) == {("request-2", 0)}
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert not {b"anna", b"r1", b"r4"} & {word for word in (b"anna", b"r1", b"r4") if word in content}
+    assert not {b"anna", b"request-1", b"request-4"} & {
+        word for word in (b"anna", b"request-1", b"request-4") if word in content
+    }
     assert delete_traffic(tmp_path, subjects=["anna"], key=key).rows == 0
 
 

@@ -10,6 +10,8 @@ from ftdeploy.recipe import CompressSettings, Goal
 
 #: Those that may be shipped.
 GOOD = ("kept", "undecided")
+#: What fp32 gains is nothing, and less than this is rounding.
+_SOMETHING = 1e-9
 
 
 def goal(settings: CompressSettings) -> Goal:
@@ -39,9 +41,9 @@ def choose(results: Sequence[CandidateResult], settings: CompressSettings) -> Ca
     }
     best = max(gained.values())
     margin = math.log(settings.min_gain)
-    if best < margin:
+    if best < max(margin, _SOMETHING):
         return base
-    equal = [one for one in results if gained.get(one.name, -math.inf) >= max(best - margin, 1e-9)]
+    equal = [one for one in results if gained.get(one.name, -math.inf) >= max(best - margin, _SOMETHING)]
     smallest = min(_costs(one).size for one in equal)
     small = [one for one in equal if _costs(one).size <= smallest * settings.min_gain]
     return max(small, key=lambda one: (one.status == "kept", [scored.good for scored in one.metrics.values()]))
