@@ -20,7 +20,7 @@ from ftdeploy.signature import Units
 from ftdeploy.tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -113,19 +113,27 @@ def _read_directly(path: Path) -> None:
 
     model = onnx.load(path)
     graph = model.graph
-    given = {tensor.name for tensor in graph.initializer} - {output.name for output in graph.output}
-    kept = {output.name for output in graph.output}
-    copies = {node.output[0]: node for node in graph.node
-              if node.op_type == "Identity" and node.input[0] in given and node.output[0] not in kept}  # fmt: skip
-    nested = any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute)
-    if not copies or nested:  # a graph in a node reads names from outside
+    stored = {tensor.name for tensor in graph.initializer}
+    kept = {output.name for output in graph.output} | {name for node in graph.node for name in read_below(node)}
+    copies = {node.output[0]: node.input[0] for node in graph.node
+              if node.op_type == "Identity" and node.input[0] in stored and node.output[0] not in kept}  # fmt: skip
+    if not copies:
         return
     left = [node for node in graph.node if node.output[0] not in copies]
     for node in left:
-        node.input[:] = [copies[name].input[0] if name in copies else name for name in node.input]
+        node.input[:] = [copies.get(name, name) for name in node.input]
     del graph.node[:]
     graph.node.extend(left)
     onnx.save(model, path)
+
+
+def read_below(node: Any) -> Iterator[str]:
+    """Names that the subgraphs of an ONNX node (If, Loop, Scan) read."""
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from inner.input
+                yield from read_below(inner)
 
 
 def answer_of(model: PreTrainedModel, task: Task) -> Answer:

@@ -62,9 +62,7 @@ def test_what_is_deleted_is_gone_from_sealed_files(tmp_path: Path, key: TrafficK
     assert ids(tmp_path, key) == ["request-2"]
     assert set(read_labels(tmp_path, key=key)) == {("request-2", 0)}
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert not {b"anna", b"request-1", b"request-4"} & {
-        word for word in (b"anna", b"request-1", b"request-4") if word in content
-    }
+    assert not [word for word in (b"anna", b"request-1", b"request-4") if word in content]
     assert delete_traffic(tmp_path, subjects=["anna"], key=key).rows == 0
 
 

@@ -7,11 +7,12 @@ whatever else is done with the ids or with such a table is refused, because it w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ftdeploy.errors import CompressionError
+from ftdeploy.onnx_export import read_below
 
 if TYPE_CHECKING:
     import onnx
@@ -186,21 +187,12 @@ def _refuse_other_uses(graph: Any, parts: _Parts, known: set[str]) -> None:
         for name in node.input:
             if name in parts.readers and node.output[0] not in parts.readers[name]:
                 raise _refusal(f"the table {name!r} is also used by {node.op_type} {node.name!r} (tied weights)")
-        for name in _read_below(node):
+        for name in read_below(node):
             if name in parts.readers or name in known:
                 raise _refusal(f"{name!r} is used inside {node.op_type} {node.name!r}")
     for entry in (*graph.input, *graph.output):
         if entry.name in parts.readers or (entry.name in known and entry.name != _IDS):
             raise _refusal(f"{entry.name!r} is an input or output of the model")
-
-
-def _read_below(node: Any) -> Iterator[str]:
-    """Names that the subgraphs of a node (If, Loop, Scan) read."""
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from inner.input
-                yield from _read_below(inner)
 
 
 def _cut(tensor: Any, ids: Sequence[int]) -> None:

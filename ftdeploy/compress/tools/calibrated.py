@@ -292,10 +292,7 @@ def _replaced(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto],
 
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    read = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    graph.drop_unread(model)
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     if "com.microsoft" not in {one.domain for one in model.opset_import}:
         model.opset_import.append(helper.make_opsetid("com.microsoft", 1))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftdeploy.onnx_export import read_below
+
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
@@ -195,10 +197,8 @@ def _pack_tables(model: onnx.ModelProto, lookups: Collection[str], *, bits: int)
 def drop_unread(model: onnx.ModelProto) -> bool:
     """Remove weights that nothing reads; whether there were any. A tool that makes integers of one that two nodes read
     may leave it behind."""
-    nodes = model.graph.node
-    if any(one.HasField("g") or one.graphs for node in nodes for one in node.attribute):
-        return False  # a graph in a node reads names from outside
-    read = {name for node in nodes for name in node.input} | {output.name for output in model.graph.output}
+    read = {name for node in model.graph.node for name in (*node.input, *read_below(node))}
+    read |= {output.name for output in model.graph.output}
     unread = [tensor for tensor in model.graph.initializer if tensor.name not in read]
     for tensor in unread:
         model.graph.initializer.remove(tensor)
