@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +94,58 @@ def test_a_worker_takes_connections_once_it_can_answer_and_ends_with_who_listens
     assert messages[:3] == [{"beat": 1}, {"ready": {"provider": "CPUExecutionProvider"}}, {"beat": 1}]
     counted = json.loads((tmp_path / "1-1.json").read_bytes())
     assert counted['ftdeploy_requests_total{route="/predict",status="200"}'] == 1
+
+
+_BUSY = """
+import asyncio, signal, time
+
+start = app.start
+
+def block():
+    print("blocked", flush=True)
+    time.sleep(2)
+    count(8)
+
+def count(turns):
+    if turns:
+        asyncio.get_running_loop().call_soon(count, turns - 1)
+    else:
+        print(len(worker._server.server_state.connections), flush=True)
+
+async def started():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, block)
+    await start()
+
+app.start = started
+"""
+
+
+def test_a_burst_of_connections_is_taken_in_a_few_turns_of_the_loop(tmp_path: Path) -> None:
+    """Under overload a turn takes long, and whoever is not taken yet is not answered at all, not even about health."""
+    write_source(tmp_path / "src")
+    ours, theirs = socket.socketpair()
+    made, run = _WORKER.replace('Worker(create_app(folder / "src")', 'Worker(app := create_app(folder / "src")').rsplit(
+        "worker.run", 1
+    )
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listening, ExitStack() as clients:
+        port = listening.getsockname()[1]
+        given = [str(listening.fileno()), str(theirs.fileno())]
+        with subprocess.Popen(
+            [sys.executable, "-c", f"{made}{_BUSY}\nworker.run{run}", str(tmp_path), *given],
+            pass_fds=[listening.fileno(), theirs.fileno()],
+            env=os.environ | {"FTDEPLOY_TRAFFIC": "off"},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as worker:
+            clients.callback(ours.close)
+            theirs.close()
+            try:
+                assert worker.stdout is not None
+                assert ask(port)[0] == 200
+                worker.send_signal(signal.SIGUSR1)
+                assert worker.stdout.readline() == "blocked\n"
+                for _ in range(100):
+                    clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+                assert int(worker.stdout.readline()) >= 100
+            finally:
+                clients.close()  # nobody listens to the worker any more, so that it ends
