@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Most characters of a reason.
+_REASON = 300
 _LEVELS = {
     "disabled": "ORT_DISABLE_ALL",
     "basic": "ORT_ENABLE_BASIC",
@@ -47,10 +49,11 @@ def open_session(model: Path, options: SessionOptions | None = None, *, threads:
     chosen = choose_provider(device, preferred=options.provider)
     if options.provider and chosen.name == CPU:
         log.warning("the model runs on %s: %s", CPU, chosen.reason)
-    if options.exact_int8 and saturates_int8():
+    exact = options.exact_int8 and saturates_int8()
+    if exact:
         _warn_once(f"{model}: {_int8_here(options, chosen.name)}")
     threads = threads or processors()
-    settings = _settings(options, threads)
+    settings = _settings(options.model_copy(update={"exact_int8": exact}), threads)
     providers: list[str | tuple[str, dict[str, str]]] = [CPU]
     if chosen.name == OPENVINO:
         # By itself it would take 8 threads, and bfloat16 where the processor has it, which changes answers.
@@ -59,11 +62,14 @@ def open_session(model: Path, options: SessionOptions | None = None, *, threads:
         providers = [chosen.name, CPU]
     try:
         session = onnxruntime.InferenceSession(
-            os.fspath(model), settings, providers=providers, disabled_optimizers=list(options.disabled_optimizers)
+            _apart(model) if exact else os.fspath(model),
+            settings,
+            providers=providers,
+            disabled_optimizers=list(options.disabled_optimizers),
         )
     except Exception as error:  # onnxruntime raises classes of its C++ core that share no public base
         raise ArtifactError(
-            f"{model} cannot be opened by ONNX Runtime: {str(error).splitlines()[0][:300]}",
+            f"{model} cannot be opened by ONNX Runtime: {reason_of(error)}",
             cause="the file is truncated or not an ONNX model, or it needs a newer onnxruntime",
             fix="make the artifact again, or install the onnxruntime it was made with",
         ) from error
@@ -78,6 +84,36 @@ def open_session(model: Path, options: SessionOptions | None = None, *, threads:
             )
         log.warning("%s could not be loaded, the model runs on %s", chosen.name, got)
     return session
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of ONNX Runtime's core says: the end, as it begins with places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = (lines or [type(error).__name__])[-1]
+    return said if len(said) <= _REASON else f"... {said[-_REASON:]}"
+
+
+def _apart(model: Path) -> bytes | str:
+    """The model with weights of its own for each node that reads int8 ones: the optimizer that makes their products
+    exact puts its own in their place, and stops at the second node that reads the same."""
+    import onnx
+
+    proto = onnx.load(os.fspath(model))
+    # Their zero points are replaced alike.
+    weights = {one.name: one for one in proto.graph.initializer if one.data_type == onnx.TensorProto.INT8}
+    read: set[str] = set()
+    copies = []
+    for at, node in enumerate(proto.graph.node):
+        for place, name in enumerate(node.input):
+            if name in read:
+                own = onnx.TensorProto()
+                own.CopyFrom(weights[name])
+                own.name = node.input[place] = f"{name}_of_{at}"
+                copies.append(own)
+            elif name in weights:
+                read.add(name)
+    proto.graph.initializer.extend(copies)
+    return proto.SerializeToString() if copies else os.fspath(model)
 
 
 @cache

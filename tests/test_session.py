@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from tiny import write_model_folder
 
 from ftdeploy.errors import ArtifactError, DeviceError
@@ -61,7 +64,6 @@ def test_a_model_opens_and_answers_with_the_options_asked_for(model: Path) -> No
         (SessionOptions(spinning=False), "session.inter_op.allow_spinning", "0"),
         (SessionOptions(dynamic_block_base=4), "session.dynamic_block_base", "4"),
         (SessionOptions(denormal_as_zero=True), "session.set_denormal_as_zero", "1"),
-        (SessionOptions(exact_int8=True), "session.x64quantprecision", "1"),
     ],
 )
 def test_options_reach_onnx_runtime(model: Path, options: SessionOptions, key: str, value: str) -> None:
@@ -138,6 +140,33 @@ def test_int8_that_wants_vnni_is_warned_of_once(
     assert caplog.text.count("made for processors with VNNI") == 1
     assert words in caplog.text
     assert "compress.int8: portable" in caplog.text
+
+
+@pytest.mark.parametrize("saturates", [True, False])
+def test_int8_weights_that_two_nodes_read_are_opened_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saturates: bool
+) -> None:
+    """Layers that share weights (ALBERT's, and the query of a student with fewer tokens), on a processor with VNNI and
+    on one without, where ONNX Runtime is asked for exact products and stops at the second reader of a weight."""
+    draw = np.random.default_rng(0)
+    weights = numpy_helper.from_array(draw.normal(size=(16, 16)).astype(np.float32), "w")
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"], "first"),
+        helper.make_node("MatMul", ["y", "w"], ["z"], "then"),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 16]) for name in ("x", "z")]
+    graph = helper.make_graph(nodes, "twice", ends[:1], ends[1:], [weights])
+    whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(whole, tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx", per_channel=True, weight_type=QuantType.QInt8)
+    monkeypatch.setattr("ftdeploy.session.saturates_int8", lambda: saturates)
+    session = open_session(tmp_path / "int8.onnx", SessionOptions(exact_int8=True), threads=1)
+    with nullcontext() if saturates else pytest.raises(RuntimeError, match="does not have"):
+        assert session.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"
+    rows = draw.normal(size=(4, 16)).astype(np.float32)
+    expected = rows @ numpy_helper.to_array(weights) @ numpy_helper.to_array(weights)
+    found = session.run(["z"], {"x": rows})[0]
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("keep", [0, 10, 400])

@@ -20,11 +20,12 @@ from ftdeploy.compress.judge import Jury
 from ftdeploy.compress.make import FIRST_TOKEN, Workshop
 from ftdeploy.compress.outcome import Budget, CandidateResult, Confirmation, Costs, SearchResult
 from ftdeploy.compress.page import write_page
-from ftdeploy.compress.search import FAMILIES, Clock, Found, Search
+from ftdeploy.compress.prune import check_heads
+from ftdeploy.compress.search import FAMILIES, Clock, Found, Search, first_look
 from ftdeploy.compress.students import Cut, School, cut_to, student_of
 from ftdeploy.compress.tools.calibration import write_rows
 from ftdeploy.dataset import SplitName, label_names, read_split, read_unlabelled
-from ftdeploy.errors import FtdeployError
+from ftdeploy.errors import CompressionError, FtdeployError
 from ftdeploy.hardware import choose_provider, cpu_flags, processors, saturates_int8
 from ftdeploy.measure import Measurement, cost_ratio, measure
 from ftdeploy.predictor import Predictor
@@ -57,7 +58,7 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     return {"provider": provider, "processors": str(processors()), "cpu": ",".join(wide)}
 
 
-@stage(writes="compressed", version=8, outside=_outside,
+@stage(writes="compressed", version=9, outside=_outside,
        libraries=("onnxruntime", "onnx", "neural-compressor", "optimum-onnx", "torch"))  # fmt: skip
 def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings,
              export: ExportSettings, serve: ServeSettings, device: Device, task: str, seed: int, out: Path,
@@ -72,12 +73,15 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
     progress.say(f"measuring on {provider.name} ({provider.reason})")
     clock = _clock(compress, checkpoint, work)
     jury = _jury(dataset, "validation", onnx, compress, serve=serve, device=device, seed=seed)
-    workshop, cuts = _workshop(checkpoint, onnx, dataset, TASKS[task], compress, device=device, seed=seed, work=work)
+    workshop, cuts, missing = _workshop(
+        checkpoint, onnx, dataset, TASKS[task], compress, device=device, seed=seed, work=work
+    )
     search = Search(workshop, jury, compress, clock, cuts=cuts)
+    search.notes += missing
     fp32 = search.found[0].judged
     clock.closing = _closing(compress, rows_a_second=fp32.speed, tests=int(dataset.facts["test"]))
     search.run()
-    finalists = _finalists(search.found)
+    finalists = _finalists(search.found, compress)
     folders = {one.chain.name: one.made.folder for one in finalists if one.made.folder is not None}
     measured = measure(
         folders, jury.texts, rounds=compress.rounds, rows=compress.rows, batching=jury.batching, device=device,
@@ -107,7 +111,7 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
         calibration = calibrate_folder(out, outputs.logits, targets, export.temperature)
     result = SearchResult(
         verdict=_verdict(winner),
-        explanation=_explain(winner, results),
+        explanation=_explain(winner, results, confirmation),
         winner=winner.name,
         objective=goal(compress).model_dump(),
         max_drop=dict(compress.max_drop),
@@ -116,7 +120,7 @@ def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compres
         provider=next(iter(measured.values())).provider,
         budget=Budget(seconds=clock.budget, spent=clock.spent(), training=_training(compress, checkpoint)),
         candidates=tuple(results),
-        sensitivity=search.sensitivities,
+        sensitivity=search.sensitivities(chosen.chain),
         flips=jury.flips(outputs, search.base) if outputs is not None else (),
         confirmation=confirmation,
         calibration=calibration,
@@ -216,22 +220,31 @@ def _certain(one: CandidateResult, settings: CompressSettings) -> bool:
 
 def _instead(winner: CandidateResult, results: Sequence[CandidateResult], settings: CompressSettings) -> str:
     """The candidate that goes on where the winner does not hold on the test rows: the best of the certain ones, but for
-    the winner and those of its student. What the test rows say of it, they say of them."""
+    the winner, those of its student, and those that give the same answers otherwise. What the test rows say of it, they
+    say of them."""
     if not winner.steps:
         return winner.name
-    student = student_of(winner.steps)
-    others = [one for one in results if one.name != winner.name and (student is None or student not in one.steps)]
+    student, answers = student_of(winner.steps), _answers(winner)
+    others = [one for one in results if _answers(one) != answers and (student is None or student not in one.steps)]
     return choose([one for one in others if _certain(one, settings)], settings).name
 
 
+def _answers(one: CandidateResult) -> tuple[str, ...]:
+    """The steps that decide what is answered: session options, or a last layer spared what nobody reads, do not."""
+    return tuple(step for step in one.steps if step != FIRST_TOKEN)
+
+
 def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Task, settings: CompressSettings, *,
-              device: str, seed: int, work: Path) -> tuple[Workshop, list[Cut]]:  # fmt: skip
+              device: str, seed: int, work: Path) -> tuple[Workshop, list[Cut], list[str]]:  # fmt: skip
+    """What makes candidates, the students' shapes, and why there are none where some were wanted."""
     train = read_split(dataset, "train")
     texts, predictor = _texts(train), Predictor(onnx.path, device="cpu")
     encoded = predictor.encode(texts)
     rows = [row.ids for row in encoded]
     calibration = work / "calibration.npz"
-    school, cuts = None, []
+    school = None
+    cuts: list[Cut] = []
+    missing: list[str] = []
     # Students learn, and `inc-tuned` counts, one label a row.
     targets = task.targets(train["label"].to_pylist(), label_names(dataset), encoded) if task.one_label else None
     write_rows(calibration, rows, None if targets is None else targets.tolist())
@@ -244,55 +257,64 @@ def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Tas
             unlabelled=[row.ids for row in predictor.encode(read_unlabelled(dataset))],
             reduce_range=_reduce_range(settings),
         )  # fmt: skip
-        cuts = _cuts(settings, checkpoint.path, task) if "students" in wanted else []
+        if "students" in wanted:
+            cuts, missing = _cuts(settings, checkpoint.path, task)
     workshop = Workshop(
         onnx=onnx.path, config=checkpoint.file("config.json"), calibration=calibration, texts=texts,
         safety=settings.vocabulary_safety, reduce_range=_reduce_range(settings), school=school, work=work,
     )  # fmt: skip
-    return workshop, cuts
+    return workshop, cuts, missing
 
 
 def _texts(table: pa.Table) -> list[str]:
     return list(table["text"].to_pylist())
 
 
-def _cuts(settings: CompressSettings, checkpoint: Path, task: Task) -> list[Cut]:
-    """The students' shapes in whole numbers; none where nobody knows how to make this architecture smaller."""
+def _cuts(settings: CompressSettings, checkpoint: Path, task: Task) -> tuple[list[Cut], list[str]]:
+    """The students' shapes in whole numbers; none, and why, where nobody knows how to make such a model smaller."""
     from ftdeploy.onnx_export import load_model
 
     try:
         model = load_model(checkpoint, task)
         shapes = _fitting(AUTO_STUDENTS, model) if settings.students == "auto" else settings.students
-        return list(dict.fromkeys(cut_to(shape, model) for shape in shapes))
+        return list(dict.fromkeys(cut_to(shape, model) for shape in shapes)), []
     except FtdeployError as error:
         progress.say(f"no students: {error.what}")
-        return []
+        return [], [f"No students were made: {error.what}."]
 
 
 def _fitting(shapes: Sequence[Shape], model: PreTrainedModel) -> list[Shape]:
-    """Shapes as this architecture can have them: with all tokens where it cannot go on with fewer."""
-    able = goes_on_with_fewer(model)
-    return [shape if able else shape.model_copy(update={"tokens": 1.0}) for shape in shapes]
+    """Shapes as this architecture can have them: with all tokens where it cannot go on with fewer, and with all heads
+    where it cannot lose any."""
+    whole = {} if goes_on_with_fewer(model) else {"tokens": 1.0}
+    try:
+        check_heads(model)
+    except CompressionError:
+        whole["heads"] = 1.0
+    return [shape.model_copy(update=whole) for shape in shapes]
 
 
-def _finalists(found: Sequence[Found]) -> list[Found]:
-    """fp32; the good ones that no other good one beats by a first look, the fastest first; of what is proven the
-    surest, so that there is something to go back to; and others while there is room."""
+def _finalists(found: Sequence[Found], settings: CompressSettings) -> list[Found]:
+    """fp32; the good ones that no other good one beats by a first look, the best by the objective first; of what is
+    proven the surest, so that there is something to go back to; and others while there is room."""
+
+    def best_first(some: Sequence[Found]) -> list[Found]:
+        return sorted(some, key=lambda one: first_look(one, settings), reverse=True)
+
     good = [one for one in found[1:] if one.good and one.made.folder is not None]
     proven = [one for one in good if one.judged.status == "kept"]
-    others = sorted(good, key=lambda one: one.judged.speed, reverse=True)
     chosen: list[Found] = []
     certain = sorted(proven, key=lambda one: sum(scored.most_loss for scored in one.judged.metrics.values()))
-    fast = sorted(certain[:3], key=lambda one: one.judged.speed, reverse=True)
-    for one in (*_front(good)[: FINALISTS - 2], *fast[:2], *others):
+    sure = best_first(certain[:3])
+    for one in (*best_first(_front(good))[: FINALISTS - 2], *sure[:2], *best_first(good)):
         if len(chosen) < FINALISTS and one not in chosen:
             chosen.append(one)
     return [found[0], *(one for one in good if one in chosen)]
 
 
 def _front(some: Sequence[Found]) -> list[Found]:
-    """Those that no other one beats in score, speed and size, the fastest first."""
-    front = [
+    """Those that no other one beats in score, speed and size."""
+    return [
         one
         for one in some
         if not any(
@@ -302,7 +324,6 @@ def _front(some: Sequence[Found]) -> list[Found]:
             for other in some
         )
     ]
-    return sorted(front, key=lambda one: one.judged.speed, reverse=True)
 
 
 def _look(one: Found, *, doubt: float = 1.0) -> tuple[float, float, float]:
@@ -355,10 +376,14 @@ def _verdict(winner: CandidateResult) -> Literal["pass", "undecided", "fp32"]:
     return "pass" if winner.status == "kept" else "undecided"
 
 
-def _explain(winner: CandidateResult, results: Sequence[CandidateResult]) -> str:
+def _explain(winner: CandidateResult, results: Sequence[CandidateResult], confirmation: Confirmation | None) -> str:
     if not winner.steps:
+        if len(results) == 1:
+            return "winner: fp32 (there was no other candidate)"
         others = sum(one.status in GOOD for one in results) - 1
         why = "none was better" if others else "none kept the metric"
+        if confirmation is not None:
+            why = f"{confirmation.candidate} was not confirmed on the test rows and no other is certain enough"
         return f"winner: fp32 (of {len(results) - 1} candidates {why}, so fp32 goes on)"
     costs = winner.costs
     scores = ", ".join(

@@ -18,6 +18,7 @@ from ftdeploy.errors import ConfigError, FtdeployError
 from ftdeploy.metrics import Ids, Metric, resolve
 from ftdeploy.pairs import shown as shown_text
 from ftdeploy.predictor import Predictor
+from ftdeploy.session import reason_of
 from ftdeploy.signature import Signature, Units
 from ftdeploy.statistics import compare
 from ftdeploy.tasks import Task
@@ -95,7 +96,7 @@ class Jury:
         except FtdeployError as error:
             return None, error.what, 0.0
         except Exception as error:  # noqa: BLE001  # onnxruntime's classes share no public base; it is this one's reason
-            return None, (str(error).strip().splitlines() or [type(error).__name__])[0][:300], 0.0
+            return None, reason_of(error), 0.0
         if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.embedding).all()):
             return None, "its answers are not numbers", 0.0
         return outputs, "", len(self.texts) / took

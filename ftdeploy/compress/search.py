@@ -51,6 +51,8 @@ FIRST = 0.65
 LEAST = 20.0
 #: A float student that falls by more than so many times max_drop is not quantized: quantizing does not mend it.
 HOPELESS = 3.0
+#: Why something was not made.
+TIME_UP = "the time of the search was up"
 
 
 @dataclass
@@ -99,7 +101,7 @@ class Found:
 
 
 class Search:
-    """One search; `run` does it, ``found`` and ``sensitivities`` hold what it saw.
+    """One search; `run` does it, ``found`` holds what it saw.
 
     Args:
         workshop: makes model folders.
@@ -113,7 +115,8 @@ class Search:
                  cuts: Sequence[Cut]) -> None:  # fmt: skip
         self.workshop, self.jury, self.settings, self.clock, self.cuts = workshop, jury, settings, clock, list(cuts)
         self.found: list[Found] = []
-        self.sensitivities: tuple[Sensitivity, ...] = ()
+        self._sensitivities: dict[tuple[str, ...], tuple[Sensitivity, ...]] = {}  # by the steps of what was looked at
+        self._kept_float: dict[tuple[str, ...], tuple[str, ...]] = {}  # by the steps up to there
         self.notes: list[str] = []
         chosen = (*AUTO, *FAMILIES) if settings.candidates == "auto" else settings.candidates
         self.quantizers = [name for name in chosen if name in QUANTIZERS]
@@ -126,7 +129,11 @@ class Search:
     def run(self) -> None:
         """Make and score the candidates."""
         for name in self.quantizers:
-            self._add(Chain(steps=(name,)))
+            chain = Chain(steps=(name,))
+            if QUANTIZERS[name].cost == "slow" and self.clock.left() < 0 and not self._made(chain):
+                self._leave(chain, "skipped", TIME_UP)
+            else:
+                self._add(chain)
         best = [one.chain.steps[0] for one in self._ranked(self.found[1:])[:BEST]]
         if FIRST_TOKEN in self.families:
             self._first_token(best)
@@ -178,16 +185,8 @@ class Search:
 
     def _ranked(self, some: Iterator[Found] | Sequence[Found]) -> list[Found]:
         """Good ones first, then by the objective as far as a first look tells."""
-        weights = goal(self.settings)
-
-        def worth(one: Found) -> tuple[bool, float]:
-            if one.made.folder is None or one.judged.outputs is None:
-                return False, float("-inf")
-            size = (one.made.folder / "model.onnx").stat().st_size
-            speed = one.judged.speed ** (weights.throughput + weights.latency)
-            return one.good, speed / size**weights.size
-
-        return sorted((one for one in some if one.judged.outputs is not None), key=worth, reverse=True)
+        seen = (one for one in some if one.judged.outputs is not None)
+        return sorted(seen, key=lambda one: (one.good, first_look(one, self.settings)), reverse=True)
 
     def _students(self, quantizers: Sequence[str]) -> None:
         """One shape after the other; what the first shows decides whether a bolder or a gentler one follows."""
@@ -195,17 +194,31 @@ class Search:
             chain = Chain(steps=(cut.name,))
             time_left = self.clock.left() - RESERVED * self.clock.budget
             if time_left < LEAST and not self._begun(cut):
-                self._leave(chain, "skipped", "the time of the search was up")
+                self._leave(chain, "skipped", TIME_UP)
                 continue
             share = FIRST if number == 0 and len(self.cuts) > 1 else 1.0
             student = self._add(chain, cut=cut, seconds=time_left * share)
             self._quantize_student(student, quantizers)
+
+    def sensitivities(self, winner: Chain) -> tuple[Sensitivity, ...]:
+        """Of the layers of what the winner was quantized from, with those that it keeps in float; where nobody looked
+        at those, of what was looked at last."""
+        parts = [winner.steps[:count] for count in range(len(winner.steps) + 1)]
+        kept = {layer for part in parts for layer in self._kept_float.get(part, ())}
+        # The longest: a student's own layers rather than those of the fine-tuned model.
+        of_it = next((part for part in reversed(parts) if part in self._sensitivities), None)
+        found = self._sensitivities[of_it] if of_it is not None else next(reversed(self._sensitivities.values()), ())
+        return tuple(one.model_copy(update={"kept_float": one.layer in kept}) for one in found)
 
     def _first_token(self, quantizers: Sequence[str]) -> None:
         """The same answers without the last layer's work that nobody reads, as it is and quantized."""
         whole = self._add(Chain(steps=(FIRST_TOKEN,)))
         for name in quantizers if whole.good else ():
             self._add(Chain(steps=(FIRST_TOKEN, name)))
+
+    def _made(self, chain: Chain) -> bool:
+        """Whether an earlier run of this search made it."""
+        return (self.workshop.work / "made" / chain.name).exists()
 
     def _begun(self, cut: Cut) -> bool:
         """Whether an earlier run of this search made it, or was at it."""
@@ -244,14 +257,17 @@ class Search:
                 continue
             if QUANTIZERS[whole.chain.steps[-1]].tool.endswith(("fused", "tuned", "fp16")):
                 continue
-            layers = sensitivity(source.made.folder, self.jury.texts, seed=self.jury.seed, batching=self.jury.batching)
-            self.sensitivities = layers
+            tables = QUANTIZERS[whole.chain.steps[-1]].options.get("embeddings")
+            layers = sensitivity(source.made.folder, self.jury.texts, seed=self.jury.seed, batching=self.jury.batching,
+                                 embeddings=tables)  # fmt: skip
+            self._sensitivities[source.chain.steps] = layers
             for kept in layers_to_keep(layers):
                 step = f"{whole.chain.steps[-1]}-mixed-{len(kept)}"
                 chain = Chain(steps=(*source.chain.steps, step))
                 if self.clock.left() < 0:
-                    self._leave(chain, "skipped", "the time of the search was up")
+                    self._leave(chain, "skipped", TIME_UP)
                     break
+                self._kept_float[chain.steps] = kept
                 if self._add(chain, exclude={step: kept}).good:
                     break
 
@@ -259,7 +275,10 @@ class Search:
         """Options of ONNX Runtime for the most promising candidate, kept where proven better."""
         best = self._ranked([one for one in self.found if one.good])[:1]
         for one in best:
-            if one.made.folder is None or self.clock.left() < 0:
+            if one.made.folder is None:
+                continue
+            if self.clock.left() < 0:
+                self.notes.append(f"Session options of {one.chain.name} were not tried: {TIME_UP}.")
                 continue
             weights = goal(self.settings)
             wanted: Wanted = "latency_p50" if weights.latency > weights.throughput else "throughput"
@@ -275,6 +294,16 @@ class Search:
             if kept:
                 label = "+".join(kept)
                 self._add(Chain(steps=one.chain.steps, session=choice.options, label=label))
+
+
+def first_look(one: Found, settings: CompressSettings) -> float:
+    """What a candidate is worth by the objective, as far as is known without measuring: its size, and its speed in
+    batches, also in place of its latency."""
+    if one.made.folder is None:
+        return float("-inf")
+    weights = goal(settings)
+    size = sum(path.stat().st_size for path in one.made.folder.iterdir())
+    return float(one.judged.speed ** (weights.throughput + weights.latency) / size**weights.size)
 
 
 def _fitting(name: str, others: Sequence[str], bits: int | None) -> str:

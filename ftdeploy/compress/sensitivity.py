@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 COUNTS = (1, 2, 4, 8)
 
 
-def sensitivity(folder: Path, texts: Sequence[str], *, rows: int = 256, seed: int = 0,
-                batching: Batching = SERVED) -> tuple[Sensitivity, ...]:  # fmt: skip
+def sensitivity(folder: Path, texts: Sequence[str], *, rows: int = 256, seed: int = 0, batching: Batching = SERVED,
+                embeddings: int | None = None) -> tuple[Sensitivity, ...]:  # fmt: skip
     """What the logits lose when one layer alone is quantized: each MatMul or Gemm with weights, each word embedding.
 
-    Quantized as `onnxruntime.quantization.quantize_dynamic` does it per channel: weights int8 (7 bits where products
-    saturate) symmetric per output channel, activations uint8 by the range of the batch, embeddings uint8 by the range
-    of the table. The batches are those that are served, because an activation's scale is the batch's.
+    Quantized as `onnxruntime.quantization.quantize_dynamic` does it per channel: weights int8 (7 bits where
+    products saturate) symmetric per output channel, activations uint8 by the range of the batch, embeddings uint8
+    by the range of the table, or in blocks of ``embeddings`` bits. The batches are those that are served, because
+    an activation's scale is the batch's.
 
     Args:
         folder: the fp32 model folder.
@@ -44,6 +45,7 @@ def sensitivity(folder: Path, texts: Sequence[str], *, rows: int = 256, seed: in
         rows: so many of them are taken, without replacement.
         seed: decides which.
         batching: how the service batches.
+        embeddings: bits of a word embedding in blocks (`graph.pack`); None is one range for the table.
 
     Returns:
         Most sensitive first.
@@ -55,7 +57,7 @@ def sensitivity(folder: Path, texts: Sequence[str], *, rows: int = 256, seed: in
     if not texts:
         raise ValueError("sensitivity wants at least one text")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(texts))[:rows])
-    switched = Switched(folder, threads=batching.threads)
+    switched = Switched(folder, threads=batching.threads, embeddings=embeddings)
     predictor = Predictor(folder, threads=1, device="cpu")
     ids = [row.ids for row in predictor.encode([texts[index] for index in chosen])]
     trials: list[tuple[str, ...]] = [(), *((layer.name,) for layer in switched.layers)]
@@ -100,15 +102,16 @@ class Switched:
     Args:
         folder: the fp32 model folder.
         threads: of all lanes, in each of which batches run one by one; 0 takes the processors this process may use.
+        embeddings: see `sensitivity`.
 
     Raises:
         ArtifactError: from the model's reading by `Predictor` later; ONNX's own errors from here.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 0) -> None:
+    def __init__(self, folder: Path, *, threads: int = 0, embeddings: int | None = None) -> None:
         import onnxruntime
 
-        model, self.layers = with_switches(graph.load(folder / "model.onnx"))
+        model, self.layers = with_switches(graph.load(folder / "model.onnx"), embeddings=embeddings)
         settings = onnxruntime.SessionOptions()
         self._lanes, settings.intra_op_num_threads = plan_lanes(threads=threads, lanes=0, on_cpu=True)
         settings.inter_op_num_threads = 1
@@ -145,7 +148,8 @@ class Switched:
         return found
 
 
-def with_switches(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Layer, ...]]:
+def with_switches(model: onnx.ModelProto, *,
+                  embeddings: int | None = None) -> tuple[onnx.ModelProto, tuple[Layer, ...]]:  # fmt: skip
     """A model whose layers with weights ask an input of their own (bool, scalar) whether they are quantized."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -161,7 +165,7 @@ def with_switches(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Layer,
         array = numpy_helper.to_array(weights[node.input[1 if matrix else 0]])
         switch = f"quantize.{len(layers)}"
         layers.append(Layer(name=node.name, parameters=array.size, switch=switch))
-        int8, constants = _matrix(node, array, switch) if matrix else _table(node, array, switch)
+        int8, constants = _matrix(node, array, switch) if matrix else _table(node, array, switch, embeddings)
         plain = helper.make_node(node.op_type, node.input, [f"{switch}.plain"])
         plain.attribute.extend(node.attribute)
         float32 = _branch([plain], f"{switch}.float")
@@ -207,10 +211,14 @@ def _matrix(node: onnx.NodeProto, weights: NDArray[np.float32],
     return _branch(nodes, f"{name}.int8"), constants
 
 
-def _table(node: onnx.NodeProto, table: NDArray[np.float32],
-           name: str) -> tuple[onnx.GraphProto, dict[str, NDArray[np.generic]]]:  # fmt: skip
-    """A word embedding in uint8 with one scale, and the constants that it reads."""
+def _table(node: onnx.NodeProto, table: NDArray[np.float32], name: str,
+           bits: int | None) -> tuple[onnx.GraphProto, dict[str, NDArray[np.generic]]]:  # fmt: skip
+    """A word embedding in uint8 with one scale, or as blocks of so many bits round it; the constants that it reads."""
     from onnx import helper
+
+    if bits is not None:
+        lookup = helper.make_node("Gather", [f"{name}.table", node.input[1]], [f"{name}.result"])
+        return _branch([lookup], f"{name}.int8"), {f"{name}.table": graph.rounded_table(table, bits=bits)}
 
     low, high = min(float(table.min()), 0.0), max(float(table.max()), 0.0)
     scale = np.float32(max(high - low, float(np.finfo(np.float32).tiny) * 255) / 255)

@@ -51,7 +51,8 @@ def static(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     Options: ``calibration``; ``method`` (``minmax``, ``percentile``, ``kl``); ``format`` (``QDQ``, ``QOperator``);
     ``per_channel``; ``products``; ``exclude``; ``embeddings`` (bits).
     """
-    _fit(source, out, _static(source, options), loader=_loader(source, options), embeddings=options.get("embeddings"))
+    bits, exclude = options.get("embeddings"), options.get("exclude", ())
+    _fit(source, out, _static(source, options), loader=_loader(source, options), embeddings=bits, exclude=exclude)
 
 
 def smooth(source: Path, out: Path, options: Mapping[str, Any]) -> None:
@@ -68,7 +69,8 @@ def smooth(source: Path, out: Path, options: Mapping[str, Any]) -> None:
         settings["recipes"] |= {"smooth_quant": True, "smooth_quant_args": {"alpha": alpha, "folding": True}}
         most = SEARCH_ROWS if alpha == "auto" else MOST_ROWS
         loader = _loader(source, options, one_length=True, most=most)
-        _fit(source, out, settings, loader=loader, embeddings=options.get("embeddings"))
+        exclude = options.get("exclude", ())
+        _fit(source, out, settings, loader=loader, embeddings=options.get("embeddings"), exclude=exclude)
 
 
 def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
@@ -95,7 +97,8 @@ def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     }
     most = SEARCH_ROWS if algorithm == "AWQ" else MOST_ROWS
     loader = None if algorithm == "RTN" else _loader(source, options, one_length=True, most=most)
-    _fit(source, out, settings, loader=loader, embeddings=options.get("embeddings"), pack=(bits, block, exclude))
+    tables = options.get("embeddings")
+    _fit(source, out, settings, loader=loader, embeddings=tables, exclude=exclude, pack=(bits, block))
 
 
 def tuned(source: Path, out: Path, options: Mapping[str, Any]) -> None:
@@ -174,7 +177,7 @@ def _loader(source: Path, options: Mapping[str, Any], *, one_length: bool = Fals
 
 def _fit(source: Path, out: Path, settings: dict[str, Any], *, loader: Loader | None = None,
          evaluate: Callable[[onnx.ModelProto], float] | None = None, embeddings: int | None = None,
-         pack: tuple[int, int, Collection[str]] | None = None) -> None:  # fmt: skip
+         exclude: Collection[str] = (), pack: tuple[int, int] | None = None) -> None:  # fmt: skip
     """Run it, and write what it found.
 
     Raises:
@@ -205,10 +208,10 @@ def _fit(source: Path, out: Path, settings: dict[str, Any], *, loader: Loader | 
     # SmoothQuant takes an output that a matrix reads for one of those that it added to look at, and removes it.
     graph.restore_outputs(found.model, graph.load(source / "model.onnx"))
     if pack is not None and pack[0] != 4:  # noqa: PLR2004  # bits that it packs itself
-        bits, block, exclude = pack
+        bits, block = pack
         graph.save(graph.pack(found.model, bits=bits, block=block, exclude=exclude, embeddings=embeddings), out)
     elif embeddings:
-        graph.save(graph.pack(found.model, bits=0, block=32, embeddings=embeddings), out)
+        graph.save(graph.pack(found.model, bits=0, block=32, exclude=exclude, embeddings=embeddings), out)
     else:
         found.save(os.fspath(out))
 

@@ -130,4 +130,6 @@ def _as_matmuls(options: Mapping[str, Any]) -> list[str]:
 def _pack_embeddings(out: Path, options: Mapping[str, Any]) -> None:
     bits = options.get("embeddings")
     if bits:
-        graph.save(graph.pack(graph.load(out), bits=0, block=32, embeddings=bits), out)
+        graph.save(
+            graph.pack(graph.load(out), bits=0, block=32, exclude=options.get("exclude", ()), embeddings=bits), out
+        )
