@@ -2,9 +2,147 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
 import pytest
 
-from ftdeploy.compress.search import AUTO, _fitting
+from ftdeploy import compress
+from ftdeploy.compress import search as module
+from ftdeploy.compress.judge import Judged
+from ftdeploy.compress.make import Chain, Made
+from ftdeploy.compress.outcome import Scored, Sensitivity
+from ftdeploy.compress.search import AUTO, TIME_UP, Clock, Search, _fitting
+from ftdeploy.encoded import Outputs
+from ftdeploy.recipe import CompressSettings, Shape
+
+OUTPUTS = Outputs(logits=np.zeros((4, 2), dtype=np.float32), embedding=np.zeros((4, 3), dtype=np.float32), rows=())
+
+
+@dataclass
+class Shop:
+    """Makes folders of so many bytes by name, at once."""
+
+    work: Path
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    made: list[str] = field(default_factory=list)
+
+    @property
+    def onnx(self) -> Path:
+        return self._folder("fp32")
+
+    def _folder(self, name: str) -> Path:
+        folder = self.work / "made" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.onnx").write_bytes(bytes(self.sizes.get(name, 1000)))
+        return folder
+
+    def make(self, chain: Chain, **_how: Any) -> Made:
+        self.made.append(chain.name)
+        return Made(folder=self._folder(chain.name))
+
+
+@dataclass
+class Judge:
+    """Finds every model as fast as it is told, and good unless it is told."""
+
+    speeds: Mapping[str, float] = field(default_factory=dict)
+    bad: frozenset[str] = frozenset()
+    texts: tuple[str, ...] = ("a", "b", "c", "d")
+    max_drop: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 0.01})
+    task: Any = field(default_factory=lambda: SimpleNamespace(one_label=True))
+    seed: int = 0
+    batching: Any = None
+    device: str = "cpu"
+
+    def ask(self, _folder: Path, _name: str) -> tuple[Outputs, str, float]:
+        return OUTPUTS, "", 1.0
+
+    def hold(self, *_outputs: Outputs, **_how: Any) -> Judged:
+        return self.judge(Path(), OUTPUTS, name="fp32")
+
+    def judge(self, _folder: Path, _base: Outputs, *, name: str, **_how: Any) -> Judged:
+        fall = -0.015 if name in self.bad else 0.0
+        scored = Scored(value=0.9 + fall, difference=fall, lower=fall - 0.001, upper=fall, verdict="pass")
+        status = "dropped" if name in self.bad else "kept"
+        speed = self.speeds.get(name, 1.0)
+        return Judged(status=status, reason="", metrics={"accuracy": scored}, outputs=OUTPUTS, speed=speed)  # type: ignore[arg-type]  # one of its words
+
+
+def a_search(folder: Path, shop: Shop, judge: Judge, *, seconds: float = 1e6, **settings: Any) -> Search:
+    """A search over fakes, with so many seconds."""
+    clock = Clock(budget=seconds, file=folder / "clock.json")
+    return Search(cast("Any", shop), cast("Any", judge), CompressSettings(**settings), clock, cuts=[])
+
+
+def test_slow_quantizers_are_not_begun_when_the_time_is_up(tmp_path: Path) -> None:
+    """Cheap ones are tried in any case; a slow one is left out and says why, unless an earlier run made it."""
+    shop = Shop(tmp_path)
+    names = ["ort-dynamic", "inc-smooth", "inc-gptq-int4"]
+    shop._folder("inc-gptq-int4")
+    search = a_search(tmp_path, shop, Judge(), seconds=-1.0, candidates=names)
+    search.run()
+    assert shop.made == ["ort-dynamic", "inc-gptq-int4"]
+    (left,) = (one for one in search.found if one.chain.name == "inc-smooth")
+    assert (left.judged.status, left.judged.reason) == ("skipped", TIME_UP)
+
+
+def test_sessions_that_are_not_tried_are_told_of(tmp_path: Path) -> None:
+    """A family that the recipe wants is in the notes where there was no time for it."""
+    search = a_search(
+        tmp_path,
+        Shop(tmp_path, {"ort-dynamic": 500}),
+        Judge(),
+        seconds=-1.0,
+        candidates=["ort-dynamic", "sessions"],
+        objective="smallest",
+    )
+    search.run()
+    assert search.notes == [f"Session options of ort-dynamic were not tried: {TIME_UP}."]
+
+
+@pytest.mark.parametrize(("objective", "best"), [("smallest", "inc-rtn-int4"), ("fastest", "ort-dynamic")])
+def test_finalists_are_those_that_the_objective_wants(tmp_path: Path, objective: Any, best: str) -> None:
+    """The smallest of many is measured where the smallest is wanted, however slow it looked."""
+    names = ["ort-dynamic", "inc-dynamic", "optimum-dynamic", "calibrated", "calibrated-rows", "calibrated-embeddings",
+             "calibrated-rows-embeddings", "ort-int8", "inc-rtn-int4"]  # fmt: skip
+    sizes = {name: 900 - 50 * at for at, name in enumerate(names)}
+    speeds = {name: 10.0 - at for at, name in enumerate(names)}
+    search = a_search(tmp_path, Shop(tmp_path, sizes), Judge(speeds), candidates=names, objective=objective)
+    search.run()
+    finalists = [one.chain.name for one in compress._finalists(search.found, search.settings)]
+    assert len(finalists) == 1 + compress.FINALISTS
+    assert best in finalists
+
+
+def test_the_layers_that_the_winner_keeps_in_float_are_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the three worst stay in float; the page says which. Of another winner none does."""
+    layers = tuple(Sensitivity(layer=name, parameters=1, logit_error=error) for name, error in
+                   (("a", 0.3), ("b", 0.2), ("c", 0.1)))  # fmt: skip
+    monkeypatch.setattr(module, "sensitivity", lambda *_given, **_how: layers)
+    judge = Judge(bad=frozenset({"ort-int4", "ort-int4-mixed-1"}))
+    search = a_search(tmp_path, Shop(tmp_path), judge, candidates=["ort-int4", "mixed"])
+    search.run()
+    winner = search.found[-1].chain
+    assert winner.steps == ("ort-int4-mixed-2",)
+    kept = {one.layer for one in search.sensitivities(Chain(steps=(*winner.steps, "vocabulary"))) if one.kept_float}
+    assert kept == {"a", "b"}
+    assert not any(one.kept_float for one in search.sensitivities(Chain()))
+
+
+@pytest.mark.parametrize(("kind", "heads"), [("mpnet", 1.0), ("bert", 0.5)])
+def test_students_keep_all_heads_where_none_can_be_taken(kind: str, heads: float) -> None:
+    """MPNet and DeBERTa have students by `auto`, too."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    config = AutoConfig.for_model(kind, vocab_size=50, hidden_size=8, num_hidden_layers=4, num_attention_heads=4,
+                                  intermediate_size=16)  # fmt: skip
+    (shape,) = compress._fitting([Shape(heads=0.5)], AutoModelForSequenceClassification.from_config(config))
+    assert shape.heads == heads
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from ftdeploy.recipe.compress import CandidateName
 from ftdeploy.signature import Signature, read_signature
 
 WORDS, WIDTH = 1200, 64
-EXCLUDED = "/encoder/query/MatMul"
+EXCLUDED, TABLE = "/encoder/query/MatMul", "/embeddings/Gather"
 
 
 def _weights(seed: int = 5) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
@@ -165,8 +165,8 @@ SIGNED = {"inc-dynamic", "inc-static", "inc-smooth", "onnx-nc-dynamic", "onnx-nc
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Every quantizer's model of the encoder, for any processor; and every tool's with two matrices left in float, for
-    those with VNNI."""
+    """Every quantizer's model of the encoder, for any processor; and every tool's with two matrices and the embedding
+    left in float, for those with VNNI."""
     folder = tmp_path_factory.mktemp("tools")
     source = folder / "source"
     write_encoder(source)
@@ -176,8 +176,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     files = {"calibration": str(folder / "rows.npz"), "evaluation": str(folder / "rows.npz"),
              "config": str(folder / "config.json")}  # fmt: skip
     jobs = {name: (one.tool, {**one.options, **files, "reduce_range": True}) for name, one in QUANTIZERS.items()}
-    jobs |= {f"exclude-{tool}": (tool, {**files, "alpha": 0.5, "exclude": [EXCLUDED, "/head/Gemm"],
-                                        "reduce_range": False})
+    jobs |= {f"exclude-{tool}": (tool, {**files, "alpha": 0.5, "exclude": [EXCLUDED, "/head/Gemm", TABLE],
+                                        "embeddings": 8, "reduce_range": False})
              for tool in set(TOOLS) - WHOLE}  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     found = subprocess.run([sys.executable, "-c", _MAKE_ALL, source, json.dumps(jobs)], cwd=folder, env=environment,
@@ -234,7 +234,7 @@ def test_fusing_changes_no_answer(made: Made) -> None:
 @pytest.mark.parametrize("tool", sorted(set(TOOLS) - WHOLE))
 def test_an_excluded_node_stays_in_float(made: Made, tool: str) -> None:
     """Its matrix stands in the graph as it was, and is read by a MatMul; the others are quantized. Also a Gemm, which
-    some tools make a MatMul of another name before they read the names."""
+    some tools make a MatMul of another name before they read the names, and an embedding."""
     name = f"exclude-{tool}"
     assert name not in made.reasons, made.reasons[name]
     model = made.model(name)
@@ -246,6 +246,8 @@ def test_an_excluded_node_stays_in_float(made: Made, tool: str) -> None:
     kept = [value for name, value in floats.items() if name in read]
     assert any(value.shape == (WIDTH, WIDTH) for value in kept), "the excluded MatMul is float"
     assert any(sorted(value.shape) == [2, WIDTH] for value in kept), "the excluded Gemm is float"
+    looked_up = [floats[node.input[0]] for node in model.graph.node if node.name == TABLE and node.op_type == "Gather"]
+    assert [value.shape for value in looked_up] == [(WORDS, WIDTH)], "the excluded embedding is float"
 
 
 @pytest.mark.slow
