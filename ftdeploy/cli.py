@@ -353,8 +353,7 @@ def bench(  # noqa: PLR0917  # typer reads them
         elif names:
             found = bench_peers(candidate, names, rounds=rounds, rows=rows, margin=margin)
         else:
-            baseline = candidate.parent / "onnx" if against is None else Path(against)
-            found = bench_folders(candidate, baseline, rounds=rounds, rows=rows)
+            found = bench_folders(candidate, None if against is None else Path(against), rounds=rounds, rows=rows)
     if json:
         print_json(found)
         return

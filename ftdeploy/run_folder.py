@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ftdeploy.artifact import LAYOUT, MANIFEST, Artifact, Kind, no_artifact, open_artifact
@@ -27,4 +28,22 @@ def read_run(out: Path) -> dict[Kind, Artifact]:
             cause="it is not a folder of `ftdeploy run`, or the run failed in its first stage",
             fix="name the folder that was given with --out (by default runs/NAME)",
         )
+    return found
+
+
+def lineage(artifact: Artifact, parts: Iterable[Artifact]) -> set[str]:
+    """Digests of an artifact and of all that it was made of, by whatever way.
+
+    Args:
+        artifact: where it begins.
+        parts: artifacts of its run; where one in between is missing, what only that was made of is not found.
+    """
+    made_from = {part.digest: part.made_from for part in (*parts, artifact)}
+    found: set[str] = set()
+    todo = [artifact.digest]
+    while todo:
+        digest = todo.pop()
+        if digest not in found:
+            found.add(digest)
+            todo += made_from.get(digest, ())
     return found

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import write_artifact
 from tiny_run import TinyRun, artifact
 
 from ftdeploy.bench.build import Source, _options, folder_of
 from ftdeploy.bench.contenders import CONTENDERS
 from ftdeploy.compress.tools.calibration import read_rows
 from ftdeploy.dataset import read_split
-from ftdeploy.errors import CompressionError
+from ftdeploy.errors import ArtifactError, CompressionError
 from ftdeploy.predictor import Predictor
 
 INT8 = CONTENDERS["ort-int8"]
@@ -37,6 +38,13 @@ def test_what_needs_no_making_is_opened_where_it_stands(source: Source) -> None:
     assert folder_of("fp32", CONTENDERS["fp32"], source) == source.onnx.path
     assert folder_of("torch", CONTENDERS["torch"], source) == source.checkpoint
     assert list(source.work.iterdir()) == []
+
+
+def test_a_checkpoint_that_was_trained_since_is_no_contender(source: Source, tmp_path: Path) -> None:
+    """It is another model than the one that was exported, and all the others are made of that export."""
+    newer = write_artifact(tmp_path / "run", "checkpoint", "newer", ())
+    with pytest.raises(ArtifactError, match="was not made of the checkpoint artifact beside it"):
+        folder_of("torch", CONTENDERS["torch"], dataclasses.replace(source, checkpoint=newer.path))
 
 
 def test_a_contender_is_made_once(source: Source) -> None:

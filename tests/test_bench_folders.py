@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import write_artifact, write_run
 from tiny import MAX_LENGTH, NAME, write_bundle
 from typer.testing import CliRunner
 
-from ftdeploy.bench import bench_folders
+from ftdeploy.artifact import MANIFEST, Kind
+from ftdeploy.bench import bench_folders, beside
 from ftdeploy.cli import app
 from ftdeploy.errors import ArtifactError, ModelError
 from ftdeploy.pairs import Pairs
 from ftdeploy.signature import Signature
 
+CHAIN: tuple[Kind, ...] = ("dataset", "checkpoint", "onnx", "compressed", "report", "bundle")
 CLASSES = {"task": "text-classification", "labels": ("negative", "positive")}
 
 
@@ -49,4 +52,51 @@ def test_the_same_labels_in_another_order_are_no_hindrance(tmp_path: Path) -> No
     ours = _bundle(tmp_path / "ours")
     theirs = _bundle(tmp_path / "other", labels=("positive", "negative"))
     with pytest.raises(ArtifactError, match="has no dataset artifact beside it"):
+        bench_folders(ours, theirs, rounds=3, rows=32)
+
+
+def test_what_a_bundle_was_made_of_is_found_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whatever was made in between, of a model artifact likewise, and from within the bundle's own folder."""
+    run = write_run(tmp_path / "run", "a", CHAIN)
+    for candidate in ("bundle", "compressed", "onnx"):
+        assert beside(run / candidate, "dataset").path == run / "dataset"
+    monkeypatch.chdir(run / "bundle")
+    assert beside(Path(), "onnx").path == run / "onnx"
+    monkeypatch.chdir(run / "bundle" / "src")
+    assert beside(Path(".."), "onnx").path == run / "onnx"
+
+
+@pytest.mark.parametrize("kind", ["dataset", "onnx"])
+def test_a_bundle_beside_a_newer_artifact_is_refused(tmp_path: Path, kind: Kind) -> None:
+    """A run that went on and ended there: the bundle may have learned from rows that are test rows now."""
+    run = write_run(tmp_path / "run", "a", CHAIN)
+    write_artifact(run, kind, "b", ())
+    with pytest.raises(ArtifactError, match=f"bundle was not made of the {kind} artifact beside it"):
+        beside(run / "bundle", kind)
+
+
+def test_a_bundle_whose_way_to_the_export_is_gone_is_refused(tmp_path: Path) -> None:
+    """Nothing says any longer that it was made of that export."""
+    run = write_run(tmp_path / "run", "a", CHAIN)
+    (run / "compressed" / MANIFEST).unlink()
+    with pytest.raises(ArtifactError, match="not made of the onnx artifact") as caught:
+        beside(run / "bundle", "onnx")
+    assert "what stands between the two was removed" in caught.value.cause
+
+
+@pytest.mark.parametrize("against", [[], ["--against", "fp32"]])
+def test_the_command_refuses_a_stale_bundle(tmp_path: Path, against: list[str]) -> None:
+    """Against the export beside it, and against contenders, which are made of that export."""
+    run = write_run(tmp_path / "run", "a", CHAIN)
+    write_artifact(run, "onnx", "b", ())
+    found = CliRunner().invoke(app, ["bench", str(run / "bundle"), *against])
+    assert isinstance(found.exception, ArtifactError)
+    assert "was not made of the onnx artifact beside it" in found.exception.what
+
+
+def test_rows_that_the_candidate_was_not_made_of_are_refused(tmp_path: Path) -> None:
+    """Whichever model it is held against: they are of another split."""
+    ours, theirs = _bundle(tmp_path / "ours"), _bundle(tmp_path / "other")
+    write_artifact(tmp_path, "dataset", "a", ())
+    with pytest.raises(ArtifactError, match="ours was not made of the dataset artifact beside it"):
         bench_folders(ours, theirs, rounds=3, rows=32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ def test_what_was_made_is_kept_where_that_can_be(run: Path, found: dict[str, Any
     other = tmp_path / "run"
     other.mkdir()
     for kind in ("onnx", "dataset", "checkpoint"):
-        (other / kind).symlink_to(run / kind)
+        shutil.copytree(run / kind, other / kind)
     (other / "bench.work").write_text("in the way")
     again = bench_peers(other / "onnx", ["torch"], rounds=1, rows=8, margin=0.2)
     assert set(again["models"]) == {"onnx", "fp32"}
@@ -90,7 +91,7 @@ def test_what_was_made_is_kept_where_that_can_be(run: Path, found: dict[str, Any
 
 def test_a_model_without_its_run_is_refused(run: Path, tmp_path: Path) -> None:
     """The fp32 export is what everything is held against."""
-    (tmp_path / "bundle").symlink_to(run / "bundle")
+    shutil.copytree(run / "bundle", tmp_path / "bundle")
     with pytest.raises(ArtifactError, match="onnx"):
         bench_peers(tmp_path / "bundle", ["torch"], rounds=1, rows=8, margin=0.2)
 

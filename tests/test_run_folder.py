@@ -7,11 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from small_runs import write_artifact
 
 from ftdeploy.artifact import LAYOUT, seal
 from ftdeploy.errors import ArtifactError
 from ftdeploy.pipeline import FLOW
-from ftdeploy.run_folder import read_run
+from ftdeploy.run_folder import lineage, read_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,3 +47,13 @@ def test_it_is_read_without_the_stages() -> None:
     code = "import sys, ftdeploy.run_folder\nprint(*({'numpy', 'pydantic', 'ftdeploy.recipe'} & {*sys.modules}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "\n"
+
+
+def test_lineage_goes_through_what_stands_between(tmp_path: Path) -> None:
+    """To what it was made of by whatever way, and to nothing else; a missing part ends the way behind it."""
+    data, other = (write_artifact(tmp_path / run, "dataset", run, ()) for run in ("run", "other"))
+    onnx = write_artifact(tmp_path / "run", "onnx", "a", (data.digest,))
+    bundle = write_artifact(tmp_path / "run", "bundle", "a", (onnx.digest,))
+    assert lineage(bundle, [data, onnx, other]) == {bundle.digest, onnx.digest, data.digest}
+    assert lineage(onnx, [bundle]) == {onnx.digest, data.digest}
+    assert lineage(bundle, [data]) == {bundle.digest, onnx.digest}

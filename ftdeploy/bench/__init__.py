@@ -7,13 +7,14 @@ fine-tuned model.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from ftdeploy.artifact import MANIFEST, Artifact, no_artifact, open_artifact
+from ftdeploy.artifact import MANIFEST, Artifact, Kind, open_artifact
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import ArtifactError, ModelError, first_of
 from ftdeploy.measure import Cost, amount, cost_ratio, measure
 from ftdeploy.models.local import served_batching
+from ftdeploy.run_folder import lineage
 from ftdeploy.serve.limits import PREFIX, read_limits
 from ftdeploy.signature import Signature, read_signature
 from ftdeploy.tune_service import CALLERS, tune_service
@@ -42,30 +43,41 @@ def model_folder(folder: Path) -> Path:
     )
 
 
-def dataset_beside(candidate: Path) -> Artifact:
-    """The dataset artifact of the run that a bundle or model artifact stands in.
+def run_of(candidate: Path) -> Path:
+    """The folder of the run that a bundle or model artifact stands in, also where it is named ``.``."""
+    return candidate.resolve().parent
+
+
+def beside(candidate: Path, kind: Kind) -> Artifact:
+    """What a bundle or model artifact was made of, out of the run that it stands in.
 
     Raises:
-        ArtifactError: there is none beside it, or the path is no artifact.
+        ArtifactError: there is none of that kind beside it, or it was not made of that one; or the path is no artifact.
     """
-    data = candidate.parent / "dataset"
-    if not (candidate / MANIFEST).is_file():
-        raise no_artifact(candidate)
-    if not (data / MANIFEST).is_file():
+    run, made = run_of(candidate), open_artifact(candidate, check_content=False)
+    if not (run / kind / MANIFEST).is_file():
         raise ArtifactError(
-            f"{candidate} has no dataset artifact beside it",
-            cause="the bundle was moved out of its run's folder",
-            fix="name the bundle in the folder of its run (runs/NAME/bundle)",
+            f"{candidate} has no {kind} artifact beside it",
+            cause=f"the {made.kind} was moved out of its run's folder",
+            fix=f"name the {made.kind} in the folder of its run (runs/NAME/{made.kind})",
         )
-    return open_artifact(data, kind="dataset")
+    found = open_artifact(run / kind, kind=kind)
+    standing = [run / name for name in get_args(Kind) if (run / name / MANIFEST).is_file()]
+    if found.digest not in lineage(made, [open_artifact(one, check_content=False) for one in standing]):
+        raise ArtifactError(
+            f"{candidate} was not made of the {kind} artifact beside it",
+            cause="the run went on after it was made and did not end, or what stands between the two was removed",
+            fix="run the recipe to its end, and measure then",
+        )
+    return found
 
 
-def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) -> dict[str, Any]:
+def bench_folders(candidate: Path, baseline: Path | None, *, rounds: int, rows: int) -> dict[str, Any]:
     """Measure ``candidate`` against ``baseline`` on test rows of the run that they belong to.
 
     Args:
         candidate: a bundle or a model artifact; its run's dataset gives the texts.
-        baseline: likewise.
+        baseline: likewise; None takes the fp32 export that the candidate was made of.
         rounds: alternating rounds.
         rows: rows in a round.
 
@@ -73,13 +85,17 @@ def bench_folders(candidate: Path, baseline: Path, *, rounds: int, rows: int) ->
         ``ratios`` by cost with their bounds, and ``table``, lines for people.
 
     Raises:
-        ArtifactError: a folder is no model, or there is no dataset beside the candidate.
+        ArtifactError: a folder is no model, or the dataset or the export that the candidate was made of is not beside
+            it.
         ModelError: the two do not do the same: another task, other labels, one text and two.
     """
-    ours, theirs = model_folder(candidate), model_folder(baseline)
+    ours = model_folder(candidate)
+    if baseline is None:
+        baseline = beside(candidate, "onnx").path
+    theirs = model_folder(baseline)
     _check_alike(candidate, baseline, read_signature(ours), read_signature(theirs))
     folders = {"baseline": theirs, "candidate": ours}
-    texts = read_split(dataset_beside(candidate), "test", columns=["text"])["text"].to_pylist()
+    texts = read_split(beside(candidate, "dataset"), "test", columns=["text"])["text"].to_pylist()
     found = measure(folders, texts, rounds=rounds, rows=rows, batching=served_batching(folders["candidate"]))
     ratios = {cost: cost_ratio(found["baseline"], found["candidate"], cost) for cost in COSTS}
     header = f"{'cost':<13} {'baseline':>12} {'candidate':>12} {'ratio':>7}   bounds"

@@ -17,7 +17,7 @@ from ftdeploy.bench.contenders import Contender, check_contender
 from ftdeploy.child import run_module
 from ftdeploy.compress.tools.calibration import write_rows
 from ftdeploy.dataset import SplitName, label_names, read_split
-from ftdeploy.errors import CompressionError
+from ftdeploy.errors import ArtifactError, CompressionError
 from ftdeploy.predictor import Predictor
 
 #: Rows that quantization calibrates with; NNCF's default.
@@ -57,14 +57,14 @@ def folder_of(name: str, contender: Contender, source: Source) -> Path:
     """The folder that a contender is opened from; made now, unless it stands already.
 
     Raises:
-        ArtifactError: the run's checkpoint is missing or was changed.
+        ArtifactError: the run's checkpoint is missing or was changed, or is not the one that was exported.
         CompressionError: its tool made nothing, with the tool's reason.
         DependencyError: a library is missing.
         DeviceError: the processor cannot run it.
     """
     libraries = check_contender(contender)
     if contender.tool is None:
-        return source.onnx.path if contender.source == "onnx" else open_artifact(source.checkpoint).path
+        return source.onnx.path if contender.source == "onnx" else _checkpoint(source)
     key = json.dumps([source.onnx.digest, contender.tool, libraries])
     target = source.work / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not target.is_dir():
@@ -74,6 +74,17 @@ def folder_of(name: str, contender: Contender, source: Source) -> Path:
         progress.say(f"making {name}")
         _make(contender, source, target)
     return target
+
+
+def _checkpoint(source: Source) -> Path:
+    checkpoint = open_artifact(source.checkpoint)
+    if checkpoint.digest not in source.onnx.made_from:
+        raise ArtifactError(
+            f"{source.onnx.path} was not made of the checkpoint artifact beside it",
+            cause="the run went on after the export was made, and did not end",
+            fix="run the recipe to its end, and measure then",
+        )
+    return checkpoint.path
 
 
 def _make(contender: Contender, source: Source, target: Path) -> None:

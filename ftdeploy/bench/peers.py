@@ -19,7 +19,7 @@ import numpy as np
 from ftdeploy import progress
 from ftdeploy.artifact import open_artifact
 from ftdeploy.batching import Batching, by_length
-from ftdeploy.bench import COSTS, dataset_beside, model_folder
+from ftdeploy.bench import COSTS, beside, model_folder, run_of
 from ftdeploy.bench.build import Source, folder_of
 from ftdeploy.bench.contenders import CONTENDERS, Contender
 from ftdeploy.bench.runners import OnnxRunner, Runner
@@ -78,11 +78,11 @@ def bench_peers(candidate: Path, names: Sequence[str], *, rounds: int, rows: int
         relative to it, and metrics compared with fp32's. ``not_measured``: name -> reason. ``table``: lines for people.
 
     Raises:
-        ArtifactError: the candidate is no model, or the run's dataset or fp32 export is not beside it.
+        ArtifactError: the candidate is no model, or the dataset or fp32 export that it was made of is not beside it.
         ConfigError: the model's task has no single label a row, or it reads texts in windows.
     """
-    folder, run = model_folder(candidate), candidate.parent
-    onnx, dataset = open_artifact(run / "onnx", kind="onnx"), dataset_beside(candidate)
+    folder, run = model_folder(candidate), run_of(candidate)
+    onnx, dataset = beside(candidate, "onnx"), beside(candidate, "dataset")
     fp32 = Predictor(onnx.path, device="cpu")
     require_one_label(fp32.task, "`ftdeploy bench --against` other runtimes")
     if fp32.in_pieces:

@@ -8,6 +8,7 @@ from typing import get_args
 
 from ftdeploy.artifact import MANIFEST, Kind, fsync, open_artifact
 from ftdeploy.errors import ArtifactError
+from ftdeploy.run_folder import lineage
 
 #: The page of a run.
 _PAGE = "index.html"
@@ -39,15 +40,8 @@ def _of_one_piece(run: Path) -> list[Kind]:
     """
     kinds: list[Kind] = [kind for kind in get_args(Kind) if (run / kind / MANIFEST).is_file()]
     parts = {kind: open_artifact(run / kind, kind=kind, check_content=False) for kind in kinds}
-    made_from = {part.digest: part.made_from for part in parts.values()}
-    lineage: set[str] = set()
-    todo = [parts["bundle"].digest]
-    while todo:
-        digest = todo.pop()
-        if digest not in lineage:
-            lineage.add(digest)
-            todo += made_from.get(digest, ())
-    odd = [kind for kind, part in parts.items() if part.digest not in lineage]
+    whole = lineage(parts["bundle"], parts.values())
+    odd = [kind for kind, part in parts.items() if part.digest not in whole]
     if odd:
         raise ArtifactError(
             f"the bundle in {run} was not made of the {' and the '.join(odd)} beside it",
