@@ -347,6 +347,8 @@ def bench(  # noqa: PLR0917  # typer reads them
         names = contenders_in(against or "")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--against") from error
+    if tune and against is not None:
+        raise typer.BadParameter("it measures the bundle's service alone, and --against is given", param_hint="--tune")
     with reporting(ConsoleReporter()):
         if tune:
             found = bench_service(candidate)

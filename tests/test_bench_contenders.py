@@ -7,9 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ftdeploy.bench.contenders import CONTENDERS, check_contender, contenders_in
-from ftdeploy.cli import bench
+from ftdeploy.cli import app, bench
 from ftdeploy.errors import DependencyError, DeviceError
 
 
@@ -20,11 +21,30 @@ def test_words_are_contenders_or_a_folder(tmp_path: Path) -> None:
         assert contenders_in(folder) == ()
 
 
-@pytest.mark.parametrize("text", ["openvno", "fp32,openvno", "fp32,runs/sentiment/onnx"])
+@pytest.mark.parametrize("text", ["openvno", "fp32,openvno"])
 def test_another_word_is_refused(text: str) -> None:
-    """It is named, and a similar one suggested; a folder stands alone."""
-    with pytest.raises(ValueError, match="'openvino'" if "openvno" in text else "neither a contender nor a folder"):
+    """It is named, and a similar one suggested."""
+    with pytest.raises(ValueError, match=r"'openvno' is neither a contender nor a folder.*'openvino'"):
         contenders_in(text)
+
+
+def test_a_folder_stands_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among contenders or other folders it is refused as the folder that it is, with a slash or without one."""
+    for text in ("fp32,runs/sentiment/onnx", "runs/sentiment/onnx, runs/topics/onnx"):
+        with pytest.raises(ValueError, match=r"^'runs/sentiment/onnx' is a folder, which stands alone"):
+            contenders_in(text)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "onnx").mkdir()
+    with pytest.raises(ValueError, match=r"^'onnx' is a folder"):
+        contenders_in("openvino,onnx")
+
+
+@pytest.mark.parametrize("against", ["fp32", "no/such/folder"])
+def test_tuning_is_held_against_nothing(against: str) -> None:
+    """What else is asked for would go unanswered without a word."""
+    found = CliRunner().invoke(app, ["bench", "bundle", "--tune", "--against", against])
+    assert found.exit_code == 2
+    assert "the bundle's service alone" in " ".join(found.output.replace("│", " ").split())
 
 
 def test_the_command_names_every_contender() -> None:

@@ -81,14 +81,17 @@ def contenders_in(text: str) -> tuple[str, ...]:
     """The contenders that ``--against`` names, with commas between; none when it names a folder.
 
     Raises:
-        ValueError: a word is neither.
+        ValueError: a word is neither, or a folder does not stand alone.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     unknown = [word for word in words if word not in CONTENDERS]
     if not unknown:
         return tuple(words)
-    if len(words) == 1 and ("/" in text or Path(text).exists()):
+    folders = [word for word in unknown if "/" in word or Path(word).exists()]
+    if folders and len(words) == 1:
         return ()
+    if folders:
+        raise ValueError(f"{folders[0]!r} is a folder, which stands alone: name one folder, or contenders")
     raise ValueError(f"{unknown[0]!r} is neither a contender nor a folder; {did_you_mean(unknown[0], CONTENDERS)}")
 
 
