@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,32 @@ def test_a_contender_is_made_once(source: Source) -> None:
         (source.work / leftover).mkdir()
     made = folder_of("ort-int8", INT8, source)
     assert sorted(path.name for path in source.work.iterdir()) == ["int8-0123456789ab", made.name]
-    assert sorted(path.name for path in made.iterdir()) == ["model.onnx", "signature.json", "tokenizer.json"]
+    assert sorted(path.name for path in made.iterdir()) == [
+        "files.json", "model.onnx", "signature.json", "tokenizer.json"
+    ]  # fmt: skip
     assert (made / "model.onnx").stat().st_size < source.onnx.file("model.onnx").stat().st_size
     before = (made / "model.onnx").stat().st_mtime_ns
     assert folder_of("ort-int8", INT8, source) == made
     assert (made / "model.onnx").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(file.read_bytes()[:-9]), Path.unlink])
+@pytest.mark.parametrize("name", ["model.onnx", "files.json"])
+def test_a_damaged_contender_is_made_anew(source: Source, name: str, damage: Callable[[Path], object]) -> None:
+    """Of a full disk or an unfinished copy: it would be reused, and refused, for ever."""
+    made = folder_of("ort-int8", INT8, source)
+    whole = {path.name: path.read_bytes() for path in made.iterdir()}
+    damage(made / name)
+    assert folder_of("ort-int8", INT8, source) == made
+    assert {path.name: path.read_bytes() for path in made.iterdir()} == whole
+
+
+def test_another_onnx_runtime_makes_its_contenders_anew(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what quantizes, and no two of its versions need do it alike; the earlier one's goes."""
+    before = folder_of("ort-int8", INT8, source)
+    monkeypatch.setattr("ftdeploy.bench.build.version_of_runtime", lambda: "another")
+    assert folder_of("ort-int8", INT8, source) != before
+    assert not before.exists()
 
 
 @pytest.mark.parametrize(

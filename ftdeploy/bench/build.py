@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftdeploy import progress
-from ftdeploy.artifact import Artifact, open_artifact
+from ftdeploy.artifact import Artifact, hash_folder, open_artifact, sha256_file
 from ftdeploy.bench.contenders import Contender, check_contender
 from ftdeploy.child import run_module
 from ftdeploy.compress.tools.calibration import write_rows
 from ftdeploy.dataset import SplitName, label_names, read_split
 from ftdeploy.errors import ArtifactError, CompressionError
+from ftdeploy.files import write_json
+from ftdeploy.models.local import version_of_runtime
 from ftdeploy.predictor import Predictor
 
+#: What was made, as name -> sha256, beside it.
+_FILES = "files.json"
 #: Rows that quantization calibrates with; NNCF's default.
 CALIBRATION_ROWS = 300
 #: Neural Compressor's own tuning begins no further trial after so long (seconds); a tool that takes longer hangs.
@@ -54,7 +58,7 @@ class Source:
 
 
 def folder_of(name: str, contender: Contender, source: Source) -> Path:
-    """The folder that a contender is opened from; made now, unless it stands already.
+    """The folder that a contender is opened from; made now, unless it stands already as it was made.
 
     Raises:
         ArtifactError: the run's checkpoint is missing or was changed, or is not the one that was exported.
@@ -65,11 +69,12 @@ def folder_of(name: str, contender: Contender, source: Source) -> Path:
     libraries = check_contender(contender)
     if contender.tool is None:
         return source.onnx.path if contender.source == "onnx" else _checkpoint(source)
-    key = json.dumps([source.onnx.digest, contender.tool, libraries])
+    # ONNX Runtime quantizes in the tools of `compress`, those of other libraries too.
+    key = json.dumps([source.onnx.digest, contender.tool, libraries, version_of_runtime()])
     target = source.work / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-    if not target.is_dir():
+    if not _intact(target):
         for old in source.work.glob("*"):
-            if old.name.rpartition("-")[0] == name:  # of another export or library, or half made
+            if old.name.rpartition("-")[0] == name:  # of another export or library, half made, or damaged
                 shutil.rmtree(old)
         progress.say(f"making {name}")
         _make(contender, source, target)
@@ -85,6 +90,15 @@ def _checkpoint(source: Source) -> Path:
             fix="run the recipe to its end, and measure then",
         )
     return checkpoint.path
+
+
+def _intact(target: Path) -> bool:
+    """Whether what was made stands there, and as it was made."""
+    try:
+        files = json.loads((target / _FILES).read_bytes())
+        return all(sha256_file(target / name) == digest for name, digest in files.items())
+    except (OSError, ValueError):
+        return False
 
 
 def _make(contender: Contender, source: Source, target: Path) -> None:
@@ -112,6 +126,7 @@ def _make(contender: Contender, source: Source, target: Path) -> None:
         shutil.rmtree(scratch)
         for name in ("tokenizer.json", "signature.json"):
             shutil.copyfile(source.onnx.file(name), partial / name)
+        write_json(partial / _FILES, hash_folder(partial)[1])
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
