@@ -19,6 +19,7 @@ from ftdeploy.compress.outcome import Scored, Sensitivity
 from ftdeploy.compress.search import AUTO, TIME_UP, Clock, Search, _fitting
 from ftdeploy.encoded import Outputs
 from ftdeploy.recipe import CompressSettings, Shape
+from ftdeploy.tasks import TASKS
 
 OUTPUTS = Outputs(logits=np.zeros((4, 2), dtype=np.float32), embedding=np.zeros((4, 3), dtype=np.float32), rows=())
 
@@ -166,3 +167,19 @@ def test_students_are_stored_with_embeddings_as_they_learned_with_them(
 def test_a_quantizer_that_may_not_be_tried_is_not_taken() -> None:
     """The recipe's `candidates` decide."""
     assert _fitting("calibrated", ("calibrated", "calibrated-rows-embeddings"), 4) == "calibrated"
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_what_is_made_for_one_label_a_row_is_not_tried_for_other_tasks(tmp_path: Path, task: str) -> None:
+    """Neither families nor a quantizer that counts right rows, whose failure would look like the data's; the page
+    says which."""
+    names = ["fp32", "mixed", "inc-tuned", "calibrated", "vocabulary"]
+    search = a_search(tmp_path, Shop(tmp_path), Judge(task=TASKS[task]), candidates=names)
+    if TASKS[task].one_label:
+        assert search.quantizers == ["inc-tuned", "calibrated"]
+        assert search.families == {"mixed", "vocabulary"}
+        assert search.notes == []
+    else:
+        assert search.quantizers == ["calibrated"]
+        assert search.families == {"vocabulary"}
+        assert search.notes == ["Not tried, as they are made for one label a row: mixed, inc-tuned."]

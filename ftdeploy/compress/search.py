@@ -39,8 +39,8 @@ from ftdeploy.recipe import CompressSettings
 AUTO = ("inc-dynamic", "calibrated", "calibrated-embeddings", "calibrated-rows", "calibrated-rows-embeddings")
 #: Families that `auto` tries.
 FAMILIES = (FIRST_TOKEN, "students", VOCABULARY, "mixed", "sessions")
-#: Of these, those that count on one label for a row.
-OF_ROWS = (FIRST_TOKEN, "students", "mixed")
+#: Of both, those that count on one label for a row.
+OF_ROWS = (FIRST_TOKEN, "students", "mixed", *(name for name, one in QUANTIZERS.items() if one.needs_labels))
 #: How many quantizers go on to the students.
 BEST = 3
 #: Share of the search's time that is kept for what comes after the students: quantizing them, vocabulary, sessions.
@@ -119,10 +119,10 @@ class Search:
         self._kept_float: dict[tuple[str, ...], tuple[str, ...]] = {}  # by the steps up to there
         self.notes: list[str] = []
         chosen = (*AUTO, *FAMILIES) if settings.candidates == "auto" else settings.candidates
-        self.quantizers = [name for name in chosen if name in QUANTIZERS]
-        fitting = [name for name in FAMILIES if jury.task.one_label or name not in OF_ROWS]
-        self.families = frozenset(name for name in chosen if name in fitting)
-        if left := [name for name in chosen if name in FAMILIES and name not in fitting]:
+        fitting = [name for name in chosen if jury.task.one_label or name not in OF_ROWS]
+        self.quantizers = [name for name in fitting if name in QUANTIZERS]
+        self.families = frozenset(name for name in fitting if name in FAMILIES)
+        if left := [name for name in chosen if name not in fitting]:
             self.notes.append(f"Not tried, as they are made for one label a row: {', '.join(left)}.")
         self.base: Outputs = self._fp32()
 
