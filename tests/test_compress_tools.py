@@ -80,7 +80,8 @@ def write_encoder(folder: Path) -> None:
         node("ReduceSum", ["kept", "one"], ["sum"], keepdims=0),
         node("ReduceSum", ["mask_column", "one"], ["count"], keepdims=0),
         node("Div", ["sum", "count"], ["embedding"]),
-        node("Gemm", ["embedding", "head", "head_bias"], ["logits"], name="/head/Gemm", transB=1),
+        node("Mul", ["embedding", "half"], ["pooled"], name="/head/half/Mul"),  # as DeBERTa's pooler ends
+        node("Gemm", ["pooled", "head", "head_bias"], ["logits"], name="/head/Gemm", transB=1),
     ]  # fmt: skip
     for number, one in enumerate(nodes):
         one.name = one.name or f"/node_{number}"  # onnx-neural-compressor and others tell nodes by name
@@ -295,7 +296,7 @@ def test_a_factor_before_a_matrix_gets_a_number_a_channel_and_each_node_its_weig
     model = graph.load(tmp_path / "wide" / "model.onnx")
     shapes = {one.name: list(one.dims) for one in model.graph.initializer}
     factors = [node.input[1] for node in model.graph.node if node.name.endswith("half/Mul")]
-    assert [shapes[name] for name in factors] == [[2 * WIDTH]] * 2
+    assert [shapes[name] for name in factors] == [[2 * WIDTH], [2 * WIDTH], [WIDTH]]
     read = [name for node in model.graph.node for name in node.input if shapes.get(name)]
     weights = {name for name, dims in shapes.items() if len(dims) > 1 or dims == [WIDTH]}
     assert sorted(name for name in read if name in weights) == sorted(weights), "some weights are read by two nodes"

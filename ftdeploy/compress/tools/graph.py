@@ -119,19 +119,21 @@ def _own_weights(model: onnx.ModelProto) -> None:
 def _widen_factors(model: onnx.ModelProto) -> None:
     from onnx import numpy_helper
 
-    rows = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     numbers = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer if not tensor.dims}
     numbers |= {node.output[0]: numpy_helper.to_array(one.t) for node in model.graph.node if node.op_type == "Constant"
                 for one in node.attribute if one.name == "value" and not one.t.dims}  # fmt: skip
     made_by = {name: node for node in model.graph.node for name in node.output}
     for node in model.graph.node:
-        factor = made_by.get(node.input[0]) if node.op_type == "MatMul" and node.input[1] in rows else None
+        matrix = node.op_type in MATMULS and node.input[1] in shapes
+        factor = made_by.get(node.input[0]) if matrix else None
         if factor is None or factor.op_type != "Mul":
             continue
         for position, name in enumerate(factor.input):
             if name in numbers:
                 wide = f"{factor.name}_factors"
-                values = np.full(rows[node.input[1]][0], numbers[name])
+                turned = any(one.name == "transB" and one.i for one in node.attribute)  # Gemm's matrix, as torch has it
+                values = np.full(shapes[node.input[1]][1 if turned else 0], numbers[name])
                 model.graph.initializer.append(numpy_helper.from_array(values, wide))
                 factor.input[position] = wide
 
