@@ -153,6 +153,8 @@ def init(  # noqa: PLR0917  # typer reads them
         "labels": ", ".join(f"{name} {count:,}" for name, count in made.labels.items()),
         "margin": made.margin,
     })  # fmt: skip
+    for note in made.notes:
+        show_line("[yellow]note:[/] {}", note)
     command = f"{called()} eval {shlex.quote(str(out))}"
     show_line("look at it:\n  {0} --dry-run\njudge a model:\n  {0} --candidate MODEL --baseline MODEL", command)
 

@@ -18,6 +18,7 @@ from ftdeploy.starter_rows import (
     look_at,
     one_line,
     pair_line,
+    reading_notes,
     scalar,
     slug,
     source_lines,
@@ -152,6 +153,7 @@ def _labels_line(task: Task, labels: Sequence[str]) -> str:
 
 def _notes(found: Found, *, given: bool) -> Iterator[str]:
     """What may have been meant otherwise, and what `prepare` will not take."""
+    yield from reading_notes(found)
     column = found.columns[found.label]
     if found.task.number and not given:
         yield f"{found.label} is taken for numbers to be estimated; --task text-classification makes each a label"

@@ -108,6 +108,13 @@ def given(role: str, name: str | None, columns: Mapping[str, Column]) -> str | N
     return name
 
 
+def well_known(head: Sequence[str]) -> bool:
+    """Whether these are names of columns: one that texts usually have, and one of labels or numbers. A single one may
+    well be a label (`query`, `topic`, `y`)."""
+    labels = (*_LABEL_NAMES, *_NUMBER_NAMES)
+    return _by_name(head, _TEXT_NAMES) is not None and _by_name(head, labels) is not None
+
+
 def guess_text(columns: Mapping[str, Column], label: str | None) -> str:
     """The column with the longest values on average; a well-known name wins among those half as long."""
     wordy = {n: c for n, c in columns.items() if n != label and c.filled and len(c.values) > 1}

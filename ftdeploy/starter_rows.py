@@ -7,15 +7,25 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ftdeploy.errors import ConfigError, DataError, SourceError, did_you_mean
-from ftdeploy.starter_columns import MAX_LABELS, STEPS, Column, check_lists, given, guess_label, guess_text
+from ftdeploy.errors import ConfigError, DataError, SourceError, did_you_mean, first_of
+from ftdeploy.starter_columns import (
+    MAX_LABELS,
+    STEPS,
+    Column,
+    check_lists,
+    given,
+    guess_label,
+    guess_text,
+    well_known,
+)
 
 if TYPE_CHECKING:
     from ftdeploy.tasks import Task
@@ -91,7 +101,8 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
             cause="the path is wrong",
             fix=hint if hint.startswith("did you mean") else "name a CSV, TSV, JSON Lines or Parquet file",
         )
-    source = _describe_file(data_file)
+    named = {name for name in (text, label, text_pair) if name is not None}
+    source = _describe_file(data_file, named)
     columns = _survey(source)
     second = given("text-pair", text_pair, columns)
     others = {name: column for name, column in columns.items() if name != second}
@@ -155,7 +166,7 @@ def _task_of(text: Column, label: Column, separator: str | None) -> Task:
     return TASKS["token-classification" if lists else "text-classification"]
 
 
-def _describe_file(path: Path) -> Any:
+def _describe_file(path: Path, named: AbstractSet[str]) -> Any:
     """A `Source` for the file: format by name, encoding and header by looking."""
     from ftdeploy.origin import Source
     from ftdeploy.prepare.read import file_format
@@ -169,7 +180,7 @@ def _describe_file(path: Path) -> Any:
     encoded = Source(path=path.resolve(), encoding=_find_encoding(path))
     if kind == "jsonl":
         return encoded
-    return _look_for_header(encoded, path, tab=kind == "tsv")
+    return _look_for_header(encoded, path, tab=kind == "tsv", named=named)
 
 
 def _find_encoding(path: Path) -> str:
@@ -187,8 +198,9 @@ def _find_encoding(path: Path) -> str:
     return "iso-8859-1"  # every byte is a character in it
 
 
-def _look_for_header(source: Any, path: Path, *, tab: bool) -> Any:
-    """Settle the delimiter, and whether the first line names columns or is a row."""
+def _look_for_header(source: Any, path: Path, *, tab: bool, named: AbstractSet[str]) -> Any:
+    """Settle the delimiter, and whether the first line names columns or is a row: it is one where a cell recurs below
+    or beside it, or is a number, unless names stand in it that were given, or that texts and labels usually have."""
     import csv
     from itertools import chain, islice
 
@@ -209,7 +221,9 @@ def _look_for_header(source: Any, path: Path, *, tab: bool) -> Any:
     recurs = any(len(row) > place and row[place].strip() == cell for row in lines[1:]
                  for place, cell in enumerate(head) if cell)  # fmt: skip
     numbers = any(re.fullmatch(r"[-+]?\d+(\.\d+)?", cell) for cell in head)
-    if counted or not (recurs or numbers or len(set(head)) < len(head)):
+    filled = [cell for cell in head if cell]  # spreadsheets leave names out, and append empty columns
+    names_columns = counted or not named.isdisjoint(head) or well_known(head)
+    if names_columns or not (recurs or numbers or len(set(filled)) < len(filled)):
         return source.model_copy(update=settled)
     names = tuple(f"column{number}" for number in range(1, len(head) + 1))
     return source.model_copy(update=settled | {"header": False, "names": names})
@@ -223,6 +237,8 @@ def _survey(source: Any) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     for row in read_rows(source, source.path, wanted=()):
         for name, value in row.values.items():
+            if name == "":
+                continue  # no recipe can name it
             column = columns.setdefault(str(name), Column())
             column.look(value)
             cell = as_text(value)
@@ -293,6 +309,15 @@ def _check_counts(counts: Mapping[str, int], label: str, column: Column, *, task
             cause="it is not a label column, or most of its cells are empty",
             fix="name another one: --label COLUMN"
             + ("; numbers are estimated with --task text-regression" if column.numeric else ""),
+        )
+
+
+def reading_notes(found: Found) -> Iterator[str]:
+    """What may have been meant otherwise about how the rows are read, a sentence each."""
+    if not found.source.header:
+        yield (
+            f"the first line is taken for a row, and the columns are called {first_of(found.source.names, 5)}; "
+            "where its cells are names of columns, give two of them as --text and --label"
         )
 
 

@@ -182,6 +182,17 @@ def test_from_rows_to_a_verdict(place: Path) -> None:
     assert judged.returncode == 0, judged.stdout + judged.stderr
 
 
+def test_init_says_that_the_first_line_is_taken_for_a_row(place: Path) -> None:
+    """For people and for programs: who has column names there would lose them without a word."""
+    rows = (place / "rows.csv").read_text(encoding="utf-8").partition("\n")[2]
+    (place / "bare.csv").write_text(rows, encoding="utf-8")
+    made = ftdeploy(place, "init", "bare.csv", "-o", "bare.yaml")
+    (note,) = (line for line in made.stdout.splitlines() if line.startswith("note: "))
+    assert note.startswith("note: the first line is taken for a row, and the columns are called column1, column2")
+    document = json.loads(ftdeploy(place, "init", "bare.csv", "-o", "bare-too.yaml", "--json").stdout)
+    assert [f"note: {line}" for line in document["notes"]] == [note]
+
+
 def test_a_suite_of_evaluate(place: Path) -> None:
     """A Python file: with a baseline it has gates, without one it is a measurement; it has no keys to change."""
     (place / "theirs.py").write_text(

@@ -12,7 +12,17 @@ from ftdeploy.evaluation.cases import gather
 from ftdeploy.evaluation.starter_template import CALIBRATION, TEMPLATE
 from ftdeploy.pairs import TEXT, as_columns
 from ftdeploy.starter import FLIPS, supported_margin
-from ftdeploy.starter_rows import Found, check_pairs, look_at, one_line, pair_line, scalar, slug, source_lines
+from ftdeploy.starter_rows import (
+    Found,
+    check_pairs,
+    look_at,
+    one_line,
+    pair_line,
+    reading_notes,
+    scalar,
+    slug,
+    source_lines,
+)
 from ftdeploy.suite import Case, CaseColumns
 
 #: Normal quantile of a one-sided 95% interval.
@@ -38,6 +48,7 @@ class SuiteStarter:
         labels: label, or name in labels, -> rows.
         margin: of the accuracy gate.
         digest: of the case.
+        notes: what may have been meant otherwise, a sentence each.
     """
 
     suite: Path
@@ -48,6 +59,7 @@ class SuiteStarter:
     labels: Mapping[str, int]
     margin: float
     digest: str
+    notes: tuple[str, ...] = ()
 
 
 def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: str | None = None,
@@ -117,7 +129,8 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
     except FileExistsError as error:
         raise _exists(out) from error
     return SuiteStarter(suite=out, task=task.name, text=found.text, label=found.label, rows=kept.rows,
-                        labels=rows.labels[name], margin=margin, digest=kept.digest)  # fmt: skip
+                        labels=rows.labels[name], margin=margin, digest=kept.digest,
+                        notes=tuple(reading_notes(found)))  # fmt: skip
 
 
 def _refuse_numbers(found: Found) -> None:
