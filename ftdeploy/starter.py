@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftdeploy.errors import ConfigError, first_of
+from ftdeploy.errors import ConfigError, StorageError, first_of
 from ftdeploy.recipe import ExportSettings
 from ftdeploy.starter_columns import LEAST_OF_A_LABEL
 from ftdeploy.starter_rows import (
@@ -97,6 +97,7 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         SourceError: there is no such file.
         DataError: the file cannot be read, or the columns cannot be guessed, and it lists those there are.
         ConfigError: ``out`` exists already, or ``task`` is another one.
+        StorageError: the disk refuses; nothing of ``out`` is left.
     """
     if out.exists():
         raise _exists(out)
@@ -131,10 +132,8 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         margin=f"{margin:g}",
         margin_words=_margin_words(margin),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with out.open("x", encoding="utf-8") as handle:
-            handle.write(body)
+        write_new(out, body)
     except FileExistsError as error:
         raise _exists(out) from error
     return Starter(
@@ -142,6 +141,32 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         text_pair=text_pair, numbers=(column.low, column.high) if learned.number else None,
         notes=tuple(_notes(found, given=task is not None)),
     )  # fmt: skip
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a text file that is not there yet, UTF-8; its folder is made when missing.
+
+    Raises:
+        FileExistsError: it is there by now.
+        StorageError: the disk refuses; nothing of the file is left, as that would block the next try.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("x", encoding="utf-8")
+        try:
+            with handle:
+                handle.write(text)
+        except BaseException:
+            path.unlink()
+            raise
+    except OSError as error:
+        if isinstance(error, FileExistsError) and path.exists():
+            raise
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror or error}",
+            cause="no permission, a file in the way, or a full or read-only disk",
+            fix="name another file with --out, or free space",
+        ) from error
 
 
 def _labels_line(task: Task, labels: Sequence[str]) -> str:

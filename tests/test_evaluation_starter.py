@@ -11,7 +11,7 @@ import pytest
 from checkpoints import sentences
 from tiny import WORDS, write_model_folder
 
-from ftdeploy.errors import ConfigError, DataError, SourceError
+from ftdeploy.errors import ConfigError, DataError, SourceError, StorageError
 from ftdeploy.evaluation import evaluate_suite
 from ftdeploy.evaluation.cases import gather
 from ftdeploy.evaluation.plan import plan
@@ -48,6 +48,13 @@ def test_what_it_demands_the_rows_can_decide(tmp_path: Path, count: int) -> None
     }  # fmt: skip
     assert [gate["gate"] for gate in found["gates"] if gate["enough"] is False] == []
     assert found["notes"] == []
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """As by a run, and not by a trace."""
+    rows = write(tmp_path / "rows.csv", 60)
+    with pytest.raises(StorageError, match=r"suite\.yaml cannot be written"):
+        write_suite(rows, rows / "suite.yaml")
 
 
 def test_more_rows_have_narrower_margins(tmp_path: Path) -> None:

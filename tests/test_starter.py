@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from ftdeploy.dataset import label_names, read_profile, read_split
-from ftdeploy.errors import ConfigError, DataError, SourceError
+from ftdeploy.errors import ConfigError, DataError, SourceError, StorageError
 from ftdeploy.pairs import parts
 from ftdeploy.prepare import prepare
 from ftdeploy.recipe import ExportSettings, Recipe, load_recipe
@@ -170,6 +171,30 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists already"):
         write_starter(tmp_path / "rows.csv", tmp_path / "r.yaml")
     assert (tmp_path / "r.yaml").read_text() == "mine"
+
+
+def test_a_full_disk_leaves_nothing_that_blocks_the_next_try(tmp_path: Path) -> None:
+    """A file size limit stands in for the disk: an error as of a run, and then the same command writes the recipe."""
+    rows, out = tmp_path / "rows.csv", tmp_path / "new" / "r.yaml"
+    rows.write_text(_csv([["text", "label"], *(list(row) for row in _lines())]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"r\.yaml cannot be written: File too large"):
+            write_starter(rows, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(out.parent.iterdir()) == []
+    assert write_starter(rows, out).recipe.stat().st_size > 1000
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """Below what is no folder, in whatever words the system refuses it."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text(_csv([["text", "label"], *(list(row) for row in _lines())]))
+    for out in (rows / "r.yaml", rows / "new" / "r.yaml"):
+        with pytest.raises(StorageError, match=r"r\.yaml cannot be written"):
+            write_starter(rows, out)
 
 
 def _passes(rows: int, margin: float, *, harm: float, gain: float) -> float:

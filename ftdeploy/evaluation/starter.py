@@ -11,7 +11,7 @@ from ftdeploy.errors import ConfigError, DataError
 from ftdeploy.evaluation.cases import gather
 from ftdeploy.evaluation.starter_template import CALIBRATION, TEMPLATE
 from ftdeploy.pairs import TEXT, as_columns
-from ftdeploy.starter import FLIPS, supported_margin
+from ftdeploy.starter import FLIPS, supported_margin, write_new
 from ftdeploy.starter_rows import (
     Found,
     check_pairs,
@@ -80,6 +80,7 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
         DataError: it cannot be read, the columns cannot be guessed, its labels are numbers to be estimated, or a row
             has no text or label.
         ConfigError: ``out`` exists already.
+        StorageError: the disk refuses; nothing of ``out`` is left.
     """
     if out.exists():
         raise _exists(out)
@@ -122,10 +123,8 @@ def write_suite(data_file: Path, out: Path, *, text: str | None = None, label: s
         consistent=f"{_share(0.02, min(128, kept.rows)):g}",
         golden=_golden(found, rows.table.select(["text", "label"]).to_pylist()),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with out.open("x", encoding="utf-8") as handle:
-            handle.write(body)
+        write_new(out, body)
     except FileExistsError as error:
         raise _exists(out) from error
     return SuiteStarter(suite=out, task=task.name, text=found.text, label=found.label, rows=kept.rows,
