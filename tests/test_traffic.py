@@ -47,6 +47,45 @@ def ids(folder: Path, key: TrafficKey | None = None) -> list[str]:
     return [row["id"] for row in read_traffic(folder, key=key)]
 
 
+@pytest.mark.parametrize(
+    ("damaged", "told"),
+    [
+        (b'{"id": "two", "ro\n', "line 2 is no row"),
+        (b"\0\0\0\n", "line 2 is no row"),
+        (b"7\n", "line 2 is no row"),
+        (b'{"id": "two", "row": 0, "subject": null, "time": 1.0, "embedding": "AAA"}\n', "line 2 has no embedding"),
+    ],
+)
+def test_a_damaged_line_is_told_with_its_file_and_place(tmp_path: Path, damaged: bytes, told: str) -> None:
+    """To whoever reads the traffic, exports it or deletes from it; nothing is written then."""
+    one = writer(tmp_path)
+    for name in ("one", "two", "three"):
+        one.record(asked(name))
+    one.close()
+    (path,) = files(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + damaged + lines[2])
+    with pytest.raises(TrafficError, match=f"{path.name} was changed: {told}") as caught:
+        ids(tmp_path)
+    assert "move the file away" in caught.value.fix
+    with pytest.raises(TrafficError, match="line 2"):
+        export_traffic(tmp_path, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_nothing_is_deleted_from_a_file_with_a_damaged_line(tmp_path: Path) -> None:
+    """It stays as it is, and is told."""
+    one = writer(tmp_path)
+    one.record(asked("one", "anna"))
+    one.close()
+    (path,) = files(tmp_path)
+    content = path.read_bytes() + b"{\n"
+    path.write_bytes(content)
+    with pytest.raises(TrafficError, match="line 2 is no row"):
+        delete_traffic(tmp_path, subjects=["anna"])
+    assert path.read_bytes() == content
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_what_is_deleted_is_gone_from_sealed_files(tmp_path: Path, key: TrafficKey | None) -> None:
     """By subject with all its requests and their true labels, by request; what is left reads as before. The names are

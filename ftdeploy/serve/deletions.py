@@ -22,7 +22,7 @@ from typing import Any, Literal
 import orjson
 
 from ftdeploy.serve.encryption import Framing, TrafficError, TrafficKey, read_key
-from ftdeploy.serve.segments import ENCRYPTED, OPEN, begun, files, locked, read_lines, sync_folder, whole_length
+from ftdeploy.serve.segments import ENCRYPTED, OPEN, begun, files, locked, read_records, sync_folder, whole_length
 
 NAME = "deletions.jsonl"
 By = Literal["id", "subject"]
@@ -159,8 +159,7 @@ def rewrite(path: Path, deletions: Sequence[Deletion], *, key: TrafficKey | None
         made.
     """
     kept, gone = [], 0
-    for line in read_lines(path, key):
-        row = orjson.loads(line)
+    for line, row in read_records(path, key):
         if any(one.covers(row) for one in deletions):
             gone += 1
         else:

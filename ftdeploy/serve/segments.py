@@ -15,7 +15,9 @@ from calendar import timegm
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
+
+import orjson
 
 from ftdeploy.serve.encryption import HEADER, KEY, KEY_FILE, LENGTH, MAGIC, Framing, TrafficError, TrafficKey, read_key
 
@@ -136,13 +138,32 @@ def read_lines(path: Path, key: TrafficKey | None = None) -> Iterator[bytes]:
             yield from (line for line in handle if line.endswith(b"\n"))
 
 
+def read_records(path: Path, key: TrafficKey | None = None) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The lines of a file, each with the row that it holds.
+
+    Args:
+        path, key: as `read_lines` has them.
+
+    Raises:
+        TrafficError: as `read_lines`; or a line is no row.
+    """
+    for number, line in enumerate(read_lines(path, key), 1):
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise spoilt(path, f"line {number:,} is no row ({error})") from None
+        if not isinstance(row, dict):
+            raise spoilt(path, f"line {number:,} is no row")
+        yield line, row
+
+
 def _decrypted(handle: IO[bytes], path: Path, key: TrafficKey | None) -> Iterator[bytes]:
     from_file = handle.read(HEADER.size)
     if len(from_file) < HEADER.size:
         return
     magic, identity, salt = HEADER.unpack(from_file)
     if magic != MAGIC:
-        raise _spoilt(path, "it does not begin as encrypted traffic of this version does")
+        raise spoilt(path, "it does not begin as encrypted traffic of this version does")
     key = read_key() if key is None else key
     if key is None or key.id != identity:
         raise TrafficError(
@@ -156,17 +177,18 @@ def _decrypted(handle: IO[bytes], path: Path, key: TrafficKey | None) -> Iterato
     while len(length := handle.read(LENGTH.size)) == LENGTH.size:
         wanted = LENGTH.unpack(length)[0]
         if wanted > 1 << 30:
-            raise _spoilt(path, "a record of it has an impossible length")
+            raise spoilt(path, "a record of it has an impossible length")
         sealed = handle.read(wanted)
         if len(sealed) < wanted:
             return
         try:
             yield from framing.open(sealed).splitlines(keepends=True)
         except InvalidTag:
-            raise _spoilt(path, "a record of it is not what was written") from None
+            raise spoilt(path, "a record of it is not what was written") from None
 
 
-def _spoilt(path: Path, why: str) -> TrafficError:
+def spoilt(path: Path, why: str) -> TrafficError:
+    """The error of a file that holds what no writer of ours has left there."""
     return TrafficError(
         f"{path} was changed: {why}",
         cause="the disk failed, or somebody wrote into it",

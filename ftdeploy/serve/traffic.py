@@ -36,7 +36,7 @@ from ftdeploy.pairs import as_columns
 from ftdeploy.serve import deletions
 from ftdeploy.serve.encryption import TrafficKey
 from ftdeploy.serve.language import guess_language
-from ftdeploy.serve.segments import Kind, OpenFile, keep_within, read_lines
+from ftdeploy.serve.segments import Kind, OpenFile, keep_within, read_records, spoilt
 from ftdeploy.serve.traffic_options import TrafficOptions
 
 if TYPE_CHECKING:
@@ -141,15 +141,17 @@ def read_segment(path: Path, *, key: TrafficKey | None = None,
         deleted: what is noted to go; None reads it beside the file.
 
     Raises:
-        TrafficError: the key is missing or another one, or the file was changed.
+        TrafficError: the key is missing or another one, or the file was changed: a line is no row.
     """
     gone = deletions.read_deletions(path.parent) if deleted is None else deleted
-    for line in read_lines(path, key):
-        row = orjson.loads(line)
+    for number, (_, row) in enumerate(read_records(path, key), 1):
         if any(one.covers(row) for one in gone):
             continue
         if "embedding" in row:
-            row["embedding"] = np.frombuffer(base64.b64decode(row["embedding"]), dtype="<f2")
+            try:
+                row["embedding"] = np.frombuffer(base64.b64decode(row["embedding"]), dtype="<f2")
+            except (ValueError, TypeError):
+                raise spoilt(path, f"line {number:,} has no embedding that can be read") from None
         yield row
 
 
