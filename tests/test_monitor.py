@@ -74,6 +74,29 @@ def test_too_few_rows_are_inconclusive(bundle: Path) -> None:
         found.refuse()
 
 
+def test_traffic_of_another_bundle_is_told(bundle: Path, tmp_path: Path) -> None:
+    """Not that little was served: how many rows are left out, on the page, too, and what to do about it."""
+    other = tmp_path / "run" / "other"
+    write_bundle(other, name="other")
+    serve(other, features(300, seed=5)[0])
+    found = monitor_bundle(bundle)
+    assert (found.report.rows, found.report.skipped) == (0, 300)
+    with pytest.raises(GateInconclusive, match="300 more are left out, as another bundle answered them") as caught:
+        found.refuse()
+    assert "this bundle was not served there" in caught.value.cause
+    assert "name the bundle that was served" in caught.value.fix
+    assert "300 more are left out" in (found.folder / "drift.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("later", [0, 60])
+def test_a_time_that_ends_before_it_begins_is_refused(bundle: Path, later: int) -> None:
+    """Before anything is read or written: no traffic lies in it, however much there is."""
+    serve(bundle, features(60, seed=5)[0])
+    with pytest.raises(ConfigError, match="--since is not before --until"):
+        monitor_bundle(bundle, since=START + later, until=START)
+    assert not (bundle.parent / "drift").exists()
+
+
 def test_equal_traffic_makes_an_equal_report(bundle: Path) -> None:
     """But for the time that it was made at."""
     serve(bundle, features(120, seed=5, away=1.0)[0])

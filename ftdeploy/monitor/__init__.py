@@ -63,6 +63,12 @@ class Monitored:
                 cause="the texts that come in differ from those that the bundle was made of",
                 fix=f"open {page}; {self._advice}",
             )
+        if self.report.verdict == "inconclusive" and self.report.skipped:
+            raise GateInconclusive(
+                self.report.summary,
+                cause="this bundle was not served there, or not for long; or --since and --until leave little of it",
+                fix="name the bundle that was served, or its traffic with --traffic; or wait for more",
+            )
         if self.report.verdict == "inconclusive":
             raise GateInconclusive(
                 self.report.summary,
@@ -85,12 +91,18 @@ def monitor_bundle(bundle: Path, *, traffic: Path | None = None, since: float | 
     Raises:
         ArtifactError: this is no bundle, or a damaged one.
         DataError: there is no traffic.
-        ConfigError: the report's folder holds other things.
+        ConfigError: the report's folder holds other things, or ``since`` is not before ``until``.
         StorageError: the disk refuses.
     """
     from ftdeploy.serve.model import bundle_digest
     from ftdeploy.serve.traffic_options import traffic_folder
 
+    if since is not None and until is not None and since >= until:
+        raise ConfigError(
+            "--since is not before --until, so that no row lies between them",
+            cause="they were exchanged, or one of them is of another day or zone; times without a zone are UTC",
+            fix="give the earlier one as --since",
+        )
     source = bundle / "src"
     if not (source / "model").is_dir():
         raise no_artifact(bundle)

@@ -74,6 +74,8 @@ def make_report(reference: Mapping[str, NDArray[Any]], window: Window, signature
     }
     if len(window) < options.min_rows:
         summary = f"{len(window)} rows are too few for a verdict: at least {options.min_rows} are wanted."
+        if window.skipped:
+            summary += f" {window.skipped:,} more are left out, as another bundle answered them."
         return MonitorReport(verdict="inconclusive", summary=summary, **about), np.zeros(len(window))
     tested = judge_window(reference, window.features, options, seed=seed)
     scores = tested.classified.scores
