@@ -66,7 +66,9 @@ def list_(root: RootArgument, json: JsonOption = False) -> None:
     from ftdeploy.console import print_json, show_line, show_table
     from ftdeploy.registry import Registry
 
-    found = _versions(Registry(root))
+    registry = Registry(root)
+    registry.require()
+    found = _versions(registry)
     if json:
         print_json(found)
         return
@@ -122,6 +124,7 @@ def shadow(
     if off and version is not None:
         raise typer.BadParameter("name a version, or --off", param_hint="--off")
     registry = Registry(root)
+    registry.require()
     before = registry.shadow()
     if off or version is not None:
         registry.challenge(version, why=why)
@@ -163,7 +166,9 @@ def history(root: RootArgument, json: JsonOption = False) -> None:
     from ftdeploy.console import print_json, show_line, show_table
     from ftdeploy.registry import Registry
 
-    events = Registry(root).history()
+    registry = Registry(root)
+    registry.require()
+    events = registry.history()
     if json:
         print_json([event.as_dict() for event in events])
         return

@@ -123,6 +123,13 @@ def test_programs_are_told_as_data(tmp_path: Path) -> None:
 
 
 def test_where_there_is_nothing_it_says_so(tmp_path: Path) -> None:
-    """Rather than an empty table."""
-    assert registry(tmp_path, "ls", "here") == "here has no versions\n"
-    assert registry(tmp_path, "history", "here") == "nothing was done in here\n"
+    """Rather than an empty table: that it is no registry is an error, so that a script notices a typing error."""
+    (tmp_path / "reviews" / "versions").mkdir(parents=True)
+    assert registry(tmp_path, "ls", "reviews") == "reviews has no versions\n"
+    assert registry(tmp_path, "history", "reviews") == "nothing was done in reviews\n"
+    assert registry(tmp_path, "shadow", "reviews") == "there is no challenger\n"
+    for command in ("ls", "history", "shadow"):
+        found = refused(tmp_path, command, "review")
+        assert (found.returncode, found.stdout) == (ArtifactError.exit_code, "")
+        assert "there is no registry in review" in found.stderr
+        assert "did you mean 'reviews'?" in found.stderr

@@ -220,6 +220,48 @@ def test_a_challenger_is_set_and_taken_away(tmp_path: Path, runs: list[Path]) ->
     assert champion(registry) == a
 
 
+def test_the_champion_is_no_challenger(tmp_path: Path, runs: list[Path]) -> None:
+    """It would agree with itself; the one that was named before stays."""
+    registry, (a, b, _) = entered(tmp_path / "here", runs)
+    registry.promote(a, why="the first")
+    registry.challenge(b, why="to be watched")
+    with pytest.raises(RegistryError, match=f"{a} is the champion") as caught:
+        registry.challenge(a, why="a slip")
+    assert "ftdeploy registry ls" in caught.value.fix
+    assert actions(registry)[1:] == [("shadow", b, None)]
+
+
+@pytest.mark.parametrize(
+    ("signature", "told"),
+    [
+        ({"labels": ["negative", "neutral", "positive"]}, "with 'neutral'$"),
+        ({"labels": ["bad", "positive"]}, "with 'bad' and without 'negative'$"),
+        ({"task": "multi-label-classification"}, "those of multi-label-classification, not of text-classification$"),
+    ],
+)
+def test_a_model_with_other_answers_is_kept_out(tmp_path: Path, signature: dict[str, object], told: str) -> None:
+    """A service that follows the champion would give labels that nobody who asks it knows: neither as a champion nor
+    unheard beside it. The order of the labels is nothing to anybody, and a first champion may have any."""
+    same = {"task": "text-classification", "labels": ["negative", "positive"]}
+    registry = Registry(tmp_path / "all" / "reviews")
+    versions = []
+    for number, stated in enumerate((same, same | {"labels": ["positive", "negative"]}, same | signature)):
+        run = tmp_path / f"run-{number}"
+        write_artifact(run, "bundle", str(number), (), signature=stated)
+        versions.append(registry.enter(run, None))
+    one, turned, other = versions
+    registry.promote(one, why="the first")
+    registry.challenge(turned, why="to be watched")
+    registry.promote(turned, why="better")
+    for step in (registry.promote, registry.challenge):
+        with pytest.raises(RegistryError, match=told) as caught:
+            step(other, why="a slip")
+        assert caught.value.fix.endswith(f"ftdeploy registry add RUN {tmp_path / 'all'}/NAME")
+    assert champion(registry) == turned
+    elsewhere = Registry(tmp_path / "all" / "three-labels")
+    elsewhere.promote(elsewhere.enter(tmp_path / "run-2", None), why="the first")
+
+
 def test_what_is_not_whole_is_neither_entered_nor_promoted(tmp_path: Path, runs: list[Path]) -> None:
     """Nor rolled back to. The pointer stays, and nothing half-made is left."""
     registry, (a, b, c) = entered(tmp_path / "here", runs)

@@ -26,7 +26,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from ftdeploy.artifact import fsync, open_artifact
-from ftdeploy.errors import LockedError, StorageError, did_you_mean
+from ftdeploy.errors import ArtifactError, LockedError, StorageError, did_you_mean, first_of
 from ftdeploy.files import write_text
 from ftdeploy.registry.copying import copy_run
 from ftdeploy.registry.history import Action, Event, RegistryError, append, damaged, read_history, reigns
@@ -65,6 +65,15 @@ class Registry:
         there = {path.name for path in (self.root / VERSIONS).glob("*") if _VERSION.fullmatch(path.name)}
         came = [event.digest for event in self.history() if event.action == "enter"]
         return tuple(dict.fromkeys([*(name for name in came if name in there), *sorted(there)]))
+
+    def require(self) -> None:
+        """Refuse a folder that nothing was ever entered into.
+
+        Raises:
+            RegistryError: there is no registry.
+        """
+        if not (self.root / VERSIONS).is_dir():
+            raise self._missing()
 
     def folder(self, version: str) -> Path:
         """The folder of a version.
@@ -163,13 +172,15 @@ class Registry:
             why: for the history.
 
         Raises:
-            RegistryError: there is no such version.
+            RegistryError: there is no such version, or it is of another task or other labels than the champion.
             ArtifactError: its bundle is not as it was sealed.
             LockedError: somebody else has held the lock for a minute.
             StorageError: the disk refuses.
         """
         with self._changing():
-            self._change("promote", self.folder(version).name, why)
+            name = self.folder(version).name
+            self._refuse_other_answers(name)
+            self._change("promote", name, why)
 
     def rollback(self, *, why: str) -> None:
         """Make the champion before this one the champion again, and the one before that when done once more.
@@ -201,7 +212,7 @@ class Registry:
             why: for the history.
 
         Raises:
-            RegistryError: there is no such version.
+            RegistryError: there is no such version, it is the champion, or it is of another task or other labels.
             ArtifactError: its bundle is not as it was sealed.
             LockedError: somebody else has held the lock for a minute.
             StorageError: the disk refuses.
@@ -216,6 +227,14 @@ class Registry:
                     fsync(self.root)
                 return
             name = self.folder(version).name
+            champion = self.champion()
+            if champion is not None and champion.name == name:
+                raise RegistryError(
+                    f"{name} is the champion of {self.root}",
+                    cause="a challenger answers beside the champion, and this one would agree with itself",
+                    fix=f"name another version; `ftdeploy registry ls {self.root}` lists them",
+                )
+            self._refuse_other_answers(name)
             open_artifact(self.root / VERSIONS / name / "bundle", kind="bundle")
             if name != before:
                 self._note("shadow", name, before=before, why=why)
@@ -250,6 +269,27 @@ class Registry:
                 removed = (versions / name).rename(versions / f"{name}{_REMOVED}")
                 shutil.rmtree(removed)
         return gone
+
+    def _refuse_other_answers(self, version: str) -> None:
+        """Refuse a version whose answers are not those that a service which follows the champion has given so far. A
+        champion that cannot be read keeps nobody out."""
+        champion = self.champion()
+        before = None if champion is None else _answers(champion)
+        after = _answers(self.folder(version))
+        if champion is None or before is None or after is None or before == after:
+            return
+        apart = {"with": after[1] - before[1], "without": before[1] - after[1]}
+        told = (
+            " and ".join(f"{word} {first_of(sorted(map(repr, names)), 5)}" for word, names in apart.items() if names)
+            if before[0] == after[0]
+            else f"those of {after[0]}, not of {before[0]}"
+        )
+        raise RegistryError(
+            f"{version} has other answers than the champion {champion.name}: {told}",
+            cause="it is of another service, or its data has other labels; who asks a service that follows the "
+            "champion knows the old ones",
+            fix=f"enter it under a name of its own, and serve that: ftdeploy registry add RUN {self.root.parent}/NAME",
+        )
 
     def _change(self, action: Literal["promote", "rollback"], version: str, why: str) -> None:
         now = self.champion()
@@ -311,8 +351,8 @@ class Registry:
         try:
             if anew:
                 (self.root / VERSIONS).mkdir(parents=True, exist_ok=True)
-            elif not (self.root / VERSIONS).is_dir():
-                raise self._missing()
+            else:
+                self.require()
             with FileLock(self.root / ".lock").acquire(timeout=_PATIENCE):
                 self._reconcile()
                 yield
@@ -328,3 +368,14 @@ class Registry:
                 cause="no permission, a file in the way, or a full or read-only disk",
                 fix=f"free space (`df -h {self.root}`), or name another folder",
             ) from error
+
+
+def _answers(version: Path) -> tuple[str, frozenset[str]] | None:
+    """What a version answers with: its task, and the labels; None where its bundle does not say so."""
+    from ftdeploy.serve.generation import signature_of
+
+    try:
+        signature = signature_of(version / "bundle")
+        return str(signature["task"]), frozenset(map(str, signature["labels"]))
+    except (ArtifactError, KeyError, TypeError):
+        return None
