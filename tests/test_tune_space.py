@@ -54,12 +54,25 @@ def problems(path: Path, *settings: str) -> list[str]:
         ("tune={space: {train.learning_rate: {low: 0.1, high: 2}}}", "less than 1"),
         ("tune={space: {serve.max_texts: [1, 2]}}", "does not read 'serve'"),
         ("tune={space: {tune.trials: [1, 2]}}", "does not read 'tune'"),
+        ("tune={space: {seed: [1, 2]}}", "'seed' decides which rows are for validation"),
+        ("tune={space: {data.split.validation: [0.1, 0.2]}}", "'data.split.validation' decides which rows"),
+        ("tune={space: {data.split: [{test: 0.1}, {test: 0.2}]}}", "'data.split' decides which rows"),
+        ("tune.space.data.split.test={low: 0.1, high: 0.2}", "'data.split.test' decides which rows"),
     ],
 )
 def test_what_no_recipe_can_have_is_refused_before_any_trial(path: Path, setting: str, words: str) -> None:
     """Keys with a suggestion, ends and choices by the recipe's own rules, and what a trial would not feel."""
     found = problems(path, setting)
     assert any(words in problem for problem in found), found
+
+
+def test_what_divides_the_rows_is_refused_where_the_recipe_is_read(path: Path) -> None:
+    """So `check` says it, too: trials on validation rows of their own would be compared by their luck."""
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path, overrides=["tune={space: {seed: {low: 1, high: 9}, train.epochs: [1, 2]}}"])
+    (problem,) = caught.value.problems
+    assert problem.path == "tune"
+    assert "the easiest would win" in problem.message
 
 
 def test_every_problem_is_told_at_once(path: Path) -> None:

@@ -34,7 +34,7 @@ from ftdeploy.recipe.fit import fitted
 from ftdeploy.recipe.quality import Quality
 from ftdeploy.recipe.split import Split
 from ftdeploy.recipe.train import EarlyStopping, ModelSettings, TrainSettings
-from ftdeploy.recipe.tune import CrossValidationSettings, Range, TuneSettings, unknown_keys
+from ftdeploy.recipe.tune import CrossValidationSettings, Range, TuneSettings, wrong_keys
 from ftdeploy.recipe.update import UpdateSettings
 from ftdeploy.tasks import TASKS, known_task
 
@@ -150,8 +150,8 @@ class Recipe(Section):
 
     @field_validator("tune")
     @classmethod
-    def _space_of_known_keys(cls, value: TuneSettings | None) -> TuneSettings | None:
-        wrong = unknown_keys(cls, value) if value is not None else []
+    def _space_of_fitting_keys(cls, value: TuneSettings | None) -> TuneSettings | None:
+        wrong = wrong_keys(cls, value) if value is not None else []
         if wrong:
             raise ValueError("; ".join(wrong))
         return value

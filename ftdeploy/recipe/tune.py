@@ -74,7 +74,8 @@ class TuneSettings(Section):
     """`ftdeploy tune`: Optuna's search for better settings, judged on the validation rows, never on the test rows."""
 
     space: dict[str, Dimension] = Field(min_length=1)
-    """Key of the recipe (`train.learning_rate`) -> `{low: , high: , log: , step: }` or a list of choices."""
+    """Key of the recipe (`train.learning_rate`) -> `{low: , high: , log: , step: }` or a list of choices. Not `seed`
+    nor `data.split`: trials are compared on the same validation rows."""
     metric: str | None = None
     """What is made better on the validation rows: a metric of the task, or `loss` (which is made smaller). Left out:
     the task's first metric."""
@@ -118,8 +119,9 @@ class TuneSettings(Section):
         return self
 
 
-def unknown_keys(model: type[BaseModel], settings: TuneSettings) -> list[str]:
-    """What is wrong with the keys of a space, each as a sentence; empty when all are keys of ``model``.
+def wrong_keys(model: type[BaseModel], settings: TuneSettings) -> list[str]:
+    """What is wrong with the keys of a space, each as a sentence; empty when all are keys of ``model`` that leave the
+    validation rows the same.
 
     Args:
         model: the recipe's.
@@ -128,6 +130,8 @@ def unknown_keys(model: type[BaseModel], settings: TuneSettings) -> list[str]:
     wrong = []
     for key in settings.space:
         parts = key.split(".")
+        if parts[0] == "seed" or parts[:2] == ["data", "split"]:
+            wrong.append(f"space: {key!r} decides which rows are for validation, and the easiest would win")
         if fields_at(model, parts):
             continue
         depth = next(end for end in range(1, len(parts) + 1) if not fields_at(model, parts[:end]))
