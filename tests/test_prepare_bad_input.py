@@ -281,6 +281,20 @@ def test_json_array_instead_of_lines(tmp_path: Path) -> None:
     assert "json.load" in error.fix
 
 
+@pytest.mark.parametrize("content", [b'["a", "x"]\n["b", "y"]\n', b'[["a", "x"], ["b", "y"]]', b"[1, 2]\n[3, 4]\n"])
+def test_json_lists_are_no_array_of_rows(tmp_path: Path, content: bytes) -> None:
+    """What converts an array of objects would die on these; what they lack is told."""
+    error = refused(tmp_path / "a.jsonl", content)
+    assert error.what == "a.jsonl, line 1 holds a list, and an object is wanted"
+    assert "lists or bare values" in error.cause
+    assert "json.load" not in error.fix
+
+
+def test_json_array_on_one_line(tmp_path: Path) -> None:
+    """As `json.dump` writes it."""
+    assert "one JSON array" in refused(tmp_path / "a.json", json.dumps([{"text": "a", "label": "b"}]).encode()).what
+
+
 def test_damaged_parquet_and_gzip(tmp_path: Path) -> None:
     """Cut off files say so."""
     assert "cannot be read as parquet" in refused(tmp_path / "a.parquet", b"PAR1 and then nothing").what

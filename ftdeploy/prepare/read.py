@@ -166,7 +166,7 @@ def _json_rows(source: Source, path: Path) -> Iterator[tuple[int, Mapping[str, A
     for number, line in enumerate(open_text(path, source.encoding), start=1):
         if not line.strip():
             continue
-        if number == 1 and line.lstrip().startswith("["):
+        if number == 1 and _opens_array(line):
             raise DataError(
                 f"{path.name} is one JSON array, and JSON Lines are wanted: an object on each line",
                 cause="it was written by a JSON library without lines=True",
@@ -189,6 +189,17 @@ def _json_rows(source: Source, path: Path) -> Iterator[tuple[int, Mapping[str, A
                 fix='write each row as an object, as {"text": "...", "label": "..."}',
             )
         yield number, row
+
+
+def _opens_array(line: str) -> bool:
+    """Whether a first line is an array of rows, or begins one; and no row that is a list."""
+    if not line.lstrip().startswith("["):
+        return False
+    try:
+        found = _JSON.decode(line)
+    except (ValueError, RecursionError):
+        return True  # it goes on in the next lines
+    return not found or isinstance(found[0], dict)
 
 
 def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
