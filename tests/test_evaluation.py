@@ -136,9 +136,22 @@ def test_faults_of_places() -> None:
     with pytest.raises(SourceError, match="127"):
         evaluate_suite(suite(FLOOR), candidate="http://127.0.0.1:9")
     mapped = suite(FLOOR, cases=[{"name": "a", "source": {"path": "rows.csv"}, "label_map": {"positive": "great"}}])
-    with pytest.raises(DataError, match="great"):
+    with pytest.raises(DataError, match=r"case a: 40 row\(s\) have the label 'great', first row-7, and new has"):
         evaluate_suite(mapped, candidate="new")
     assert not Path("reports").exists()
+
+
+def test_a_label_that_a_case_calls_otherwise_is_told_with_case_and_place(here: Path) -> None:
+    """One of several cases, and not that it does not occur in the training rows; its map mends it."""
+    text = (here / "rows.csv").read_text(encoding="utf-8")
+    (here / "other.csv").write_text(text.replace(",positive", ",positiv"), encoding="utf-8")
+    cases: list[dict[str, Any]] = [{"name": name, "source": {"path": f"{name}.csv"}} for name in ("rows", "other")]
+    with pytest.raises(DataError, match=r"case other: 40 .* the label 'positiv', first other:row-7,") as caught:
+        evaluate_suite(suite(FLOOR, cases=cases), candidate=model("new"))
+    assert "'negative', 'positive'" in caught.value.what
+    assert caught.value.fix.startswith("did you mean 'positive'?; name it in the case's `label_map`")
+    cases[1]["label_map"] = {"positiv": "positive"}
+    assert evaluate_suite(suite(FLOOR, cases=cases), candidate="new").report.verdict == "pass"
 
 
 def test_several_cases_and_a_gate_for_one(here: Path) -> None:

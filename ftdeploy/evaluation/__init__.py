@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ftdeploy import progress
 from ftdeploy.artifact import MANIFEST, Artifact
 from ftdeploy.batching import SERVED, Batching
-from ftdeploy.errors import ConfigError, ModelError, Problem
+from ftdeploy.errors import ConfigError, DataError, ModelError, Problem, did_you_mean, first_of
 from ftdeploy.evaluation.cases import Rows, gather, rows_of_run
 from ftdeploy.evaluation.folder import check_folder, default_folder, store, utc_now
 from ftdeploy.evaluation.plan import in_words
@@ -24,6 +24,7 @@ from ftdeploy.models.local import served_batching
 from ftdeploy.models.predictions import predictions_folder
 from ftdeploy.signature import read_signature
 from ftdeploy.suite import Suite, wants_baseline
+from ftdeploy.tasks import TASKS
 from ftdeploy.validate.evaluation import evaluate_models
 from ftdeploy.verdict import Compared, Report, refuse
 
@@ -73,6 +74,7 @@ def evaluate_suite(suite: Suite, *, candidate: str, baseline: str | None = None,
     Raises:
         ConfigError: gates want a baseline and there is none; the report's folder holds something else; a gate or a
             golden row wants what the rows or models do not have; rows are of another task than the suite.
+        DataError: a case has a label that the candidate does not have.
         ModelError: a model is of another task than the suite.
         FtdeployError: what `gather`, `open_model` and the engine raise.
     """
@@ -95,6 +97,8 @@ def evaluate_suite(suite: Suite, *, candidate: str, baseline: str | None = None,
             wanted = held.labels if held is not None and not _counts_only(held.labels, rows) else rows.names
             judged.close()
             judged = opened.enter_context(closing(open_model(candidate, device=device, labels=wanted, task=suite.task)))
+        if TASKS[suite.task].one_label:
+            _check_labels(rows, judged)
         now = utc_now()
         found, answers = evaluate_models(
             suite,
@@ -127,6 +131,27 @@ def _check_task(model: Model, suite: Suite) -> None:
             cause="the suite does not say its `task`, or was written for other models",
             fix=f"set `task: {task}` in the suite, with metrics of that task; or judge another model",
         )
+
+
+def _check_labels(rows: Rows, model: Model) -> None:
+    """Whether a model has the labels of the rows, one of which it is to choose."""
+    for case, counts in rows.labels.items():
+        odd = next((label for label in counts if label not in model.labels), None)
+        if odd is not None:
+            raise DataError(
+                f"case {case}: {counts[odd]:,} row(s) have the label {odd!r}, first {_first(rows, case, odd)}, and "
+                f"{model.name} has {first_of(tuple(map(repr, model.labels)), 10)}",
+                cause="the data calls a label otherwise than the model does, or the model was trained without it",
+                fix=f"{did_you_mean(odd, model.labels)}; name it in the case's `label_map`, correct the rows, or leave "
+                "them out",
+            )
+
+
+def _first(rows: Rows, case: str, label: str) -> str:
+    """Id of the first row of a case with a label."""
+    table = rows.table
+    cases = table["case"].to_pylist() if len(rows.cases) > 1 else [case] * len(rows)
+    return str(table["id"][list(zip(cases, table["label"].to_pylist(), strict=True)).index((case, label))])
 
 
 def rows_for(suite: Suite, *, candidate: str | None, baseline: str | None, refresh: bool = False) -> Rows:
