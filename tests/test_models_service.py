@@ -43,6 +43,16 @@ def expected(texts: list[str], labels: tuple[str, ...]) -> list[list[float]]:
     return [[scores_of(text)[LABELS.index(label)] for label in labels] for text in texts]
 
 
+@pytest.mark.parametrize("labels", [None, LABELS])
+def test_a_service_that_gives_the_best_label_only_is_told_so(labels: tuple[str, ...] | None) -> None:
+    """Also where all that it is asked first has the same best one, which looks like a service of one label."""
+    best = changed(lambda found, _texts: [[{"label": "positive", "score": 0.7}] for _ in found])
+    with served("hf", reply=best) as service, pytest.raises(ServeError, match="one and the same label alone") as caught:
+        ServiceModel(service.url, labels=labels)
+    assert "the best label only" in caught.value.cause
+    assert "all labels" in caught.value.fix
+
+
 # Ours, as it is served
 
 

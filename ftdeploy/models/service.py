@@ -241,6 +241,12 @@ class ServiceModel(OneLabel):
                     fix="name a service that answers with a number; or set the suite's `task`",
                 )
             return Hearing(task=task, labels=tuple(labels or task.head(())), stated=stated)
+        if task.one_label and self._dialect.labels is None and len(stated) == 1:
+            raise self._wrong(
+                f"answers {len(rows)} different texts with one and the same label alone: {stated[0]!r}",
+                cause="it gives the best label only (top_k: 1), or it has one label",
+                fix="let it answer with the scores of all labels",
+            )
         known = label_order(stated, labels, name=self.name)
         return Hearing(task=task, labels=known, stated=stated, thresholds=self._dialect.thresholds)
 
