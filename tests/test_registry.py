@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -396,3 +398,20 @@ def test_a_disk_that_refuses_is_told(tmp_path: Path, runs: list[Path]) -> None:
     assert caught.value.cause
     assert caught.value.fix
     assert write_artifact(runs[0], "bundle", "a", ()).digest == open_artifact(runs[0] / "bundle").digest
+
+
+def test_a_disk_that_is_full_is_told_in_a_sentence(tmp_path: Path, runs: list[Path]) -> None:
+    """A file size limit stands in for the disk: with the first file that had no room, and no list of all; and nothing
+    half-made stays."""
+    registry = Registry(tmp_path / "here")
+    with (runs[0] / "bundle" / "src" / "large").open("wb") as handle:
+        handle.truncate(100_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(StorageError) as caught:
+            registry.enter(runs[0], None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert re.fullmatch(rf"{registry.root} cannot be written: File too large, at \S+/src/large", caught.value.what)
+    assert list((registry.root / "versions").iterdir()) == []

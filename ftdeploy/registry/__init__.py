@@ -45,6 +45,8 @@ DIGITS = 12
 _LEAST_DIGITS = 4
 #: After the name of a version that is being deleted.
 _REMOVED = ".removed"
+#: An OSError as Python writes it: [Errno 28] No space left on device: 'PATH'.
+_WRITTEN = re.compile(r"\[Errno \d+\] (.+?)(?:: '|$)")
 _VERSION = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 #: Entering copies a run while it holds the lock; who waits longer than this is told, in seconds.
 _PATIENCE = 60.0
@@ -364,10 +366,19 @@ class Registry:
             ) from error
         except OSError as error:
             raise StorageError(
-                f"{self.root} cannot be written: {error.strerror or error}",
+                f"{self.root} cannot be written: {_reason(error)}",
                 cause="no permission, a file in the way, or a full or read-only disk",
                 fix=f"free space (`df -h {self.root}`), or name another folder",
             ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Why the disk refuses; of a folder that was copied, at the first of its files: `shutil.Error` lists them all."""
+    if isinstance(error, shutil.Error):
+        _, target, why = error.args[0][0]
+        written = _WRITTEN.match(why)
+        return f"{written[1] if written else why}, at {target}"
+    return error.strerror or str(error)
 
 
 def _answers(version: Path) -> tuple[str, frozenset[str]] | None:
