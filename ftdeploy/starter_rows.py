@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 #: What a column of numbers can be the labels of.
 EITHER = ("text-classification", "text-regression")
+
+#: What people write between the labels of a cell.
+_BETWEEN = (";", "|", ",")
 
 #: A number with a comma, signs for thousands, a currency or a percent sign.
 _DRESSED = re.compile(r"[-+]?[^\w\s]?\s?\d[\d.,' ]*[^\w\s]?")
@@ -87,6 +93,7 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
     from ftdeploy.tasks import TASKS
 
     _check_task(task, separator)
+    _check_parts({"text": text, "text-pair": text_pair, "label": label})
     if data_file.is_dir():
         raise SourceError(
             f"{data_file} is a folder, and a file with rows is wanted",
@@ -103,7 +110,7 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
         )
     named = {name for name in (text, label, text_pair) if name is not None}
     source = _describe_file(data_file, named)
-    columns = _survey(source)
+    source, columns = _survey_as_it_is(source)
     second = given("text-pair", text_pair, columns)
     others = {name: column for name, column in columns.items() if name != second}
     text_column = given("text", text, columns) or guess_text(others, label)
@@ -111,17 +118,22 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
     label_column = given("label", label, columns) or guess_label(others, text_column, numbers=numbers)
     check_lists(label_column, columns[label_column])
     learned = TASKS[task] if task is not None else _task_of(columns[text_column], columns[label_column], separator)
-    if text_column == second:
-        raise DataError(
-            f"column {second!r} is named as both texts of a row",
-            cause="--text and --text-pair are the same",
-            fix="name the column of the second text with --text-pair",
-        )
     counts, rows, misfits, fault = _read_labels(source, (text_column, second), label_column, task=learned,
                                                 separator=separator)  # fmt: skip
     _check_counts(counts, label_column, columns[label_column], task=learned)
     return Found(source=source, columns=columns, text=text_column, label=label_column, counts=counts, rows=rows,
                  task=learned, text_pair=second, separator=separator, misfits=misfits, fault=fault)  # fmt: skip
+
+
+def _check_parts(columns: Mapping[str, str | None]) -> None:
+    """Refuse a column that is to be two things of a row at once."""
+    for (one, column), (other, same) in combinations(columns.items(), 2):
+        if column is not None and column == same:
+            raise DataError(
+                f"column {column!r} is to be two things of a row: --{one} and --{other}",
+                cause="the same column is named for both",
+                fix=f"name another column with --{other}",
+            )
 
 
 def _check_task(task: str | None, separator: str | None) -> None:
@@ -229,6 +241,33 @@ def _look_for_header(source: Any, path: Path, *, tab: bool, named: AbstractSet[s
     return source.model_copy(update=settled | {"header": False, "names": names})
 
 
+def _survey_as_it_is(source: Any) -> tuple[Any, dict[str, Column]]:
+    """The columns; and the source, in which quotes are plain characters where a file with tabs can be read so only."""
+    import csv
+
+    from ftdeploy.prepare.read import file_format
+
+    try:
+        return source, _survey(source)
+    except DataError as error:
+        if not isinstance(error.__cause__, csv.Error):
+            raise
+        told = error
+    plain = source.model_copy(update={"quotes": False})
+    tabs = source.delimiter == "\t" or file_format(source, source.path) == "tsv"
+    with suppress(DataError):
+        columns = _survey(plain) if tabs else {}
+        if columns and not any(
+            name.startswith('"') for name in columns
+        ):  # else fields are in quotes, and one is broken
+            return plain, columns
+    raise DataError(
+        told.what,
+        cause=told.cause,
+        fix="correct that line, and write quotes inside of a quoted field twice; spreadsheets and pandas do so",
+    ) from told
+
+
 def _survey(source: Any) -> dict[str, Column]:
     from ftdeploy.prepare.clean import as_text
     from ftdeploy.prepare.faults import no_rows
@@ -314,11 +353,30 @@ def _check_counts(counts: Mapping[str, int], label: str, column: Column, *, task
 
 def reading_notes(found: Found) -> Iterator[str]:
     """What may have been meant otherwise about how the rows are read, a sentence each."""
+    if not found.source.quotes:
+        yield "double quotes are taken for characters like any other, as the file cannot be read otherwise"
+    sign = _separator_in(found.counts) if found.task.one_label else None
+    if sign is not None:
+        yield (
+            f"labels of {found.label} look like several with {sign!r} between, and each combination is taken for a "
+            f"label of its own; --label-separator {shlex.quote(sign)} takes them apart"
+        )
     if not found.source.header:
         yield (
             f"the first line is taken for a row, and the columns are called {first_of(found.source.names, 5)}; "
             "where its cells are names of columns, give two of them as --text and --label"
         )
+
+
+def _separator_in(labels: Iterable[str]) -> str | None:
+    """A sign that labels look joined by: taken apart, they are no more names than there are labels, as the same names
+    stand in several."""
+    known = set(labels)
+    for sign in _BETWEEN:
+        names = {name.strip() for label in known for name in label.split(sign)} - {""}
+        if any(sign in label for label in known) and len(names) <= len(known):
+            return sign
+    return None
 
 
 def pair_line(text_pair: str | None) -> str:
@@ -344,6 +402,8 @@ def source_lines(source: Any, data_file: Path, out: Path) -> list[str]:
         lines.append(f"encoding: {scalar(source.encoding)}   # found by looking; check that accents read well")
     if source.delimiter:
         lines.append(f"delimiter: {scalar(source.delimiter)}   # the character between columns")
+    if not source.quotes:
+        lines.append("quotes: false                 # a double quote is a character like any other")
     if not source.header:
         lines.append("header: false                 # the first line is a row")
         lines.append(

@@ -260,7 +260,7 @@ def test_a_second_text_is_named_and_never_guessed(tmp_path: Path) -> None:
     assert "# text_pair: COLUMN" in plain.recipe.read_text()
     for flags, words in (
         ({"text_pair": "evidnce"}, "there is no column 'evidnce'"),
-        ({"text": "claim", "text_pair": "claim"}, "'claim' is named as both texts of a row"),
+        ({"text": "claim", "text_pair": "claim"}, "'claim' is to be two things of a row: --text and --text-pair"),
     ):
         with pytest.raises(DataError, match=words):
             write_starter(tmp_path / "a.csv", tmp_path / "no.yaml", **flags)
@@ -303,6 +303,58 @@ def test_labels_in_one_cell_have_a_separator(tmp_path: Path) -> None:
     assert (made.labels, recipe.data.columns.label_separator) == (("complaint", "order", "praise"), "|")
 
 
+def test_labels_that_look_like_several_are_told(tmp_path: Path) -> None:
+    """With the option that takes them apart; a comma in a label or two is none of theirs."""
+    cells = ["bill ; ship", "ship", "tech", "bill ; ship ; tech", "bill"]
+    rows = [["text", "topics"], *([text, cells[n % 5]] for n, (text, _) in enumerate(_lines()))]
+    (tmp_path / "a.csv").write_text(_csv(rows))
+    (note,) = write_starter(tmp_path / "a.csv", tmp_path / "r.yaml").notes
+    assert note.startswith("labels of topics look like several with ';' between")
+    assert "--label-separator ';'" in note
+    apart = write_starter(tmp_path / "a.csv", tmp_path / "apart.yaml", separator=";")
+    assert (apart.labels, apart.notes) == (("bill", "ship", "tech"), ())
+    rows = [["text", "topics"], *([text, ("yes, gladly", "no")[n % 2]] for n, (text, _) in enumerate(_lines()))]
+    (tmp_path / "b.csv").write_text(_csv(rows))
+    assert write_starter(tmp_path / "b.csv", tmp_path / "b.yaml").notes == ()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"text": "text", "label": "text"},
+        {"text_pair": "label", "label": "label"},
+        {"text": "text", "text_pair": "text"},
+    ],
+)
+def test_a_column_is_one_thing_only(tmp_path: Path, flags: dict[str, str]) -> None:
+    """The answer would stand in the text."""
+    (tmp_path / "a.csv").write_text(_csv([["text", "label"], *(list(row) for row in _lines())]))
+    with pytest.raises(DataError, match="is to be two things of a row"):
+        write_starter(tmp_path / "a.csv", tmp_path / "r.yaml", **flags)
+    assert not (tmp_path / "r.yaml").exists()
+
+
+def test_quotes_in_a_file_with_tabs_are_characters_where_it_cannot_be_read_otherwise(tmp_path: Path) -> None:
+    """As corpora have them: the recipe says so, and runs; that there were none in front is told."""
+    rows = [f'"{text}\t{label}' if n == 7 else f"{text}\t{label}" for n, (text, label) in enumerate(_lines())]
+    (tmp_path / "a.tsv").write_text("\n".join(["text\tlabel", *rows, ""]))
+    made, texts = _runs(tmp_path / "a.tsv", tmp_path / "r.yaml")
+    assert not load_recipe(made.recipe).data.entries[0].quotes
+    assert (made.rows, len(texts)) == (60, 42)
+    assert made.notes[0].startswith("double quotes are taken for characters like any other")
+
+
+@pytest.mark.parametrize(("name", "mark"), [("a.tsv", "\t"), ("a.csv", ",")])
+def test_a_broken_quote_among_others_is_told_without_a_recipe(tmp_path: Path, name: str, mark: str) -> None:
+    """There is none yet that a key could be set in: the line is to be corrected."""
+    rows = _csv([["text", "label"], *(list(row) for row in _lines())], mark)
+    (tmp_path / name).write_text(rows + f'"a text that goes on{mark}praise\n')
+    with pytest.raises(DataError, match="unexpected end of data") as caught:
+        write_starter(tmp_path / name, tmp_path / "r.yaml")
+    assert "data.source" not in caught.value.fix
+    assert "correct that line" in caught.value.fix
+
+
 def test_tokens_with_tags_and_spans_are_recipes_for_entities(tmp_path: Path) -> None:
     """As the hub has them; rows without any entity count."""
     tagged = [
@@ -317,9 +369,9 @@ def test_tokens_with_tags_and_spans_are_recipes_for_entities(tmp_path: Path) -> 
     (tmp_path / "spans").mkdir()
     made, _, _ = _as_it_is(_jsonl(tmp_path / "spans" / "rows.jsonl", spans), tmp_path / "spans" / "r.yaml")
     assert (made.task, made.label, made.labels) == ("token-classification", "spans", ("PER",))
+    titled = _jsonl(tmp_path / "titled.jsonl", [{"title": "A case", **row} for row in spans])
     with pytest.raises(DataError, match="a second text is named: 'text'"):
-        write_starter(tmp_path / "spans" / "rows.jsonl", tmp_path / "no.yaml", text="spans", text_pair="text",
-                      label="spans")  # fmt: skip
+        write_starter(titled, tmp_path / "no.yaml", text="title", text_pair="text", label="spans")
 
 
 def test_tags_that_are_numbers_are_told_to_want_names(tmp_path: Path) -> None:
