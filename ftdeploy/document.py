@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -22,11 +24,22 @@ _MOST_KEYS = 20_000
 #: thousands of open brackets.
 _YAML_FAULTS = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
+#: A part of a dotted path: the place in a list, or a key.
+_PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+
 
 class Section(BaseModel):
     """Base of every part of a recipe or a suite: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+
+class MisfitError(ValueError):
+    """Raised in a validator that compares several keys, with a problem for each; paths start where the validator is."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
 
 
 class NestedError(ValueError):
@@ -98,6 +111,20 @@ def parse(model: type[M], data: Mapping[str, Any], *, path: Path, lines: Lines, 
     except ValidationError as error:
         found = [problem for item in error.errors() for problem in _problems(model, item, lines)]
         raise _config_error(path, found) from error
+
+
+def refuse_misfits(problems: Sequence[Problem], *, path: Path, lines: Lines) -> None:
+    """Refuse a document for what its models do not know to be wrong.
+
+    Args:
+        problems: with the document's paths, and without lines.
+        path, lines: as for `parse`.
+
+    Raises:
+        ConfigError: there is any.
+    """
+    if problems:
+        raise _config_error(path, [_placed(problem, (), lines) for problem in problems])
 
 
 def _fault(error: Exception) -> str:
@@ -186,9 +213,11 @@ def _dotted(location: Iterable[str | int]) -> str:
 
 
 def _problems(model: type[BaseModel], item: Any, lines: Lines) -> list[Problem]:
-    """One problem; or several, when the fault is a document that this one names."""
-    problem = _problem(model, item, lines)
+    """One problem; or several, when a validator found them or the fault is a document that this one names."""
     nested = item.get("ctx", {}).get("error")
+    if isinstance(nested, MisfitError):
+        return [_placed(problem, _without_tags(item["loc"], lines), lines) for problem in nested.problems]
+    problem = _problem(model, item, lines)
     if not isinstance(nested, NestedError) or not nested.problems:
         return [problem]
     file = str(nested).partition(":")[0]
@@ -204,7 +233,7 @@ def _problem(model: type[BaseModel], item: Any, lines: Lines) -> Problem:
     # pydantic puts the names of validators and union members into the location; the file has no such keys.
     while location and location not in lines and location[:-1] in lines and item["type"] != "missing":
         location = location[:-1]
-    line = next((lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines), None)
+    line = _line(location, lines)
     hint = ""
     if item["type"] == "extra_forbidden":
         message = "unknown key"
@@ -231,6 +260,20 @@ def _problem(model: type[BaseModel], item: Any, lines: Lines) -> Problem:
     if location in lines and lines[location] is None:
         message += " (given with --set)"
     return Problem(path=_dotted(location) or "(document)", message=message, line=line, hint=hint)
+
+
+def _placed(problem: Problem, below: Sequence[str | int], lines: Lines) -> Problem:
+    """A problem of the section at ``below``, with the document's path and its line."""
+    inside = [int(index) if index else key for index, key in _PART.findall(problem.path)]
+    location = (*below, *inside)
+    line = _line(location, lines)
+    given = " (given with --set)" if lines.get(location, 0) is None else ""
+    return replace(problem, path=_dotted(location) or "(document)", message=problem.message + given, line=line)
+
+
+def _line(location: tuple[str | int, ...], lines: Lines) -> int | None:
+    """Where the innermost part of a location that is written down stands."""
+    return next((lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines), None)
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

@@ -44,6 +44,7 @@ LAYERS = (
     {"artifact", "hardware", "statistics", "bill", "console", "privacy", "tasks", "charts", "page"},
     {"anomaly", "columns", "origin", "report_folder", "run_folder"},
     {"checkpoints", "suite", "signature", "dataset", "folds", "verdict"},
+    {"suite_fit"},
     {"recipe", "session", "temperature"},
     {"stage", "sources", "predictor", "onnx_export", "thresholds"},
     {"memory", "pooling", "populations"},

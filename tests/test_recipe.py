@@ -156,6 +156,26 @@ def test_a_wrong_suite_is_reported_with_the_rest_of_the_recipe(tmp_path: Path) -
     assert found[2].startswith("line 12: train.epochs: ")
 
 
+def test_a_suite_is_held_against_the_recipes_task(tmp_path: Path) -> None:
+    """Inline by its own lines, from a file by the key that names it; and the task that counts is the recipe's."""
+    found = problems(write(tmp_path, SMALL + "validate:\n  suite:\n    metrics: [accuracy,\n      entity_f1]\n"))
+    assert len(found) == 1
+    assert found[0].startswith("line 12: validate.suite.metrics[1]: 'entity_f1' is a metric of spans")
+    (tmp_path / "suite.yaml").write_text("gates: [{kind: floor, metric: r2, minimum: 0.1}]\n", encoding="utf-8")
+    found = problems(write(tmp_path, SMALL + "validate:\n  suite: suite.yaml\n"))
+    assert len(found) == 1
+    assert found[0].startswith("line 10: validate.suite.gates[0].metric: 'r2' is a metric of numbers")
+    assert load(
+        tmp_path, "task=text-regression", "validate={suite: {metrics: [r2], gates: []}}"
+    ).validate_.suite.metrics
+
+
+def test_a_search_wants_a_metric_of_the_validation_rows(tmp_path: Path) -> None:
+    """Said when the recipe is read, and not when somebody begins to search."""
+    (found,) = problems(write(tmp_path, SMALL), "tune={metric: r2, space: {train.epochs: [1, 2]}}")
+    assert "tune: metric: 'r2' is not measured on the validation rows; known: accuracy, loss, macro_f1" in found
+
+
 @pytest.mark.parametrize("suite", ["missing.yaml", ".", "'a\\0b'"])
 def test_a_suite_that_cannot_be_read(tmp_path: Path, suite: str) -> None:
     """A missing file is a problem of the key that names it."""

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftdeploy.document import parse, read_yaml
+from ftdeploy.document import parse, read_yaml, refuse_misfits
 from ftdeploy.errors import ConfigError, FtdeployError, did_you_mean
 from ftdeploy.suite import Suite, load_suite, suites_folder
+from ftdeploy.suite_fit import misfits
+from ftdeploy.tasks import TASKS
 
 #: Where a user's own suites are looked for, from where the command runs.
 OWN = Path("evaluation_suites")
@@ -68,7 +70,7 @@ def find_suite(name: str) -> Path:
 
 
 def read_suite(path: Path, *, overrides: Iterable[str] = ()) -> Suite:
-    """Read a YAML suite.
+    """Read a YAML suite that is to be run by itself.
 
     Args:
         path: the file.
@@ -78,7 +80,10 @@ def read_suite(path: Path, *, overrides: Iterable[str] = ()) -> Suite:
         ConfigError: every problem at once.
     """
     data, lines = read_yaml(path, overrides=overrides)
-    return parse(Suite, data, path=path, lines=lines)
+    suite = parse(Suite, data, path=path, lines=lines)
+    # Not a rule of the model: in a recipe, whose task counts, a suite need not say its own.
+    refuse_misfits(misfits(suite, TASKS[suite.task]), path=path, lines=lines)
+    return suite
 
 
 def _files() -> Iterator[Path]:

@@ -34,7 +34,7 @@ from ftdeploy.recipe.fit import fitted
 from ftdeploy.recipe.quality import Quality
 from ftdeploy.recipe.split import Split
 from ftdeploy.recipe.train import EarlyStopping, ModelSettings, TrainSettings
-from ftdeploy.recipe.tune import CrossValidationSettings, Range, TuneSettings, wrong_keys
+from ftdeploy.recipe.tune import CrossValidationSettings, Range, TuneSettings, unmeasured, wrong_keys
 from ftdeploy.recipe.update import UpdateSettings
 from ftdeploy.tasks import TASKS, known_task
 
@@ -150,8 +150,11 @@ class Recipe(Section):
 
     @field_validator("tune")
     @classmethod
-    def _space_of_fitting_keys(cls, value: TuneSettings | None) -> TuneSettings | None:
+    def _space_of_fitting_keys(cls, value: TuneSettings | None, info: ValidationInfo) -> TuneSettings | None:
+        task = TASKS.get(info.data.get("task", ""))
         wrong = wrong_keys(cls, value) if value is not None else []
+        if value is not None and task is not None:
+            wrong += unmeasured(value, task)
         if wrong:
             raise ValueError("; ".join(wrong))
         return value

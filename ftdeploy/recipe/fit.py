@@ -4,12 +4,15 @@ answers are vectors, and defaults that name a metric name the task's."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ftdeploy.columns import unfit
-from ftdeploy.metrics import METRICS, is_error, without_bound
+from ftdeploy.document import MisfitError
+from ftdeploy.metrics import is_error, without_bound
 from ftdeploy.suite import NonInferiority, Suite
-from ftdeploy.tasks import TASKS, Task
+from ftdeploy.suite_fit import OF_WHOLE, misfits
+from ftdeploy.tasks import Task
 
 #: Section -> keys that only go with one label a row.
 _OF_ROWS: Mapping[str, tuple[str, ...]] = {
@@ -19,8 +22,6 @@ _OF_ROWS: Mapping[str, tuple[str, ...]] = {
 }
 #: Keys of training that count on probabilities of which one is right.
 _OF_SOFTMAX = ("label_smoothing", "focal_gamma", "r_drop")
-#: Metrics of whole answers, by what they count.
-_OF_WHOLE = {metric: task.unit for task in TASKS.values() for metric in task.measures if metric not in METRICS}
 #: What a model may lose by default, and what a suite tolerates by default, of the task's first metric.
 _MAX_DROP, _MARGIN = 0.01, 0.02
 #: The same of neighbours, of which any rounding changes some: int8 at its best keeps nine of ten.
@@ -48,6 +49,10 @@ def fitted(name: str, section: Any, task: Task, *, pairs: bool = False) -> Any:
     wrong += _metrics_named(name, section, task)
     if wrong:
         raise ValueError("; ".join(wrong))
+    if name == "validate" and "suite" in section.model_fields_set:
+        unfit_suite = misfits(section.suite, task)
+        if unfit_suite:
+            raise MisfitError(replace(problem, path=f"suite.{problem.path}") for problem in unfit_suite)
     return _with_defaults(name, section, task)
 
 
@@ -107,8 +112,8 @@ def _metrics_named(name: str, section: Any, task: Task) -> Iterator[str]:
             yield f"`{key}`: {metric} is no metric of {task.unit}; {task.name} has {', '.join(known)}"
         elif name != "compress" and is_error(metric):  # what follows it takes higher for better
             yield f"`{key}`: of {metric} lower is better; name {', '.join(one for one in known if not is_error(one))}"
-        elif task.one_label and metric in _OF_WHOLE:
-            yield f"`{key}`: {metric} is a metric of {_OF_WHOLE[metric]}, and this task has one label a row"
+        elif task.one_label and metric in OF_WHOLE:
+            yield f"`{key}`: {metric} is a metric of {OF_WHOLE[metric].unit}, and this task has one label a row"
 
 
 def _with_defaults(name: str, section: Any, task: Task) -> Any:

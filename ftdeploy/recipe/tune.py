@@ -12,6 +12,7 @@ from pydantic import BaseModel, Discriminator, Field, FiniteFloat, Tag, field_va
 
 from ftdeploy.document import Section, fields_at, keys_at
 from ftdeploy.errors import did_you_mean
+from ftdeploy.tasks import Task
 
 _ENDS = frozenset({"low", "high"})
 _FEWEST_CHOICES = 2
@@ -138,6 +139,20 @@ def wrong_keys(model: type[BaseModel], settings: TuneSettings) -> list[str]:
         hint = did_you_mean(parts[depth - 1], keys_at(model, parts[: depth - 1]))
         wrong.append(f"space: {key!r} is no key of a recipe; {hint}".removesuffix("; "))
     return wrong
+
+
+def unmeasured(settings: TuneSettings, task: Task) -> list[str]:
+    """What is wrong with the metric of a search, as a sentence; empty when validation rows are measured by it.
+
+    Args:
+        settings: whose ``metric`` is looked at.
+        task: of the recipe.
+    """
+    known = (*task.metrics, "loss")
+    if settings.metric is None or settings.metric in known:
+        return []
+    hint = did_you_mean(settings.metric, known)
+    return [f"metric: {settings.metric!r} is not measured on the validation rows; {hint}"]
 
 
 def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

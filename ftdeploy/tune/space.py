@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -15,10 +15,9 @@ import yaml
 from pydantic import BaseModel
 
 from ftdeploy.document import fields_at
-from ftdeploy.errors import ConfigError, Problem, did_you_mean
+from ftdeploy.errors import ConfigError, Problem
 from ftdeploy.prepare import prepare
 from ftdeploy.recipe import Range, Recipe, TuneSettings, load_recipe
-from ftdeploy.tasks import TASKS
 from ftdeploy.train import train
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ def check_space(path: Path, overrides: Sequence[str], recipe: Recipe) -> TuneSet
             cause="it has no section `tune`",
             fix="add one: tune: {trials: 20, space: {train.learning_rate: {low: 1.0e-5, high: 1.0e-4, log: true}}}",
         )
-    problems = [*_metric_problems(recipe.tune, recipe.task)]
+    problems: list[Problem] = []
     for one in read_space(recipe.tune):
         section = one.key.partition(".")[0]
         if section not in _SECTIONS:
@@ -163,15 +162,6 @@ def check_space(path: Path, overrides: Sequence[str], recipe: Recipe) -> TuneSet
             problems=problems,
         )
     return recipe.tune
-
-
-def _metric_problems(settings: TuneSettings, task: str) -> Iterable[Problem]:
-    known = (*TASKS[task].metrics, "loss")
-    if settings.metric is not None and settings.metric not in known:
-        hint = did_you_mean(settings.metric, known)
-        yield Problem(
-            path="tune.metric", message=f"{settings.metric!r} is not measured on the validation rows", hint=hint
-        )
 
 
 def _value_problems(path: Path, overrides: Sequence[str], one: Dimension) -> list[Problem]:

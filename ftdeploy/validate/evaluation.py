@@ -12,22 +12,12 @@ from ftdeploy.artifact import sha256_file
 from ftdeploy.batching import SERVED, Batching
 from ftdeploy.errors import ConfigError, ModelError, Problem, did_you_mean
 from ftdeploy.measure import MODEL_FILES, CostRatio, Measurement, cost_ratio, measure, measured_costs
-from ftdeploy.metrics import NEIGHBOUR_METRICS
 from ftdeploy.models.model import Model
 from ftdeploy.models.predictions import predict, text_digest
 from ftdeploy.pairs import shown as shown_text
 from ftdeploy.signature import read_signature
-from ftdeploy.suite import (
-    Calibration,
-    Consistency,
-    Directional,
-    Gap,
-    Ratio,
-    RatioName,
-    Robustness,
-    Suite,
-    wants_baseline,
-)
+from ftdeploy.suite import Directional, Ratio, RatioName, Suite, wants_baseline
+from ftdeploy.suite_fit import misfits, wanted
 from ftdeploy.tasks import TASKS, Task
 from ftdeploy.validate.answers import Answers, Subject, answer, flips, mended, subjects
 from ftdeploy.validate.bias import gaps
@@ -98,11 +88,8 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
     same = baseline is None or identical(baseline, candidate)
     # A model that must answer alike is asked once, measured once, and compared with itself: a ratio of one, no noise.
     before, after = subjects(candidate if same or baseline is None else baseline, candidate, TASKS[task])
-    if TASKS[task].vectors:
-        _check_vectors(suite)
-    elif not TASKS[task].one_label:
-        _check_whole(suite, TASKS[task])
-    else:
+    _check_task(suite, TASKS[task])
+    if TASKS[task].one_label:
         _check_labels(suite, candidate.labels)
     _check_pairs(suite, (before.model, after.model), pairs=pairs)
     answers = _answers(table, before, after, task=task, cache=cache, refresh=refresh)
@@ -215,72 +202,18 @@ def _check_labels(suite: Suite, labels: Sequence[str]) -> None:
         )
 
 
-def _check_whole(suite: Suite, task: Task) -> None:
-    """Whether a suite asks of whole answers what can be asked of them.
+def _check_task(suite: Suite, task: Task) -> None:
+    """Whether a suite asks of a task's answers what can be asked of them.
 
     Raises:
-        ConfigError: with every gate or metric that wants one label a row.
+        ConfigError: with every gate or metric that is made for another task.
     """
-    problems = [
-        Problem(path=f"gates[{index}]", message=f"a {gate.kind} gate wants probabilities of labels")
-        for index, gate in enumerate(suite.gates)
-        if isinstance(gate, Directional | Calibration)
-    ]
-    problems += [
-        Problem(path=f"swaps[{index}]", message="a swap compares probabilities of labels")
-        for index in range(len(suite.swaps))
-    ]
-    named = {f"gates[{index}].metric": getattr(gate, "metric", "") for index, gate in enumerate(suite.gates)
-             if not isinstance(gate, Ratio | Calibration)}  # fmt: skip
-    if "metrics" in suite.model_fields_set:
-        named |= {f"metrics[{index}]": name for index, name in enumerate(suite.metrics)}
-    problems += [
-        Problem(path=path, message=f"{name!r} is no metric of {task.unit}", hint=did_you_mean(name, task.measures))
-        for path, name in named.items()
-        if isinstance(name, str) and name and name.partition(":")[0] not in task.measures
-    ]
-    if task.number:
-        problems += [Problem(path=f"golden[{index}]", message="a golden row has a label, and an answer is a number")
-                     for index in range(len(suite.golden))]  # fmt: skip
-    if problems:
-        whole = f"; accuracy is of rows whose {task.unit} are all right" if "accuracy" in task.measures else ""
-        raise ConfigError(
-            f"suite {suite.name}: {len(problems)} metric(s) or gate(s) are made for one label a row",
-            cause="the suite was written for another task",
-            fix=f"use {', '.join(task.measures)}{whole}",
-            problems=problems,
-        )
-
-
-def _check_vectors(suite: Suite) -> None:
-    """Whether a suite asks of vectors what can be asked of them.
-
-    Raises:
-        ConfigError: with every gate or metric that wants labels, or asks rows apart from their neighbours.
-    """
-    problems = [
-        Problem(path=f"gates[{index}]", message=f"a {gate.kind} gate looks at labels, and an answer here is a vector")
-        for index, gate in enumerate(suite.gates)
-        if isinstance(gate, Directional | Calibration | Gap | Robustness | Consistency)
-    ]
-    problems += [Problem(path=f"swaps[{index}]", message="a swap compares labels") for index in range(len(suite.swaps))]
-    problems += [Problem(path=f"golden[{index}]", message="a golden row has a label")
-                 for index in range(len(suite.golden))]  # fmt: skip
-    named = {f"gates[{index}].metric": getattr(gate, "metric", "") for index, gate in enumerate(suite.gates)
-             if not isinstance(gate, Ratio | Calibration | Gap)}  # fmt: skip
-    if "metrics" in suite.model_fields_set:
-        named |= {f"metrics[{index}]": name for index, name in enumerate(suite.metrics)}
-    problems += [
-        Problem(path=path, message=f"{name!r} is no metric of neighbours", hint=did_you_mean(name, NEIGHBOUR_METRICS))
-        for path, name in named.items()
-        if isinstance(name, str) and name and name not in NEIGHBOUR_METRICS
-    ]
+    problems = misfits(suite, task)
     if problems:
         raise ConfigError(
-            f"suite {suite.name}: {len(problems)} metric(s) or gate(s) are made for labels",
+            f"suite {suite.name}: {len(problems)} metric(s) or gate(s) are not made for {task.name}",
             cause="the suite was written for another task",
-            fix=f"use {' and '.join(NEIGHBOUR_METRICS)}, in gates of the kinds non-inferiority, floor, slices, "
-            "flips or ratio",
+            fix=wanted(task),
             problems=problems,
         )
 
