@@ -253,7 +253,8 @@ def _problem(model: type[BaseModel], item: Any, lines: Lines) -> Problem:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] != "value_error" and not isinstance(item["input"], Mapping):
             message += f", not {reprlib.repr(item['input'])}"
-        given, listed = item["input"], isinstance(item["loc"][-1], int) or item["loc"][-1] == "[key]"
+        last = item["loc"][-1] if item["loc"] else ""  # the whole document has no key
+        given, listed = item["input"], isinstance(last, int) or last == "[key]"
         # Where a key has no value, null is no word that somebody meant.
         if item["type"] == "string_type" and (isinstance(given, (bool, int, float)) or (given is None and listed)):
             hint = "YAML reads yes, no, on, off, null, and digits, as no text: put it in quotes"

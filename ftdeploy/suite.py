@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from ftdeploy.columns import unfit
-from ftdeploy.document import Section, parse, read_yaml
-from ftdeploy.errors import did_you_mean
+from ftdeploy.document import MisfitError, Section, parse, read_yaml
+from ftdeploy.errors import Problem, did_you_mean
 from ftdeploy.metrics import (
     LABEL_SET_METRICS,
     METRICS,
@@ -460,19 +460,30 @@ class Suite(Section):
     @model_validator(mode="after")
     def _gates_name_cases(self) -> Self:
         names = [case.name for case in self.cases]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two cases are called {twice[0]!r}")
-        for gate in self.gates:
-            if gate.case and gate.case not in names:
-                raise ValueError(f"a gate names the case {gate.case!r}; {did_you_mean(gate.case, names)}")
+        wrong = [
+            Problem(path=f"cases[{index}].name", message=f"two cases are called {name!r}")
+            for index, name in enumerate(names)
+            if name in names[:index]
+        ]
+        wrong += [
+            Problem(path=f"gates[{index}].case", message=f"the suite has no case {gate.case!r}",
+                    hint=did_you_mean(gate.case, names) or "leave it out: there are no cases")
+            for index, gate in enumerate(self.gates)
+            if gate.case and gate.case not in names
+        ]  # fmt: skip
+        if wrong:
+            raise MisfitError(wrong)
         return self
 
     @model_validator(mode="after")
     def _columns_fit_the_task(self) -> Self:
-        wrong = [f"case {case.name}: {why}" for case in self.cases for why in unfit(case.columns, TASKS[self.task])]
+        wrong = [
+            Problem(path=f"cases[{index}].columns", message=f"case {case.name}: {why}")
+            for index, case in enumerate(self.cases)
+            for why in unfit(case.columns, TASKS[self.task])
+        ]
         if wrong:
-            raise ValueError("; ".join(wrong))
+            raise MisfitError(wrong)
         return self
 
 

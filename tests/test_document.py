@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ftdeploy.document import Section, parse, read_yaml
 from ftdeploy.errors import ConfigError
@@ -34,6 +34,12 @@ class Document(Section):
     many: tuple[Inner, ...] = ()
     """Sections."""
 
+    @model_validator(mode="after")
+    def _is_no_other(self) -> Self:
+        if self.name == "other":
+            raise ValueError("this is another document")
+        return self
+
 
 def load(folder: Path, text: str, *overrides: str) -> Document:
     path = folder / "document.yaml"
@@ -52,6 +58,11 @@ def refused(folder: Path, text: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load(folder, text)
     return caught.value.what
+
+
+def test_a_fault_of_the_whole_document_is_a_problem_too(tmp_path: Path) -> None:
+    """It has no key to stand at."""
+    assert problems(tmp_path, "name: other\n") == ["line 1: (document): this is another document"]
 
 
 def test_all_problems_at_once_with_path_line_and_suggestion(tmp_path: Path) -> None:

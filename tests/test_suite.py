@@ -103,6 +103,41 @@ def test_a_limit_goes_with_the_metric(gate: str, words: str, tmp_path: Path) -> 
     assert words in str(caught.value.problems[0])
 
 
+def test_what_keys_say_of_each_other_is_reported_by_its_place(tmp_path: Path) -> None:
+    """A gate's case that there is not, two cases of one name: all of them, with line and hint."""
+    text = (
+        "cases:\n  - {name: support, source: {path: a.csv}}\n  - {name: support, source: {path: b.csv}}\ngates:\n"
+        "  - {kind: flips, maximum: 0.1, case: suport}\n  - {kind: flips, maximum: 0.1, case: support}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_suite(_write(tmp_path, text))
+    assert list(map(str, caught.value.problems)) == [
+        "line 3: cases[1].name: two cases are called 'support'",
+        "line 5: gates[0].case: the suite has no case 'suport' (did you mean 'support'?)",
+    ]
+
+
+def test_a_gate_with_a_case_where_there_are_none(tmp_path: Path) -> None:
+    """There is nothing that could have been meant, so that it is told to go."""
+    with pytest.raises(ConfigError) as caught:
+        load_suite(_write(tmp_path, "gates: [{kind: flips, maximum: 0.1, case: suport}]\n"))
+    (problem,) = caught.value.problems
+    assert str(problem).endswith("no case 'suport' (leave it out: there are no cases)")
+
+
+def test_columns_that_do_not_fit_are_reported_by_their_case(tmp_path: Path) -> None:
+    """As any other fault is; and each of them."""
+    text = (
+        "cases:\n  - name: one\n    source: {path: a.csv}\n    columns: {label: null}\n"
+        "  - name: two\n    source: {path: b.csv}\n    columns: {label_separator: ','}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_suite(_write(tmp_path, text))
+    first, second = map(str, caught.value.problems)
+    assert first.startswith("line 4: cases[0].columns: case one: `columns.label` is null, and text-classification")
+    assert second.startswith("line 7: cases[1].columns: case two: `columns.label_separator` goes with")
+
+
 def test_metrics_of_probabilities_of_a_label_and_of_ones_own(tmp_path: Path) -> None:
     """By name, by label, or by a path that starts at the suite's folder."""
     suite = load_suite(_write(tmp_path, "metrics: [brier, 'recall:spam', own.py]\n"))
