@@ -33,8 +33,8 @@ WORDS = [f"{first}{second}{third}" for first in "bdfgklmnprstv" for second in "a
 
 def shingles(text: str, *, size: int = 2) -> set[tuple[str, ...]]:
     """The set that a text is compared by, as the recipe's documentation says it."""
-    words = [*text.split(), *[""] * (size - 1)]
-    return {tuple(words[place : place + size]) for place in range(len(text.split()))}
+    words = text.split()
+    return {tuple(words[place : place + size]) for place in range(max(len(words) - size + 1, 1))}
 
 
 def jaccard(one: str, other: str, *, size: int = 2) -> float:
@@ -55,6 +55,27 @@ def planted(rate: float, *, pairs: int, seed: int, words: int = 40) -> list[tupl
 
 def sketches(texts: Sequence[str], *, kind: str = "words", size: int = 2) -> np.ndarray:  # type: ignore[type-arg]  # of bytes
     return sketch(texts, shingles=kind, size=size)  # type: ignore[arg-type]  # one of two words
+
+
+@pytest.mark.parametrize("kind", ["words", "characters"])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_the_estimate_of_short_texts_is_of_their_own_shingles_alone(kind: str, size: int) -> None:
+    """One word more at the end of nine is 8 of 9 pairs of words: a pair filled up at the end of each would make it 8 of
+    11, so that such texts stood on both sides of a split. A text with fewer tokens than a shingle has one all the same,
+    which is that of no other."""
+    draw = random.Random(5)  # noqa: S311 - test data
+    tokens = WORDS if kind == "words" else [chr(0x4E00 + place) for place in range(500)]
+    joined = " " if kind == "words" else ""
+    texts = [draw.sample(tokens, k=9) for _ in range(200)]
+    longer = [[*text, draw.choice(tokens)] for text in texts]
+    one, other = (sketches([joined.join(text) for text in some], kind=kind, size=size) for some in (texts, longer))
+    true = np.array([jaccard(" ".join(left), " ".join(right), size=size)
+                     for left, right in zip(texts, longer, strict=True)])  # fmt: skip
+    assert abs((estimate(one, other) - true).mean()) < 4 * np.sqrt((true * (1 - true)).mean() / PERMUTATIONS / 200)
+    for length in range(1, size):
+        short = sketches([joined.join(text[:length]) for text in texts], kind=kind, size=size)
+        assert estimate(short[:1], short[1:2]) < 0.1
+        assert (estimate(short, short) == 1).all()
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.3])

@@ -57,8 +57,7 @@ def sketch(folded: Sequence[str], *, shingles: Literal["characters", "words"], s
     Args:
         folded: the texts, none of them empty; equal but for case and white space must mean equal.
         shingles: runs of characters, or of words between white space.
-        size: characters or words in a shingle. The last ones of a text are filled up, so that a text of one word has a
-            shingle too.
+        size: characters or words in a shingle. A text with fewer is filled up, so that it has a shingle too.
     """
     hashes, starts = _shingle_hashes(folded, shingles=shingles, size=size)
     made = np.empty((len(folded), PERMUTATIONS), dtype=np.uint8)
@@ -113,7 +112,7 @@ class Sketches:
 
 
 def _shingle_hashes(folded: Sequence[str], *, shingles: str, size: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """A 32-bit hash for each shingle of all texts, and where each text begins."""
+    """A 32-bit hash for each shingle of all texts, and where those of each text begin."""
     if shingles == "words":
         # A text of punctuation only is one word.
         words = [text.translate(_PUNCTUATION).encode("utf-8", "surrogatepass").split() or [b""] for text in folded]
@@ -132,7 +131,11 @@ def _shingle_hashes(folded: Sequence[str], *, shingles: str, size: int) -> tuple
         hashes = hashes * _BASE + np.where(left > place, shifted, np.uint64(0))
     hashes ^= hashes >> np.uint64(33)
     hashes *= _MIX
-    return hashes >> np.uint64(32), starts
+    # What is filled up beside whole shingles would count as a difference wherever a text goes on.
+    whole = left >= size
+    whole[starts] = True
+    counts = np.maximum(lengths - (size - 1), 1)
+    return hashes[whole] >> np.uint64(32), np.cumsum(counts) - counts
 
 
 def choose_bands(threshold: float) -> tuple[int, int]:
