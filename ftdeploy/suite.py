@@ -374,7 +374,9 @@ class Case(Section):
     """Further columns of the source that the rows are cut by."""
     duplicates: Literal["error", "drop"] = "error"
     """Of the source: rows with the same text, but for case and white space, would count as evidence each. `error` names
-    their places; `drop` keeps the first of each, and none where their labels differ."""
+    their places; `drop` keeps the first of each, and none where their labels differ. Where a gate
+    judges all cases together, so are texts that stand in two of them; `drop` is then what both say, else it is an error
+    (and always of a recipe's rows)."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many rows, chosen by the suite's seed."""
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")

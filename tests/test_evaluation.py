@@ -172,6 +172,17 @@ def test_several_cases_and_a_gate_for_one(here: Path) -> None:
     assert scores == {"rows": 1.0, "wrong": 0.0}
 
 
+def test_a_gate_over_all_cases_takes_no_row_for_two() -> None:
+    """One file under two names would decide what it alone cannot; costs are no evidence, and may be of both."""
+    cases = [{"name": name, "source": {"path": "rows.csv"}} for name in ("one", "two")]
+    size = {"kind": "ratio", "metric": "size", "maximum": 1.5}
+    for gates in ([FLOOR], [FLOOR | {"case": "one"}, NOT_WORSE]):
+        with pytest.raises(DataError, match=r"80 text\(s\) stand in two cases"):
+            rows_for(suite(*gates, cases=cases), candidate=None, baseline=None)
+    apart = suite(FLOOR | {"case": "one"}, FLOOR | {"case": "two"}, size, cases=cases)
+    assert len(rows_for(apart, candidate=None, baseline=None)) == 160
+
+
 def test_a_suite_without_cases_wants_a_run() -> None:
     """Nothing says which rows are meant."""
     with pytest.raises(ConfigError, match="has no cases"):

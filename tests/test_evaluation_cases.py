@@ -77,6 +77,34 @@ def test_the_digest_is_of_ids_texts_and_labels(tmp_path: Path) -> None:
     assert gather([case(path)], seed=1).cases[0].digest in str(caught.value)
 
 
+def test_what_stands_in_two_cases_is_one_fault_where_they_are_judged_together(tmp_path: Path) -> None:
+    """Whatever its case and white space: as evidence twice, one file under two names would decide what it alone could
+    not. Judged case by case each has its rows."""
+    write(tmp_path / "a.csv", films(6))
+    write(tmp_path / "b.csv", [*films(2, first=10), [" FILM  3", "bad", "a"], *films(1)])
+    both = [case(tmp_path / f"{name}.csv", name) for name in "ab"]
+    with pytest.raises(DataError, match=r"2 text\(s\) stand in two cases") as caught:
+        gather(both, seed=1, pooled=True)
+    assert caught.value.what.endswith(": a:row-2 and b:row-5, a:row-5 and b:row-4")
+    assert gather(both, seed=1).table.num_rows == 10
+    assert gather(both[:1], seed=1, pooled=True).table.num_rows == 6
+    with pytest.raises(DataError, match="stand in two cases"):
+        gather([both[0], both[1].model_copy(update={"duplicates": "drop"})], seed=1, pooled=True)
+
+
+def test_where_both_cases_drop_duplicates_the_first_of_each_text_stays(tmp_path: Path) -> None:
+    """And none where labels differ; rows, labels and source say so, and the digest is still that of the case."""
+    write(tmp_path / "a.csv", films(6))
+    write(tmp_path / "b.csv", [*films(2, first=10), ["film 3", "bad", "a"], *films(1)])
+    both = [case(tmp_path / f"{name}.csv", name, duplicates="drop") for name in "ab"]
+    apart, pooled = gather(both, seed=1), gather(both, seed=1, pooled=True)
+    assert pooled.table["id"].to_pylist() == [*(f"a:row-{row}" for row in (2, 3, 4, 6, 7)), "b:row-2", "b:row-3"]
+    assert [one.rows for one in pooled.cases] == [5, 2]
+    assert pooled.labels == {"a": {"bad": 3, "good": 2}, "b": {"bad": 1, "good": 1}}
+    assert pooled.cases[1].source == "file b.csv; 2 that stand in other cases left out"
+    assert [one.digest for one in pooled.cases] == [one.digest for one in apart.cases]
+
+
 def test_several_cases_stand_below_each_other(tmp_path: Path) -> None:
     """Each row says its case, ids stay different, and a slice that one case lacks is null there."""
     first = write(tmp_path / "one.csv", [["nice", "good", "a"]])

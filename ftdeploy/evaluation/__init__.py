@@ -23,7 +23,7 @@ from ftdeploy.models import Model, open_model
 from ftdeploy.models.local import served_batching
 from ftdeploy.models.predictions import predictions_folder
 from ftdeploy.signature import read_signature
-from ftdeploy.suite import Suite, wants_baseline
+from ftdeploy.suite import Ratio, Suite, wants_baseline
 from ftdeploy.tasks import TASKS
 from ftdeploy.validate.evaluation import evaluate_models
 from ftdeploy.verdict import Compared, Report, refuse
@@ -167,7 +167,8 @@ def rows_for(suite: Suite, *, candidate: str | None, baseline: str | None, refre
         FtdeployError: what `gather` raises.
     """
     if suite.cases:
-        return gather(suite.cases, seed=suite.seed, task=suite.task, refresh=refresh)
+        pooled = any(not gate.case for gate in suite.gates if not isinstance(gate, Ratio))  # costs count no evidence
+        return gather(suite.cases, seed=suite.seed, task=suite.task, pooled=pooled, refresh=refresh)
     for run in filter(None, (_run_of(candidate), _run_of(baseline))):
         if (run / "dataset" / MANIFEST).is_file():
             progress.say(f"the suite has no cases: the test rows of {run} are taken")

@@ -13,8 +13,8 @@ import random
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,22 +22,26 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.artifact import MANIFEST, open_artifact, sha256_file
-from ftdeploy.errors import ArtifactError, DataError, SourceError
+from ftdeploy.errors import ArtifactError, DataError, SourceError, first_of
 from ftdeploy.evaluation.faults import Faults
 from ftdeploy.evaluation.origins import Given, Raw, of_dataset, of_recipe, of_source
 from ftdeploy.files import whole, write_json
 from ftdeploy.prepare.clean import as_text, clean_label, clean_name, fold, text_key
 from ftdeploy.sources.cache import locked
 from ftdeploy.suite import Case
+from ftdeploy.tasks import TASKS, Task, parts_of
 from ftdeploy.verdict import CaseResult
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 ROWS, FACTS = "rows.arrow", "rows.json"
 #: What the name of a kept case begins with; raised when the same case would give other rows.
 _FORMAT = 2
 _BATCH_ROWS = 4096
+#: Texts in two cases that an error lists; it counts all.
+_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +67,14 @@ class Rows:
         return int(self.table.num_rows)
 
 
-def gather(cases: Sequence[Case], *, seed: int, task: str, refresh: bool = False) -> Rows:
+def gather(cases: Sequence[Case], *, seed: int, task: str, pooled: bool = False, refresh: bool = False) -> Rows:
     """The rows of a suite's cases.
 
     Args:
         cases: of the suite; at least one.
         seed: of the samples.
         task: of the suite: what its labels are.
+        pooled: whether rows of all cases are judged together, so that a text may not stand in two of them either.
         refresh: read everything anew, whatever the cache holds.
 
     Raises:
@@ -87,7 +92,7 @@ def gather(cases: Sequence[Case], *, seed: int, task: str, refresh: bool = False
         kept = keep(given, limit=case.limit, seed=seed, prefixed=several, refresh=refresh)
         _check_digest(case, kept.cases[0].digest)
         found.append(kept)
-    return join(found)
+    return join(_apart(found, cases, TASKS[task]) if pooled and several else found)
 
 
 def rows_of_run(run: Path, *, task: str, refresh: bool = False) -> Rows:
@@ -137,6 +142,62 @@ def join(parts: Sequence[Rows]) -> Rows:
         names=tuple(dict.fromkeys(name for part in parts for name in part.names)),
         pairs=two is not None,
     )
+
+
+def _apart(parts: Sequence[Rows], cases: Sequence[Case], task: Task) -> list[Rows]:
+    """The rows of each case without what would count as evidence twice, were they judged together.
+
+    Raises:
+        DataError: a text stands in two cases, whatever its case and white space, and not all of these drop duplicates.
+    """
+    keys = [_text_keys(part.table) for part in parts]
+    known, times = np.unique(np.concatenate([np.unique(one) for one in keys]), return_counts=True)
+    shared: dict[int, list[tuple[int, int]]] = {}  # text -> (case, row)
+    for number, one in enumerate(keys):
+        for row in np.flatnonzero(np.isin(one, known[times > 1])).tolist():
+            shared.setdefault(int(one[row]), []).append((number, row))
+    wrong = [where for where in shared.values() if any(cases[number].duplicates != "drop" for number, _ in where)]
+    if wrong:
+        named = [" and ".join(str(parts[number].table["id"][row]) for number, row in where[:3]) for where in wrong]
+        raise DataError(
+            f"{len(wrong):,} text(s) stand in two cases, and a gate judges them together: {first_of(named, _SHOWN)}",
+            cause="cases overlap, and each of these rows would count as evidence of its own",
+            fix="remove the rows from one of the cases, set `duplicates: drop` in both, or let every gate name the "
+            "`case` that it judges",
+        )
+    gone: list[list[int]] = [[] for _ in parts]
+    for where in shared.values():
+        agree = len({str(parts[number].table["label"][row]) for number, row in where}) == 1
+        for number, row in where[1:] if agree else where:
+            gone[number].append(row)
+    return [_without(part, sorted(rows), task) if rows else part for part, rows in zip(parts, gone, strict=True)]
+
+
+def _text_keys(table: pa.Table) -> NDArray[np.uint64]:
+    keys = array("Q")
+    for batch in table.select(["text"]).to_batches(max_chunksize=_BATCH_ROWS):
+        keys.extend(text_key(fold(text), 0)[0] for text in batch["text"].to_pylist())
+    return np.frombuffer(keys, dtype=np.uint64)
+
+
+def _without(part: Rows, gone: Sequence[int], task: Task) -> Rows:
+    """A case without some of its rows; the others stay where they are mapped."""
+    import pyarrow as pa
+
+    table, (case,) = part.table, part.cases
+    counts = Counter(part.labels[case.name])
+    for row in gone:
+        counts.subtract(_counted(str(table["label"][row]), task))
+    ends = pairwise((-1, *gone, len(part)))
+    return replace(
+        part,
+        table=pa.concat_tables([table.slice(before + 1, after - before - 1) for before, after in ends]),
+        cases=(case.model_copy(update={
+            "rows": len(part) - len(gone),
+            "source": f"{case.source}; {len(gone):,} that stand in other cases left out",
+        }),),
+        labels={case.name: dict(+counts)},
+    )  # fmt: skip
 
 
 def keep(given: Given, *, limit: int | None, seed: int, prefixed: bool, refresh: bool) -> Rows:
@@ -203,9 +264,8 @@ def _write(given: Given, folder: Path, *, limit: int | None, seed: int, prefixed
         checked = _checked(_chosen(given.read(), chosen), given, faults)
         while batch := list(islice(checked, _BATCH_ROWS)):
             for row in batch:
-                named = task.names(row["label"])
-                names.update(named)
-                labels.update(named or filter(None, [task.summary(row["label"])]))
+                names.update(task.names(row["label"]))
+                labels.update(_counted(row["label"], task))
                 record = json.dumps([row["id"], row["text"], row["label"]], ensure_ascii=False, separators=(",", ":"))
                 digest.update(f"{record}\n".encode())
                 if prefixed:
@@ -218,6 +278,11 @@ def _write(given: Given, folder: Path, *, limit: int | None, seed: int, prefixed
              "names": sorted(names), "dropped": dropped, "sha256": sha256_file(folder / ROWS)}  # fmt: skip
     write_json(folder / FACTS, facts)
     return facts
+
+
+def _counted(label: str, task: Task) -> list[str]:
+    """What a row counts as where rows are counted by names in labels; nothing, where it has no label."""
+    return [name for name in parts_of(task, label) if name]
 
 
 def _checked(rows: Iterator[Raw], given: Given, faults: Faults) -> Iterator[dict[str, str]]:
