@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,9 +17,11 @@ from ftdeploy.hardware import choose_device, has_bf16, processors
 from ftdeploy.onnx_export import require_pairs, supported
 from ftdeploy.prepare.peek import Beginning, peek
 from ftdeploy.prepare.stream import Opened, open_sources
-from ftdeploy.recipe import Recipe, SourceEntry
+from ftdeploy.recipe import Recipe, SourceEntry, wanted_layers
 from ftdeploy.sources import describe, fingerprints, resolve
 from ftdeploy.tasks import TASKS
+from ftdeploy.train.objective import check_given_weights
+from ftdeploy.train.schedule import plan_steps
 
 #: 100 million multiply-adds of a forward pass trained in a second, per processor: all-MiniLM-L6 at 30 tokens a row is
 #: 3.2 of them, and two processors with AVX512-BF16 trained 76 rows a second in bf16, 34 in fp32. An order of magnitude.
@@ -44,8 +47,10 @@ def check_recipe(recipe: Recipe) -> dict[str, str | int | float]:
         DataError: the first rows are not what the recipe says; or all of them, where there are not many.
         ModelError: the checkpoint is refused, cannot be trained or exported as the recipe says, or its architecture
             cannot be exported for the task.
+        TrainingError: the warm-up is longer than the training.
         DeviceError: a device is forced that is not there.
-        ConfigError: several of these at once; each is a problem with the path of its section.
+        ConfigError: a class weight is given for a label that the rows do not have; or several of these at once, each a
+            problem with the path of its section.
     """
     faults: dict[str, FtdeployError] = {}
     data = _try(faults, "data.source", lambda: _check_data(recipe))
@@ -53,6 +58,9 @@ def check_recipe(recipe: Recipe) -> dict[str, str | int | float]:
     device = _try(faults, "device", lambda: choose_device(recipe.device))
     _try(faults, "data.unlabelled", lambda: _check_texts(recipe))
     rows = None if data is None else _try(faults, "data", lambda: _check_rows(recipe, data))
+    if rows is not None:
+        _try(faults, "train.class_weights", lambda: _check_weights(recipe, rows))
+        _try(faults, "train.warmup", lambda: _check_warmup(recipe, rows))
     if data is None or rows is None or model is None or device is None or faults:
         raise _together(faults)
     checkpoint, config = model
@@ -119,6 +127,21 @@ def _check_rows(recipe: Recipe, sources: tuple[Opened, ...]) -> Beginning:
     return peek(recipe.data, sources, task=recipe.task, seed=recipe.seed)
 
 
+def _check_weights(recipe: Recipe, rows: Beginning) -> None:
+    given = recipe.train.class_weights
+    labels = recipe.data.labels or (tuple(rows.labels) if rows.whole else ())
+    if isinstance(given, Mapping) and labels:
+        check_given_weights(given, labels)
+
+
+def _check_warmup(recipe: Recipe, rows: Beginning) -> None:
+    settings = recipe.train
+    # Elsewhere how many steps there are follows from the tokens, which nobody has counted.
+    a_row_each = not TASKS[recipe.task].per_token and recipe.model.windows is None and settings.batch_tokens is None
+    if rows.training and a_row_each and not TASKS[recipe.task].vectors:
+        plan_steps(math.ceil(rows.training / settings.batch_size), settings)
+
+
 def _row_words(rows: Beginning) -> str:
     aside = "".join(f"; {count:,} set aside: {reason}" for reason, count in sorted(rows.rejected.items()))
     if rows.whole:
@@ -150,12 +173,7 @@ def _check_model(recipe: Recipe) -> tuple[Path, dict[str, Any]]:
             cause="the architecture is not among those that its ONNX exporter knows",
             fix="choose a checkpoint of another architecture (bert, distilbert, roberta, electra, mpnet, ...)",
         )
-    check_trainable(
-        checkpoint,
-        task=recipe.task,
-        max_length=recipe.model.max_length,
-        embedding_layer=recipe.export.embedding_layer,
-    )
+    check_trainable(checkpoint, task=recipe.task, max_length=recipe.model.max_length, layers=wanted_layers(recipe))
     if recipe.data.pairs is not None:
         require_pairs(checkpoint, recipe.data.pairs)
     return checkpoint, config

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,18 @@ def check_checkpoint(folder: Path) -> None:
     _read_json(folder, "tokenizer.json", required=True)
 
 
-def check_trainable(folder: Path, *, task: str, max_length: int, embedding_layer: int | None = None) -> None:
+def check_trainable(folder: Path, *, task: str, max_length: int, layers: Mapping[str, int] | None = None) -> None:
     """Refuse a sound checkpoint with which training, export or packaging is known to fail. Reads JSON and headers only.
 
     Args:
         folder: passed `check_checkpoint`.
         task: of the recipe.
         max_length: tokens of the longest input.
-        embedding_layer: the layer that the export gives out; None does not ask.
+        layers: key of the recipe -> how many layers there must be for it; None does not ask.
 
     Raises:
-        ModelError: fewer positions than ``max_length``, fewer layers than ``embedding_layer``, weights too large for
-            one ONNX file, or an encoder-decoder for a task that is answered by an encoder.
+        ModelError: fewer positions than ``max_length``, fewer layers than a key wants, weights too large for one ONNX
+            file, or an encoder-decoder for a task that is answered by an encoder.
     """
     config = _read_json(folder, "config.json", required=True)
     kind = repr(config.get("model_type", "unknown"))
@@ -85,8 +86,7 @@ def check_trainable(folder: Path, *, task: str, max_length: int, embedding_layer
             cause="it was trained on shorter texts, and has no embedding for a later token",
             fix=f"set model.max_length to at most {positions}, or choose a checkpoint for longer texts",
         )
-    if embedding_layer:
-        _check_layer(config, kind, embedding_layer)
+    _check_layers(config, kind, layers or {})
     size = 4 * sum(math.prod(shape) for path in _weight_files(folder) for shape in _shapes(path))
     if size >= _MAX_ONNX:
         raise ModelError(
@@ -106,19 +106,20 @@ def positions_of(config: dict[str, Any]) -> int | None:
     return found - (pad if isinstance(pad, int) else 1) - 1 if kind in _OFFSET_POSITIONS else found
 
 
-def _check_layer(config: dict[str, Any], kind: str, wanted: int) -> None:
-    layers = _number(config, _LAYERS)
-    if layers is None:
+def _check_layers(config: dict[str, Any], kind: str, wanted: Mapping[str, int]) -> None:
+    there = _number(config, _LAYERS)
+    if there is None and any(wanted.values()):
         raise ModelError(
             f"config.json of this {kind} checkpoint does not say how many layers there are",
             cause="it is of an architecture that ftdeploy does not know, or was written by hand",
-            fix="choose another checkpoint; or set export.embedding_layer to 0, the embeddings",
+            fix=f"choose another checkpoint; or set {' and '.join(key for key in wanted if wanted[key])} to 0",
         )
-    if wanted > layers:
+    many = [key for key, layers in wanted.items() if layers > (there or 0)]
+    if many:
         raise ModelError(
-            f"export.embedding_layer is {wanted}, and the checkpoint has {layers} layers",
-            cause="the layer was chosen for a deeper model",
-            fix=f"set export.embedding_layer to at most {layers}; about a third of the layers works well",
+            f"{' and '.join(f'{key} is {wanted[key]}' for key in many)}, and the checkpoint has {there} layers",
+            cause="the number was chosen for a deeper model",
+            fix=f"set {' and '.join(many)} to at most {there}, or choose a deeper checkpoint",
         )
 
 

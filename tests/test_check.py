@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ftdeploy.check import check_recipe
-from ftdeploy.errors import ConfigError, DataError, DeviceError, ModelError, SourceError
+from ftdeploy.errors import ConfigError, DataError, DeviceError, ModelError, SourceError, TrainingError
 from ftdeploy.recipe import Recipe, load_recipe
 
 CONFIG = {"model_type": "bert", "num_hidden_layers": 6, "hidden_size": 384}
@@ -111,6 +111,44 @@ def test_what_would_fail_after_the_training(
     """config.json tells it already."""
     with pytest.raises(ModelError, match=words):
         check_recipe(write(tmp_path, config, override))
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "words"),
+    [
+        ("train.freeze={layers: 9}", ModelError, "train.freeze.layers is 9, and the checkpoint has 6 layers"),
+        ("train.reinitialize_layers=7", ModelError, "train.reinitialize_layers is 7, and the checkpoint has 6 layers"),
+        ("train.class_weights={good: 2, neutral: 1}", ConfigError, "'neutral', which the data does not have"),
+        ("train.warmup=5000", TrainingError, "the warm-up takes 5000 steps, and the whole training has 6"),
+    ],
+)
+def test_what_training_would_refuse(tmp_path: Path, override: str, error: type[Exception], words: str) -> None:
+    """Rows and config.json tell it already. As many layers as there are, and a step less than there are, can be had."""
+    with pytest.raises(error, match=words):
+        check_recipe(write(tmp_path, None, override))
+    sound = ("train.freeze={layers: 6}", "train.class_weights={good: 2, bad: 1}", "train.warmup=5", "device=cpu")
+    assert check_recipe(write(tmp_path, None, *sound))["rows"] == "60 read, 60 kept"
+
+
+def test_what_only_all_rows_tell_of_training_is_left_to_it(tmp_path: Path) -> None:
+    """A label may come later, and how many steps there are is not known."""
+    recipe = write(tmp_path, None, "train.class_weights={neutral: 2}", "train.warmup=5000", "device=cpu")
+    (tmp_path / "rows.csv").write_text("text,label\n" + lines(5000) + "fine,neutral\n", encoding="utf-8")
+    assert "first 5,000" in str(check_recipe(recipe)["rows"])
+    known = load_recipe(tmp_path / "recipe.yaml", overrides=["data.labels=[good, bad]", "train.class_weights={god: 2}"])
+    with pytest.raises(ConfigError, match="'god', which the data does not have"):
+        check_recipe(known)
+
+
+def test_a_column_that_there_is_not_hides_no_label(tmp_path: Path) -> None:
+    """Both are told: a label that is not listed does not follow from a column that lacks."""
+    with pytest.raises(DataError) as caught:
+        check_recipe(write(tmp_path, None, "data.slices=[kind]", "data.labels=[good, neutral]"))
+    assert "'kind'" in caught.value.what
+    assert "'bad' (40 rows" in caught.value.what
+    with pytest.raises(DataError) as alone:
+        check_recipe(write(tmp_path, None, "data.slices=[kind]"))
+    assert caught.value.what.startswith(f"{alone.value.what}; and ")
 
 
 @pytest.mark.parametrize(

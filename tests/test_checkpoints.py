@@ -102,7 +102,8 @@ SOUND: dict[str, Any] = {"model_type": "bert", "num_hidden_layers": 4, "max_posi
 def trainable(folder: Path, config: dict[str, Any], *, max_length: int = 128, embedding_layer: int | None = 2) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     check_checkpoint(folder)
-    check_trainable(folder, task="text-classification", max_length=max_length, embedding_layer=embedding_layer)
+    layers = {"export.embedding_layer": embedding_layer or 0}
+    check_trainable(folder, task="text-classification", max_length=max_length, layers=layers)
 
 
 @pytest.mark.parametrize(

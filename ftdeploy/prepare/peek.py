@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ftdeploy.errors import DataError
 from ftdeploy.prepare.builder import Builder, wanted
 from ftdeploy.prepare.clean import Counts, Rejected, look_at_all
 from ftdeploy.prepare.decide import Decision, decide
 from ftdeploy.prepare.faults import nothing_left
 from ftdeploy.prepare.privacy.guard import Guard, censored, make_guard
 from ftdeploy.prepare.read import Row
-from ftdeploy.prepare.split import DUPLICATE, SAMPLED_OUT
+from ftdeploy.prepare.split import DUPLICATE, SAMPLED_OUT, TRAIN
 from ftdeploy.prepare.spool import REASONS, cells_of
 from ftdeploy.prepare.stream import Opened, read_source, separators, unified
 from ftdeploy.recipe import DataSettings
@@ -33,6 +34,7 @@ class Beginning:
         read: rows read.
         whole: there are no more.
         kept: rows that would be used: cleaned; where there are no more also without duplicates, and within the limit.
+        training: of these, how many stand in the train split; None where there are more rows.
         labels: the kept rows of each label.
         rejected: rows set aside, by reason: by cleaning, and where there are no more by what they have in common.
     """
@@ -40,6 +42,7 @@ class Beginning:
     read: int
     whole: bool
     kept: int
+    training: int | None
     labels: Mapping[str, int]
     rejected: Mapping[str, int]
 
@@ -90,20 +93,48 @@ def peek(data: DataSettings, sources: tuple[Opened, ...], *, task: str, seed: in
         DataError: what `prepare` would raise of these rows; what it can only raise of all rows, when these are all.
     """
     sample = read_sample(data, sources, task=task, seed=seed, most=most)
-    sample.builder.check_labels(whole=sample.whole)
+    with censored(sample.builder.guard):
+        _check(sample)
+    training = None
     labels: dict[str, int] = {}
     rejected = {reason: tally.rows for reason, tally in sample.counts.rejected.items()}
     kept = np.ones(len(sample.rows), dtype=bool)
     if sample.rows:
         if sample.whole:
             where = sample.decide(task).where
-            kept = where < DUPLICATE
+            kept, training = where < DUPLICATE, int((where == TRAIN).sum())
             reasons = REASONS | {SAMPLED_OUT: "not in the sample"}
             rejected |= {why: int((where == mark).sum()) for mark, why in reasons.items() if (where == mark).any()}
         labels = sample.builder.index().counts(kept)
     elif sample.whole:
         raise nothing_left(", ".join(source.path.name for source in sources), sample.read, sample.counts)
-    return Beginning(read=sample.read, whole=sample.whole, kept=int(kept.sum()), labels=labels, rejected=rejected)
+    return Beginning(read=sample.read, whole=sample.whole, kept=int(kept.sum()), training=training, labels=labels,
+                     rejected=rejected)  # fmt: skip
+
+
+def _check(sample: Sample) -> None:
+    """Refuse columns that there are not and labels that are not meant; both at once, as neither follows of the other.
+
+    Raises:
+        DataError: there is any.
+    """
+    faults = []
+    try:
+        sample.builder.check_columns(sample.read)
+    except DataError as error:
+        faults.append(error)
+    if sample.rows or not faults:  # without its text or its label no row is left
+        try:
+            sample.builder.check_labels(whole=sample.whole)
+        except DataError as error:
+            faults.append(error)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        what, cause, fix = (
+            "; and ".join(getattr(error, part) for error in faults) for part in ("what", "cause", "fix")
+        )
+        raise DataError(what, cause=cause, fix=fix)
 
 
 def read_sample(
@@ -127,7 +158,7 @@ def read_sample(
 
     Raises:
         SourceError: the loader cannot be found.
-        DataError: a column that is not there, or a broken file.
+        DataError: a broken file.
     """
     guard = make_guard(data.privacy, labels=data.labels)
     with censored(guard):
@@ -170,5 +201,4 @@ def _read_sample(
             sample.rows.append((made["id"], made["text"]))
             visit(made["text"])
     sample.whole = all(next(rows, None) is None for rows in streams)
-    builder.check_columns(sample.read)
     return sample

@@ -21,6 +21,7 @@ from ftdeploy.prepare.cleaning.counts import difference, visible
 from ftdeploy.prepare.decide import Decision
 from ftdeploy.prepare.peek import BEGINNING, Sample, read_sample
 from ftdeploy.prepare.privacy import report as privacy
+from ftdeploy.prepare.privacy.guard import censored
 from ftdeploy.prepare.profile import quantiles
 from ftdeploy.prepare.report import report
 from ftdeploy.prepare.split import CONFLICT, DUPLICATE, NEAR_DUPLICATE, SAMPLED_OUT
@@ -71,6 +72,8 @@ def preview(recipe: Recipe, *, rows: int = BEGINNING) -> dict[str, Any]:
         recipe.data, open_sources(recipe.data), task=recipe.task, seed=recipe.seed, most=rows,
         visit=lambda text: [trial(one, unused) for one in parts(text)],
     )  # fmt: skip
+    with censored(sample.builder.guard):
+        sample.builder.check_columns(sample.read)
     seen = Seen(sample=sample, recipe=recipe, unused=unused)
     try:
         sample.builder.check_labels(whole=sample.whole)

@@ -76,6 +76,7 @@ __all__ = [
     "load_recipe",
     "recipe_schema",
     "term_column",
+    "wanted_layers",
 ]
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -158,6 +159,15 @@ class Recipe(Section):
         if wrong:
             raise ValueError("; ".join(wrong))
         return value
+
+
+def wanted_layers(recipe: Recipe) -> dict[str, int]:
+    """Key -> how many layers the checkpoint must have for it."""
+    return {
+        "export.embedding_layer": recipe.export.embedding_layer,
+        "train.freeze.layers": recipe.train.freeze.layers if recipe.train.freeze is not None else 0,
+        "train.reinitialize_layers": recipe.train.reinitialize_layers,
+    }
 
 
 def load_recipe(path: Path, *, overrides: Iterable[str] = ()) -> Recipe:

@@ -18,7 +18,7 @@ from ftdeploy.errors import ModelError
 from ftdeploy.hardware import choose_device, has_bf16, processors
 from ftdeploy.onnx_export import note_pairs, pairs_in, require_pairs, tell_texts_apart
 from ftdeploy.pooling import choose_pooling, note_pooling
-from ftdeploy.recipe import Device, ModelSettings, Recipe, TrainSettings
+from ftdeploy.recipe import Device, ModelSettings, Recipe, TrainSettings, wanted_layers
 from ftdeploy.sources import fingerprint, resolve
 from ftdeploy.stage import Facts, stage
 from ftdeploy.tasks import TASKS, Task
@@ -57,8 +57,7 @@ def _refuse(recipe: Recipe) -> None:
     change there must not train anew."""
     folder = resolve(recipe.model)
     check_checkpoint(folder)
-    layer = recipe.export.embedding_layer
-    check_trainable(folder, task=recipe.task, max_length=recipe.model.max_length, embedding_layer=layer)
+    check_trainable(folder, task=recipe.task, max_length=recipe.model.max_length, layers=wanted_layers(recipe))
     if TASKS[recipe.task].vectors:
         choose_pooling(folder, recipe.model.pooling)
     if recipe.data.pairs is not None:

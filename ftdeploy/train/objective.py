@@ -175,7 +175,16 @@ def weigh_labels(table: pa.Table, labels: Sequence[str], task: Task, settings: T
     return table.append_column("weight", pa.array(rows, pa.float32()))
 
 
-def _given_weights(given: Mapping[str, float], labels: Sequence[str]) -> NDArray[np.float32]:
+def check_given_weights(given: Mapping[str, float], labels: Sequence[str]) -> None:
+    """Whether the labels that have weights are there.
+
+    Args:
+        given: label -> weight.
+        labels: of the data.
+
+    Raises:
+        ConfigError: one is not.
+    """
     unknown = sorted(set(given) - set(labels))
     if unknown:
         raise ConfigError(
@@ -183,4 +192,8 @@ def _given_weights(given: Mapping[str, float], labels: Sequence[str]) -> NDArray
             cause="it is misspelt, or the rows of that label were set aside",
             fix=did_you_mean(unknown[0], labels),
         )
+
+
+def _given_weights(given: Mapping[str, float], labels: Sequence[str]) -> NDArray[np.float32]:
+    check_given_weights(given, labels)
     return np.array([given.get(label, 1.0) for label in labels], dtype=np.float32)
