@@ -44,8 +44,8 @@ eval_app = typer.Typer(
     invoke_without_command=True,
     subcommand_metavar="| init DATA | history FOLDER",
     add_completion=False,
-    epilog="Exit codes: 0 every gate passed, 10 a gate failed, 11 a gate could not decide; the report is written in "
-    "any case. `ftdeploy --help` lists the others.",
+    epilog="Exit codes: 0 every gate passed, or none was asked, 10 a gate failed, 11 a gate could not decide; the "
+    "report is written in any case. `ftdeploy --help` lists the others.",
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, for programs.")]

@@ -21,6 +21,7 @@ _VERDICTS = {
     "pass": "Every gate passed.",
     "fail": "A gate failed: there is a report, and no bundle.",
     "inconclusive": "A gate could not decide: there is a report, and no bundle.",
+    "measured": "No gate was asked: the report is a measurement, and no verdict.",
 }
 _LOSSES = ("loss", "eval_loss")
 #: Measured candidates that the page shows, the winner and the fastest; the search's own page has all.

@@ -16,6 +16,8 @@ from ftdeploy.document import Section
 from ftdeploy.errors import ArtifactError, GateFailed, GateInconclusive
 from ftdeploy.statistics import Verdict
 
+#: Of a whole report: where no gate was asked, it is a measurement and no verdict.
+Overall = Verdict | Literal["measured"]
 #: The rules of a suite, and its golden rows.
 GateKind = Literal[
     "non-inferiority", "equivalence", "superiority", "floor", "ceiling", "calibration", "slices", "worst-slice",
@@ -288,8 +290,9 @@ class Report(Section):
     """Its task."""
     suite: str
     """The evaluation suite."""
-    verdict: Verdict
-    """fail when a gate failed, else inconclusive when one could not tell, else pass."""
+    verdict: Overall
+    """fail when a gate failed, else inconclusive when one could not tell, else pass; measured where no gate was asked,
+    which stops nothing and promises nothing."""
     rows: int
     """Test rows."""
     confidence: float

@@ -206,6 +206,9 @@ def test_a_suite_of_evaluate(place: Path) -> None:
     alone = ftdeploy(place, "theirs.py", "--candidate", "new", "--report", "alone")
     assert alone.returncode == 0, alone.stderr
     assert "no gate was asked" in alone.stdout
+    assert "measured on " in alone.stdout
+    assert "pass" not in alone.stdout
+    assert json.loads((place / "alone" / "report.json").read_text("utf-8"))["verdict"] == "measured"
     assert "0.9000 (" in alone.stdout
     held = ftdeploy(place, "theirs.py", "--candidate", "new", "--baseline", "old", "--report", "held")
     assert held.returncode == 0, held.stderr

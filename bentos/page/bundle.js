@@ -2,7 +2,7 @@
 
 const SOON = 2000;  // milliseconds until the service is looked at again, while it is not ready
 const LATER = 15000;  // and while it is
-const MARKS = { pass: "\u2713", fail: "\u2715", inconclusive: "?" };
+const MARKS = { pass: "\u2713", fail: "\u2715", inconclusive: "?", measured: "\u2013" };
 const DRIFT = {
   none: "none seen",
   watching: "watching",

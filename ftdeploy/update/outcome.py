@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from ftdeploy.document import Section
 from ftdeploy.errors import ArtifactError
 from ftdeploy.files import write_json
-from ftdeploy.verdict import Report
+from ftdeploy.verdict import Overall, Report
 
 M = TypeVar("M", bound=Section)
 BEGUN, OUTCOME = "begun.json", "outcome.json"
@@ -38,8 +38,8 @@ class Outcome(Section):
 
     format: Literal[1] = 1
     """Version of this format."""
-    verdict: Literal["pass", "fail", "inconclusive"]
-    """Of the gates."""
+    verdict: Overall
+    """Of the gates; anything but `pass` promotes nothing."""
     begun: Begun
     """What it was made of."""
     version: str | None

@@ -29,7 +29,7 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
 
 
 @stage(
-    writes="report", version=2, outside=_outside, libraries=("evaluate", "numpy", "onnxruntime", "scipy", "tokenizers")
+    writes="report", version=3, outside=_outside, libraries=("evaluate", "numpy", "onnxruntime", "scipy", "tokenizers")
 )
 def validate(dataset: Artifact, onnx: Artifact, compressed: Artifact, *, validate_: ValidateSettings,
              serve: ServeSettings, device: Device, task: str, name: str, out: Path) -> Facts:  # fmt: skip

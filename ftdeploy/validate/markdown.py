@@ -12,7 +12,7 @@ from ftdeploy.verdict import Compared, Report, Scored
 #: Rows of each table, and characters of a cell and of a sentence, escaped: GitHub cuts a comment at 65,536 characters.
 _GATES, _METRICS, _SLICES, _REASONS, _CASES = 40, 20, 10, 10, 10
 _CELL, _REASON = 160, 500
-_MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "❔"}
+_MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "measured": "📏"}
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "&#96;"}
 _SPECIAL = frozenset("\\*_{}[]()~!#$")
 #: What forges make links of: mentions of people, numbers of issues, addresses.

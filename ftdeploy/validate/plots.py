@@ -9,9 +9,8 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from ftdeploy.statistics import Verdict
 from ftdeploy.svg import Scale, add, image, markup, scale_for, short, tell, ticks, write
-from ftdeploy.verdict import CostResult, GateResult, Reliability, ReliabilityBin
+from ftdeploy.verdict import CostResult, GateResult, Overall, Reliability, ReliabilityBin
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -195,7 +194,7 @@ class Point:
     lower: float
     upper: float
     even: float | None
-    verdict: Verdict
+    verdict: Overall
 
 
 def trend_plot(points: Sequence[Point], *, title: str) -> Markup:
@@ -240,8 +239,10 @@ def trend_plot(points: Sequence[Point], *, title: str) -> Markup:
     return markup(root)
 
 
-def verdict_shape(verdict: Verdict, x: float, y: float, r: float) -> str:
-    """A circle passes, a diamond cannot tell, a square fails: told apart without colour."""
+def verdict_shape(verdict: Overall, x: float, y: float, r: float) -> str:
+    """A circle passes, a diamond cannot tell, a square fails, a dash was not asked: told apart without colour."""
+    if verdict == "measured":
+        return f"M{x - r:g} {y - r / 3:g}h{2 * r:g}v{2 * r / 3:g}h{-2 * r:g}z"
     if verdict == "pass":
         return f"M{x - r:g} {y:g}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0z"
     if verdict == "inconclusive":

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from ftdeploy.metrics import METRICS, SCORE_METRICS
 from ftdeploy.statistics import Verdict
-from ftdeploy.verdict import GateResult, Report, SliceResult
+from ftdeploy.verdict import GateResult, Overall, Report, SliceResult
 
-WORDS: dict[Verdict, str] = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive"}
+WORDS: dict[Overall, str] = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "measured": "Measured"}
 #: Beside the words: colour alone does not tell verdicts apart for everybody.
-MARKS: dict[Verdict, str] = {"pass": "✓", "fail": "✕", "inconclusive": "?"}
+MARKS: dict[Overall, str] = {"pass": "✓", "fail": "✕", "inconclusive": "?", "measured": "–"}  # noqa: RUF001  # a dash
 COSTS = {
     "throughput": "Throughput",
     "latency_p50": "Latency, median length",

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftdeploy import suite as rules
-from ftdeploy.statistics import Verdict
 from ftdeploy.suite import Suite
 from ftdeploy.validate.bias import judge_gap
 from ftdeploy.validate.gates import costs, parts, quality, shares
 from ftdeploy.validate.gates.evidence import Evidence
-from ftdeploy.verdict import GateResult, GoldenResult
+from ftdeploy.verdict import GateResult, GoldenResult, Overall
 
 __all__ = ["JUDGES", "Evidence", "judge", "overall"]
 
@@ -47,7 +46,9 @@ def judge(suite: Suite, evidence: Evidence, golden: Sequence[GoldenResult]) -> l
     return [*results, shares.golden(golden)] if golden else results
 
 
-def overall(results: Sequence[GateResult]) -> Verdict:
-    """fail when a gate failed, else inconclusive when one could not tell, else pass."""
+def overall(results: Sequence[GateResult]) -> Overall:
+    """fail when a gate failed, else inconclusive when one could not tell, else pass; measured without any gate."""
+    if not results:
+        return "measured"
     found = {result.verdict for result in results}
     return "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
