@@ -16,10 +16,25 @@ def read_run(out: Path) -> dict[Kind, Artifact]:
         out: the folder.
 
     Raises:
-        ArtifactError: there are none, or one is not as it was sealed.
+        ArtifactError: there are none, or some are not as they were sealed; names each.
     """
     kinds = [kind for kind in LAYOUT if (out / kind / MANIFEST).is_file()]
-    found = {kind: open_artifact(out / kind, kind=kind) for kind in kinds}
+    found: dict[Kind, Artifact] = {}
+    damaged: list[ArtifactError] = []
+    for kind in kinds:
+        try:
+            found[kind] = open_artifact(out / kind, kind=kind)
+        except ArtifactError as error:
+            damaged.append(error)
+    if len(damaged) == 1:
+        raise damaged[0]
+    if damaged:
+        raise ArtifactError(
+            f"{len(damaged)} of {len(kinds)} artifacts in {out} are not as they were sealed:\n"
+            + "\n".join(f"  {error.what}" for error in damaged),
+            cause="they were edited by hand, only partly copied, or the disk is at fault",
+            fix="restore them, or remove these folders and run again to make them anew",
+        )
     if not out.exists():
         raise no_artifact(out)
     if not found:

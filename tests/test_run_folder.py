@@ -57,3 +57,22 @@ def test_lineage_goes_through_what_stands_between(tmp_path: Path) -> None:
     assert lineage(bundle, [data, onnx, other]) == {bundle.digest, onnx.digest, data.digest}
     assert lineage(onnx, [bundle]) == {onnx.digest, data.digest}
     assert lineage(bundle, [data]) == {bundle.digest, onnx.digest}
+
+
+def test_every_artifact_that_is_damaged_is_named(tmp_path: Path) -> None:
+    """At once: who restores the first should not learn of the second afterwards."""
+    for kind in ("onnx", "report", "bundle"):
+        partial = tmp_path / f"{kind}.partial"
+        partial.mkdir()
+        for name in LAYOUT[kind].required:
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_text(name, encoding="utf-8")
+        seal(partial, target=tmp_path / kind, kind=kind, made_by="test@1", made_from=(), key="", settings={}, facts={})
+    (tmp_path / "report" / "report.json").write_text("x", encoding="utf-8")
+    (tmp_path / "onnx" / "model.onnx").unlink()
+    with pytest.raises(ArtifactError) as caught:
+        read_run(tmp_path)
+    first, onnx, report = caught.value.what.splitlines()
+    assert first.startswith("2 of 3 artifacts in ")
+    assert onnx.endswith("model.onnx is missing")
+    assert report.endswith("report.json was changed")
