@@ -108,6 +108,17 @@ def test_too_little(tmp_path: Path, content: bytes, words: str) -> None:
     assert words in refused(tmp_path / "a.csv", content).what
 
 
+def test_what_privacy_leaves_nothing_of_is_told_of_privacy(tmp_path: Path) -> None:
+    """Where its policy set most rows aside, columns and limits are not what is wrong."""
+    rows = b"text,label\n" + b"".join(b"write to me%d@example.org,%d\n" % (n, n % 2) for n in range(8))
+    error = refused(tmp_path / "a.csv", rows + b",1\n", privacy={"policy": "drop"})
+    assert "(9 read; holds an identifier of type email: 8, text is empty: 1)" in error.what
+    assert "data.privacy" in error.cause
+    assert "data.columns" not in error.cause
+    other = refused(tmp_path / "a.csv", b"text,label\nme@example.org,1\n,0\n,1\n", privacy={"policy": "drop"})
+    assert "data.columns" in other.cause
+
+
 def test_empty_rows_among_good_ones_are_no_error(tmp_path: Path) -> None:
     """They are set aside and counted."""
     (tmp_path / "a.csv").write_bytes(GOOD + b",\n\n,1\nx,\n")

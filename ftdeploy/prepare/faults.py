@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ftdeploy.errors import DataError, did_you_mean
-from ftdeploy.prepare.cleaning.counts import Counts
+from ftdeploy.prepare.cleaning.counts import HOLDS_IDENTIFIER, Counts
 
 #: Labels that an error lists.
 _SHOWN = 20
@@ -77,6 +77,13 @@ def nothing_left(name: str, read: int, counts: Counts) -> DataError:
         return no_rows(name)
     reasons = {reason: tally.rows for reason, tally in counts.rejected.items()}
     listed = ", ".join(f"{reason}: {rows:,}" for reason, rows in sorted(reasons.items(), key=lambda item: -item[1]))
+    private = sum(rows for reason, rows in reasons.items() if reason.startswith(HOLDS_IDENTIFIER))
+    if 2 * private > sum(reasons.values()):
+        return DataError(
+            f"no row of {name} is left after cleaning ({read:,} read; {listed})",
+            cause="`data.privacy` says `drop` for types of identifiers that most rows hold, or are taken to hold",
+            fix="choose redact, pseudonymise or keep for these types; `ftdeploy preview` shows what was found",
+        )
     return DataError(
         f"no row of {name} is left after cleaning ({read:,} read; {listed})",
         cause="`data.columns` names the wrong columns, or the limits under `data.clean` do not fit the texts",

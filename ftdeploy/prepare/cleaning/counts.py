@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _EXAMPLES, _SHOWN, _LEAD = 3, 80, 24
+#: How the reason begins for which privacy sets a row aside; the type follows.
+HOLDS_IDENTIFIER = "holds an identifier of type"
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 

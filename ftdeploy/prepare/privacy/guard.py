@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ftdeploy.errors import DataError, FtdeployError, SourceError
 from ftdeploy.pairs import SEPARATOR, each, is_pair, parts
-from ftdeploy.prepare.cleaning.counts import Rejected
+from ftdeploy.prepare.cleaning.counts import HOLDS_IDENTIFIER, Rejected
 from ftdeploy.prepare.privacy.secret import letters, offset, read_key
 from ftdeploy.privacy import dates, names
 from ftdeploy.privacy.kinds import IDENTIFIER_TYPES, IdentifierType
@@ -173,7 +173,7 @@ class Guard:
         for _, kind, policy in policies:
             if policy == "drop":
                 self.dropped[kind] += 1
-                return Rejected(reason=f"holds an identifier of type {kind}")
+                return Rejected(reason=f"{HOLDS_IDENTIFIER} {kind}")
         return None
 
     def _days(self, cells: Cells) -> int | None:
