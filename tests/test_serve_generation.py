@@ -37,7 +37,7 @@ def test_a_bundle_of_before_is_told_what_still_serves_it(tmp_path: Path) -> None
                facts={})  # fmt: skip
     with pytest.raises(ServeError, match=r"has no ftdeploy/serve/zygote\.py") as caught:
         check(old.path)
-    assert "bentoml serve" in caught.value.fix
+    assert f"`bentoml serve {old.path.absolute()}`" in caught.value.fix  # it takes no relative one
 
 
 def test_a_process_that_cannot_be_started_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import shlex
 import signal
 import socket
 import ssl
@@ -155,6 +157,16 @@ print(service.app.engine.state(), len(ours) > 10, strangers, sorted(heavy))
 
 
 # Under bentoml serve
+
+
+def test_the_line_in_readme_starts_it(tmp_path: Path) -> None:
+    """`bentoml serve` as README writes it, typed where a recipe was run, serves the bundle of that run."""
+    write_bundle(tmp_path / "runs" / "sentiment" / "bundle")
+    (typed,) = re.findall(r"`(bentoml serve [^`]+)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    port = free_port()
+    line = f"exec {shlex.quote(sys.executable)} -m {typed} --host 127.0.0.1 --port {port}"
+    with running(["bash", "-c", line], port, tmp_path / "log") as found:
+        assert httpx.get(f"{found.url}/v2/models/tiny/ready").status_code == 200
 
 
 def test_it_answers_on_every_documented_path(server: Server, bundle: Artifact) -> None:

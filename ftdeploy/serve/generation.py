@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -81,7 +82,8 @@ def check(folder: Path) -> str:
         raise ServeError(
             f"the bundle in {folder} has no {ZYGOTE}",
             cause="it was made by an older ftdeploy",
-            fix="make it again, or serve it with `bentoml serve`",
+            # BentoML 1.4 takes a relative path for a module's name.
+            fix=f"make it again, or serve it with `bentoml serve {shlex.quote(str(folder.absolute()))}`",
         )
     return f"{signature_of(folder).get('name')} {digest[:12]}"
 
