@@ -165,6 +165,31 @@ def test_where_nothing_is_recorded_labels_are_refused(tmp_path: Path, monkeypatc
     assert found["metrics"]["ftdeploy_feedback_rows_total"] == 0
 
 
+async def _until_refused(app: App) -> list[httpx.Response]:
+    await app.start()
+    await app.engine.loaded()
+    found = []
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://here") as client:
+        for _ in range(400):
+            found.append(await client.post("/feedback", json={"request_id": "r1", "label": "negative"}))
+            if found[-1].status_code != 202:
+                break
+            await asyncio.sleep(0.02)
+    await app.stop()
+    return found
+
+
+def test_while_the_disk_takes_nothing_labels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 with Retry-After once that is known, so that whoever sends them keeps them."""
+    monkeypatch.setenv("FTDEPLOY_TRAFFIC", str(tmp_path / "traffic"))
+    write_source(tmp_path / "src")
+    (tmp_path / "traffic").write_text("a file stands where the folder should be", encoding="utf-8")
+    *accepted, refused = asyncio.run(_until_refused(create_app(tmp_path / "src")))
+    assert accepted
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert "disk" in refused.json()["error"]
+
+
 async def _ask_of(app: App, asked: list[str], labels: list[Any]) -> list[int]:
     await app.start()
     await app.engine.loaded()

@@ -274,6 +274,63 @@ def test_labels_that_the_disk_cannot_follow_are_refused_and_counted(
     assert writer.labelled == QUEUE_ROWS
 
 
+def test_labels_that_were_accepted_wait_for_the_disk_and_no_more_are_meanwhile(tmp_path: Path) -> None:
+    """Those of before it is known are written when the disk is back, which needs nothing else to be recorded."""
+    blocked = tmp_path / "traffic"
+    blocked.write_text("a file stands where the folder should be", encoding="utf-8")
+    writer = recorder(blocked)
+    assert writer.record_feedback([Feedback("r1", 0, "good", 1.5)])
+    until(lambda: not writer.record_feedback([]))
+    assert not writer.record_feedback([Feedback("r2", 0, "bad", 2.5)])
+    assert (writer.labelled, writer.dropped) == (0, 1)
+    blocked.unlink()
+    until(lambda: writer.labelled == 1)
+    writer.close()
+    assert [row["id"] for path in blocked.iterdir() for row in read_segment(path)] == ["r1"]
+    assert writer.dropped == 1
+
+
+def test_where_answers_cannot_be_written_labels_are_refused_until_that_settles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is known before the first label comes; afterwards one is taken, which says whether the disk is back."""
+    blocked = tmp_path / "traffic"
+    blocked.write_text("a file stands where the folder should be", encoding="utf-8")
+    writer = recorder(blocked)
+    writer.record(answered("r1"))
+    until(lambda: writer.dropped == 1)
+    assert not writer.record_feedback([Feedback("r1", 0, "good", 1.5)])
+    blocked.unlink()
+    monkeypatch.setattr("ftdeploy.serve.traffic.SETTLED", 0)
+    assert writer.record_feedback([Feedback("r1", 0, "good", 1.5)])
+    until(lambda: writer.labelled == 1)
+    writer.close()
+
+
+def test_labels_that_nobody_could_write_are_dropped_and_hold_up_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not the disk's fault, and trying again would not help."""
+    monkeypatch.setattr("ftdeploy.serve.traffic.SETTLED", 0)
+    writer = recorder(tmp_path)
+    assert writer.record_feedback([Feedback("r1", 0, "\ud800", 1.5)])
+    until(lambda: writer.dropped == 1)
+    assert writer.record_feedback([Feedback("r2", 0, "good", 2.5)])
+    until(lambda: writer.labelled == 1)
+    writer.close()
+    assert [row["id"] for path in tmp_path.iterdir() for row in read_segment(path)] == ["r2"]
+
+
+def test_labels_in_hand_when_it_ends_are_counted(tmp_path: Path) -> None:
+    """The disk did not come back."""
+    blocked = tmp_path / "traffic"
+    blocked.write_text("a file stands where the folder should be", encoding="utf-8")
+    writer = recorder(blocked)
+    assert writer.record_feedback([Feedback("r1", 0, "good", 1.5)] * 3)
+    writer.close()
+    assert (writer.labelled, writer.dropped) == (0, 3)
+
+
 def test_identifiers_in_kept_texts_are_masked_in_their_place(tmp_path: Path) -> None:
     """What recognisers find is in no file of the traffic, and the words around it stand where they stood."""
     text = "Mrs. Jane Doe (MRN 00123456, jane.doe@example.org) took clonidine on 03/14/2019."

@@ -341,7 +341,8 @@ class App:
             body = await self._body(scope, receive, place)
             found = parse_feedback(body, task, engine.signature.labels, subject=subject_of(scope))
         if not engine.recorder.record_feedback(found):
-            raise Refusal(503, "overloaded", "too many labels wait for the disk", headers=(RETRY_SOON,))
+            message = "labels cannot be written now: too many wait for the disk, or it takes none"
+            raise Refusal(503, "overloaded", message, headers=(RETRY_SOON,))
         return Reply(orjson.dumps({"accepted": len(found)}), status=202)
 
     async def _bulk(self, scope: Scope, receive: Receive) -> Reply:

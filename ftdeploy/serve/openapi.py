@@ -25,7 +25,7 @@ _ERRORS = {
     415: "The body is compressed, or of an unknown media type.",
     422: "A wrong key, type or value.",
     429: "Too many texts wait, or too many requests are in flight; try again after Retry-After.",
-    503: "Not ready, draining, no answer in time, or the model failed.",
+    503: "Not ready, draining, no answer in time, the model failed, or the disk takes no labels.",
 }
 _HEADERS = {
     "X-Request-Id": "The request's own, or a new one; traffic is recorded under it.",
@@ -265,7 +265,10 @@ def _feedback(signature: Signature) -> dict[str, Any]:
     return {
         "operationId": "feedback",
         "summary": "The true labels of texts that were answered, by the X-Request-Id of the answer.",
-        "description": "index is the place of the text in its request. Of several labels for one text the last counts.",
+        "description": (
+            "index is the place of the text in its request. Of several labels for one text the last counts. 503 takes "
+            "none of a request's labels: send them again after Retry-After."
+        ),
         "requestBody": _body({JSON: ref("Labels")}, {"one": one, "several": [one | {"index": 1}]}),
         "responses": {"202": good} | {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors},
     }

@@ -1,8 +1,9 @@
 """What the service remembers of its traffic: one row per answered text, without the text unless that was asked for.
 
 Everything on disk happens in one background thread behind a bounded queue, so that a slow or full disk costs rows (they
-are counted) and never an answer. `ftdeploy.serve.segments` says how the files are named, sealed and encrypted,
-`ftdeploy.serve.deletions` how rows are removed from them. A row of a ``segment`` holds:
+are counted) and never an answer; true labels that were accepted wait for it, and further ones are refused meanwhile.
+`ftdeploy.serve.segments` says how the files are named, sealed and encrypted, `ftdeploy.serve.deletions` how rows are
+removed from them. A row of a ``segment`` holds:
 
 ``id`` request id, ``row`` index of the text in its request, ``subject`` the id of whom it is about, or null, ``time``
 unix seconds, ``digest`` of the bundle, ``label``, ``confidence``, ``answer``, where ``label`` is but the summary of it:
@@ -171,7 +172,8 @@ class Recorder:
     """Writes traffic into a folder; owned by one process, beside others in the same folder.
 
     Args:
-        folder: where files go; made when missing. When it cannot be written, rows are dropped and counted.
+        folder: where files go; made when missing. When it cannot be written, rows are dropped and counted, and true
+            labels are refused.
         digest: of the bundle.
         options: what to record.
         projection: float32, shape (width, size); None takes `random_projection`.
@@ -201,6 +203,8 @@ class Recorder:
         self._watch = watch
         self._queue: deque[Answered] = deque()
         self._feedback: deque[Feedback] = deque()
+        self._unwritten: list[Feedback] = []  # labels in the background thread's hand
+        self._stuck = False  # the disk did not take them
         self._chance = random.Random()  # noqa: S311  # which requests are sampled is no secret
         self._open: dict[Kind, OpenFile] = {}
         self._noted = 0
@@ -229,15 +233,21 @@ class Recorder:
         self._queue.append(answered)
 
     def record_feedback(self, found: Sequence[Feedback]) -> bool:
-        """Take note of true labels, all or none; False when too many wait. Never waits, never raises."""
+        """Take note of true labels, all or none; False when too many wait or recording fails. Never waits or raises."""
         chars = sum(len(one.label) for one in found)
         waiting = self._label_chars_put - self._label_chars_taken
-        if len(self._feedback) + len(found) > QUEUE_ROWS or waiting + chars > QUEUE_CHARS:
+        full = len(self._feedback) + len(found) > QUEUE_ROWS or waiting + chars > QUEUE_CHARS
+        if full or self._fails():
             self._refused += len(found)
             return False
         self._label_chars_put += chars
         self._feedback.extend(found)
         return True
+
+    def _fails(self) -> bool:
+        """Whether labels could not be written now: some are tried again and again, or something failed a moment ago."""
+        failing = self._failing
+        return self._stuck or (failing is not None and time.monotonic() - failing[0] < SETTLED)
 
     def close(self, timeout: float = 5.0) -> None:
         """Write what is queued, seal the files, end the thread. Waits at most ``timeout`` seconds."""
@@ -255,6 +265,7 @@ class Recorder:
         while not self._stop.wait(TICK):
             self._tick()
         self._tick()
+        self._lost += len(self._unwritten) + len(self._feedback)
         self._seal_all()
 
     def _tick(self) -> None:
@@ -268,7 +279,8 @@ class Recorder:
                 rows += len(found[-1].labels)
             self._taken += rows
             self._chars_taken += sum(map(self._chars, found))
-            self._guarded(partial(self._write_answers, found, rows), rows=rows)
+            if self._guarded(partial(self._write_answers, found, rows), rows=rows):
+                self._lost += rows
             self._seal_when_due()
         self._seal_when_due()
         noted = deletions.stamp(self.folder)
@@ -281,10 +293,22 @@ class Recorder:
             self._guarded(partial(keep_within, self.folder, self._options.max_bytes, self._options.max_days))
 
     def _write_feedback(self) -> None:
-        while self._feedback:
-            found = [self._feedback.popleft() for _ in range(min(len(self._feedback), self._options.segment_rows))]
-            self._label_chars_taken += sum(len(one.label) for one in found)
-            self._guarded(partial(self._write_labels, found), rows=len(found))
+        """What the disk does not take stays in hand and is tried again, as whoever sent it was told that it will be
+        written; each try says whether the disk is back.
+        """
+        while self._unwritten or self._feedback:
+            if not self._unwritten:
+                rows = min(len(self._feedback), self._options.segment_rows)
+                self._unwritten = [self._feedback.popleft() for _ in range(rows)]
+                self._label_chars_taken += sum(len(one.label) for one in self._unwritten)
+            found = self._unwritten
+            failed = self._guarded(partial(self._write_labels, found), rows=len(found))
+            self._stuck = isinstance(failed, OSError)
+            if self._stuck:
+                break
+            self._unwritten = []
+            if failed:  # it is these labels, and would be the next time
+                self._lost += len(found)
             self._seal_when_due()
 
     def _seal_when_due(self) -> None:
@@ -298,8 +322,8 @@ class Recorder:
         for kind in list(self._open):
             self._guarded(partial(self._seal, kind))
 
-    def _guarded(self, action: Callable[[], object], *, rows: int = 0) -> None:
-        """Do something on disk; a failure drops the rows in hand, is counted, and is logged once until it is over."""
+    def _guarded(self, action: Callable[[], object], *, rows: int = 0) -> Exception | None:
+        """Do something on disk; gives its failure, which is logged once until it is over: rows are written again."""
         now = time.monotonic()
         try:
             action()
@@ -307,14 +331,12 @@ class Recorder:
             if self._failing is None:
                 log.error("traffic is not recorded in %s: %s; rows are dropped and counted", self.folder, error)  # noqa: TRY400  # no traceback: the sentence says it
             self._failing = (now, self._failing[1] if self._failing else self._lost)
-            self._lost += rows
             self._abandon()
-        else:
-            if rows and self._failing is not None and now - self._failing[0] >= SETTLED:
-                log.warning(
-                    "traffic is recorded again in %s; %d rows were not", self.folder, self._lost - self._failing[1]
-                )
-                self._failing = None
+            return error
+        if rows and self._failing is not None and now - self._failing[0] >= SETTLED:
+            log.warning("traffic is recorded again in %s; %d rows were not", self.folder, self._lost - self._failing[1])
+            self._failing = None
+        return None
 
     def _write_answers(self, found: Sequence[Answered], rows: int) -> None:
         self._write("segment", b"".join(self._lines(found)), rows)
