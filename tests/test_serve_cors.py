@@ -23,6 +23,7 @@ def test_an_allowed_origin_reads_the_answer_and_its_headers() -> None:
     assert found[b"vary"] == b"origin"
     exposed = found[b"access-control-expose-headers"].split(b", ")
     assert {b"x-request-id", b"x-model-digest", b"x-truncated", b"retry-after"} <= set(exposed)
+    assert b"inference-header-content-length" in exposed  # where the tensors of an answer begin
     assert b"access-control-allow-credentials" not in found
 
 
@@ -43,13 +44,14 @@ def test_a_star_is_everybody_and_one_answer_for_all() -> None:
 
 
 def test_a_preflight_is_204_with_what_may_be_sent() -> None:
-    """A bearer key and JSON are among it, the methods are those of the path."""
+    """A bearer key, JSON, whom it is about and where tensors begin are among it, the methods are those of the path."""
     reply = Cors([APP.decode()]).preflight(scope(APP, access_control_request_method=b"POST"), ["POST"])
     assert reply is not None
     assert (reply.status, reply.body) == (204, b"")
     found = dict(reply.headers)
     assert found[b"access-control-allow-methods"] == b"POST"
-    assert {b"authorization", b"content-type"} <= set(found[b"access-control-allow-headers"].split(b", "))
+    sent = set(found[b"access-control-allow-headers"].split(b", "))
+    assert {b"authorization", b"content-type", b"x-subject-id", b"inference-header-content-length"} <= sent
     assert int(found[b"access-control-max-age"]) > 0
 
 

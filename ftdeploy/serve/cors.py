@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from ftdeploy.serve.wire import Header, Reply, Scope, header
 
 #: Of requests and of answers, beside those that every page may set and read.
-_SENT = b"authorization, content-type, x-request-id"
-_READ = b"x-request-id, x-model-digest, x-truncated, retry-after, www-authenticate"
+_SENT = b"authorization, content-type, x-request-id, x-subject-id, inference-header-content-length"
+_READ = b"x-request-id, x-model-digest, x-truncated, inference-header-content-length, retry-after, www-authenticate"
 #: Seconds for which a browser need not ask again whether it may.
 _REMEMBERED = b"600"
 _VARY: Header = (b"vary", b"origin")
