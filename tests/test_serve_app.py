@@ -789,3 +789,27 @@ def test_a_crowd_is_refused_before_anything_is_read(client: Client, monkeypatch:
     assert refused.headers["retry-after"] == "2"
     assert client.ask("GET", "/readyz").status_code == 200
     assert app.metrics.shed["queue"] == before + 4
+
+
+def test_a_page_of_another_origin_has_nothing_done(client: Client) -> None:
+    """What a browser sends for it without asking first is 403 wherever something would be answered or recorded; what is
+    only read is answered, as the browser keeps it from the page."""
+    written = client.app.engine.recorder
+    assert written is not None
+    put, tensor = written._put, {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["good"]}
+    sent = {"content-type": "text/plain;charset=UTF-8", "origin": "https://evil.example", "sec-fetch-mode": "no-cors"}
+    asked = {
+        "/predict": {"inputs": "good"},
+        "/predict/bulk": {"inputs": "good"},
+        "/invocations": {"inputs": ["good"]},
+        "/v2/models/tiny/infer": {"inputs": [tensor]},
+        "/review": {"inputs": "good"},
+        "/feedback": {"request_id": "r1", "label": "positive"},
+    }
+    for path, content in asked.items():
+        for site in ("cross-site", "same-site"):
+            assert_refused(client.ask("POST", path, content, headers=sent | {"sec-fetch-site": site}), 403, "forbidden")
+    assert (written._put, len(written._feedback), written.labelled) == (put, 0, 0)
+    own = sent | {"origin": "http://here", "sec-fetch-site": "same-origin"}
+    assert client.predict({"inputs": "good"}, headers=own).status_code == 200
+    assert client.ask("GET", "/about", headers=sent | {"sec-fetch-site": "cross-site"}).status_code == 200

@@ -152,16 +152,21 @@ def test_a_page_of_an_allowed_origin_may_ask(closed: Closed) -> None:
             assert one.headers["vary"] == "origin"
             assert "access-control-allow-credentials" not in one.headers
         assert "x-request-id" in answer.headers["access-control-expose-headers"]
+        sent = {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"}
+        assert client.post("/predict", json=QUESTION, headers=sent).status_code == 200
 
 
 def test_a_page_of_another_origin_may_not(closed: Closed) -> None:
-    """No leave, and OPTIONS is what it is without the setting: a wrong method."""
+    """No leave, and OPTIONS is what it is without the setting: a wrong method. What is sent without asking is refused,
+    whatever key comes with it."""
     asking = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
     with closed.client("predict") as client:
         for path, status in (("/predict", 405), ("/livez", 405), ("/nothing", 404)):
             refused = client.options(path, headers=asking)
             assert refused.status_code == status
             assert not [name for name in refused.headers if name.startswith("access-control")]
+        sent = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+        assert client.post("/predict", json=QUESTION, headers=sent).status_code == 403
 
 
 def test_a_key_is_added_and_revoked_without_a_restart_under_load(closed: Closed) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ftdeploy.serve.cors import Cors
-from ftdeploy.serve.wire import Scope
+from ftdeploy.serve.cors import Cors, refuse_elsewhere
+from ftdeploy.serve.wire import Refusal, Scope
 
 APP = b"https://app.example.org"
 
@@ -13,7 +13,7 @@ APP = b"https://app.example.org"
 def scope(origin: bytes | None = None, **more: bytes) -> Scope:
     headers = [] if origin is None else [(b"origin", origin)]
     headers += [(name.replace("_", "-").encode(), value) for name, value in more.items()]
-    return {"type": "http", "headers": headers}
+    return {"type": "http", "method": "POST", "headers": headers}
 
 
 def test_an_allowed_origin_reads_the_answer_and_its_headers() -> None:
@@ -61,3 +61,23 @@ def test_what_is_no_preflight_or_not_allowed_is_not_answered_as_one() -> None:
     assert cors.preflight(scope(APP), ["POST"]) is None
     assert cors.preflight(scope(b"https://evil", access_control_request_method=b"POST"), ["POST"]) is None
     assert cors.preflight(scope(access_control_request_method=b"POST"), ["POST"]) is None
+
+
+@pytest.mark.parametrize("site", [b"cross-site", b"same-site"])
+@pytest.mark.parametrize("cors", [None, Cors([APP.decode()])])
+def test_what_a_browser_sends_for_a_page_that_may_not_ask_is_refused(cors: Cors | None, site: bytes) -> None:
+    """Another site, and another port or name of ours; an opaque origin, too. The body is not read."""
+    for origin in (None, b"null", b"https://evil.example"):
+        with pytest.raises(Refusal) as caught:
+            refuse_elsewhere(scope(origin, sec_fetch_site=site), cors)
+        assert (caught.value.status, caught.value.error_type) == (403, "forbidden")
+        assert caught.value.unread
+
+
+def test_who_may_ask_or_is_no_page_is_not_refused() -> None:
+    """The service's own page, what a person does by hand, a listed origin, everybody where all are; and programs, which
+    do not say it."""
+    for found in (scope(), scope(APP), scope(APP, sec_fetch_site=b"same-origin"), scope(sec_fetch_site=b"none")):
+        refuse_elsewhere(found, None)
+    for origins in ([APP.decode()], ["*"]):
+        refuse_elsewhere(scope(APP, sec_fetch_site=b"cross-site"), Cors(origins))

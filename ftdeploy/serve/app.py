@@ -24,7 +24,7 @@ from ftdeploy.serve.admission import Admission, Place
 from ftdeploy.serve.anomaly import PATH as ANOMALY
 from ftdeploy.serve.anomaly import parse_anomaly
 from ftdeploy.serve.answers import Answers, Parse
-from ftdeploy.serve.cors import Cors
+from ftdeploy.serve.cors import Cors, refuse_elsewhere
 from ftdeploy.serve.engine import Engine
 from ftdeploy.serve.exposition import OPENMETRICS, TEXT, Snapshot, render
 from ftdeploy.serve.feedback import parse_feedback
@@ -204,6 +204,7 @@ class App:
         unread = False
         try:
             try:
+                refuse_elsewhere(scope, self._cors)
                 self.door.admit(route, scope)
                 reply = await handler(scope, receive)
             except Refusal as refusal:

@@ -17,6 +17,7 @@ from ftdeploy.tasks import TASKS
 
 _ERRORS = {
     400: "The body is not what its media type says.",
+    403: "A browser sent it for a page of another origin, which is not allowed to ask.",
     404: "There is no such model here.",
     406: "None of the media types of an answer is accepted.",
     408: "The body did not arrive in time.",
@@ -37,14 +38,14 @@ _LENGTH = "Inference-Header-Content-Length"
 _LENGTH_SAYS = "Where the JSON ends and the bytes of tensors begin; absent when there are none."
 _NAMED = ("X-Request-Id", "X-Model-Digest")
 _SOMETIMES = ("X-Truncated", _LENGTH)
-_OF_A_QUESTION = (400, 408, 413, 415, 422, 429, 503)
+_OF_A_QUESTION = (400, 403, 408, 413, 415, 422, 429, 503)
 
 #: An example of what a model takes that reads two texts.
 _PAIR = {"text": "some text", "text_pair": "its second text"}
 #: Where keys are on.
 _REFUSED = {
     "401": "No key, or none that is known and has not expired.",
-    "403": "The key has not the scope that is named.",
+    "403": "The key has not the scope that is named, or a page of another origin asks that is not allowed to.",
 }
 
 
@@ -220,7 +221,7 @@ def _bulk() -> dict[str, Any]:
             "content": {NDJSON: {"schema": {"type": "array", "items": ref("BulkLine")}}},
         },
         "responses": _answers(
-            {NDJSON: {"type": "array", "items": ref("BulkAnswer")}}, (408, 415, 422, 429, 503), _NAMED
+            {NDJSON: {"type": "array", "items": ref("BulkAnswer")}}, (403, 408, 415, 422, 429, 503), _NAMED
         ),
     }
 

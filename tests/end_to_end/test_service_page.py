@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from browser import Browser, Tab, running
 from pdf_files import written
@@ -400,6 +401,14 @@ def test_a_refusal_is_told_in_words_and_loses_nothing(
         else:
             tab.click("#problem button")
         tab.until("document.querySelectorAll('.answer').length === 2 && document.querySelector('#problem').hidden")
+
+
+def test_a_page_of_another_origin_has_nothing_done(browser: Browser, bundle: str) -> None:
+    """What a browser sends for it without asking first is refused, by what the browser itself says of the page."""
+    with scripted() as other, browser.open(f"{other.url}elsewhere") as tab:
+        sent = "{method: 'POST', mode: 'no-cors', body: JSON.stringify({inputs: 'x'})}"
+        assert tab.ask(f"fetch('{bundle}predict', {sent}).catch(() => 'kept from it')") == "kept from it"
+    assert 'ftdeploy_requests_total{route="/predict",status="403"} 1' in httpx.get(f"{bundle}metrics").text
 
 
 def test_a_service_that_is_gone_is_told_in_words(browser: Browser) -> None:
