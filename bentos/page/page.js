@@ -81,7 +81,18 @@ function put(texts, whole = false) {
   count();
 }
 
+// Nothing goes wrong without a word: a file may be gone by now, or be more than the browser takes.
 async function load(file) {
+  try {
+    await readFile(file);
+  } catch (error) {
+    added = null;
+    at("column-part").hidden = at("second-column-part").hidden = true;
+    at("file-says").textContent = `${file.name} cannot be read: ${error.message || error.name}`;
+  }
+}
+
+async function readFile(file) {
   at("file-part").hidden = false;
   at("column-part").hidden = at("second-column-part").hidden = true;
   added = null;
@@ -99,7 +110,9 @@ async function load(file) {
   if (text.includes("\0")) return refuse("is not a text file.");
   let texts = textsIn(text, false);
   if (/\.[ct]sv$/i.test(file.name) && texts.length) {
-    const { columns, chosen } = columnsOf(readTable(text));
+    const rows = readTable(text);
+    if (!rows.length) return refuse("holds no text.");
+    const { columns, chosen } = columnsOf(rows);
     added = { columns };
     at("column").replaceChildren(...columns.map((column, index) => new Option(column.name, String(index))));
     at("column").value = String(chosen);

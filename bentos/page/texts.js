@@ -83,7 +83,7 @@ function readTable(text) {
 // Columns of a table, and which of them looks like the texts: by its name, else the one with the longest cells.
 function columnsOf(rows) {
   const named = /^(text|texts|body|content|message|review|comment|sentence|description|document|title)$/i;
-  const width = Math.max(...rows.map((row) => row.length));
+  const width = rows.reduce((most, row) => Math.max(most, row.length), 0);  // not spread: there may be a million
   const headed = width > 1 || named.test(rows[0][0].trim());
   const cells = headed ? rows.slice(1) : rows;
   const columns = Array.from({ length: width }, (_, index) => {

@@ -826,6 +826,26 @@ def test_a_file_is_read_below_what_is_typed(browser: Browser, tmp_path: Path) ->
         assert box(tab)[0] == "typed"
 
 
+def test_a_table_of_very_many_rows_is_read(browser: Browser) -> None:
+    """More than a function of the browser takes arguments."""
+    with scripted() as service, browser.open(service.url) as tab:
+        tab.ask("load(new File(['id,text\\n' + '1,a\\n'.repeat(200000)], 'many.csv'))")
+        assert tab.text("#file-says") == "many.csv: 200,000 texts."
+        assert tab.ask("document.querySelector('#texts').value.length") == 2 * 200_000 - 1
+
+
+def test_a_file_that_brings_nothing_says_why(browser: Browser) -> None:
+    """A table of nothing but separators, and whatever else goes wrong while one is read; what is typed stays."""
+    with scripted() as service, browser.open(service.url) as tab:
+        tab.fill("#texts", "typed")
+        tab.ask("load(new File([',,,\\n,,,\\n'], 'empty.csv'))")
+        assert tab.text("#file-says") == "empty.csv holds no text."
+        tab.ask("load({name: 'gone.csv', size: 3, arrayBuffer: () => Promise.reject(new Error('it is gone'))})")
+        assert tab.text("#file-says") == "gone.csv cannot be read: it is gone"
+        assert tab.ask("document.querySelector('#column-part').hidden")
+        assert box(tab) == ["typed"]
+
+
 def test_a_file_can_be_dropped(browser: Browser, tmp_path: Path) -> None:
     """Onto the box, which shows that it takes it."""
     (tmp_path / "lines.txt").write_text("one\ntwo\n", encoding="utf-8")
