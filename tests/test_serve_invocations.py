@@ -81,6 +81,19 @@ def test_params_choose_labels_and_scores(predictor: Predictor) -> None:
     assert best["predictions"] == [one[0] for one in found]
 
 
+def test_several_labels_of_a_text_are_rows_of_csv(predictor: Predictor) -> None:
+    """With `top_k` each row says which text it is about; JSON lines have a list a line."""
+    body = encoded({"inputs": TWO, "params": {"top_k": 2}})
+    wanted = orjson.loads(replied(predictor, body).body)["predictions"]
+    rows = list(csv.DictReader(io.StringIO(replied(predictor, body, accept="text/csv").body.decode(), newline="")))
+    assert [(row["row"], row["label"]) for row in rows] == [
+        (str(place), one["label"]) for place, answer in enumerate(wanted) for one in answer
+    ]
+    assert len(rows) == 4
+    lines = replied(predictor, body, accept="application/jsonlines").body.splitlines()
+    assert [orjson.loads(line) for line in lines] == wanted
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -117,6 +130,9 @@ def test_the_containers_form_is_answered_as_predict_answers(predictor: Predictor
         ({"instances": [{"a": "good", "b": "bad"}]}, "one key"),
         ({"instances": [{"a": "good"}, "bad"]}, "instances[1]"),
         ({"instances": ["good", 3]}, "instances[1]"),
+        ({"instances": [{"a": "good"}, {"b": "bad"}]}, "instances[1] has the column 'b', and the first has 'a'"),
+        ({"instances": [{"b64": "YQ=="}]}, "instances[0] has `b64`"),
+        ({"inputs": {"b64": ["YQ=="]}}, "inputs has `b64`"),
         ({"dataframe_split": TWO}, "dataframe_split wants"),
         ({"dataframe_split": {"columns": ["a", "b"], "data": [["good", "bad"]]}}, "one column"),
         ({"dataframe_split": {"columns": ["a"], "data": [["good", "bad"]]}}, "2 elements"),
@@ -125,6 +141,7 @@ def test_the_containers_form_is_answered_as_predict_answers(predictor: Predictor
         ({"dataframe_records": {"text": "good"}}, "dataframe_records wants"),
         ({"dataframe_records": ["good"]}, "dataframe_records[0]"),
         ({"dataframe_records": [{"text": None}]}, "dataframe_records[0]"),
+        ({"dataframe_records": [{"a": "good"}, {"b": "bad"}]}, "dataframe_records[1] has the column 'b'"),
     ],
 )
 def test_a_form_that_is_not_understood_is_422_by_name(content: object, named: str) -> None:
@@ -227,6 +244,7 @@ def test_lines_get_a_line_each(predictor: Predictor, kind: str, body: bytes) -> 
         (b'"good"\n3\n', 422, "validation"),
         (b'{"a": "good"}\n"bad"\n', 422, "validation"),
         (b'{"a": "good", "b": "bad"}\n', 422, "validation"),
+        (b'{"b64": "YQ=="}\n', 422, "validation"),
         (b'"good"\n' * 4, 413, "too_large"),
         (b"1\n" * 500_000, 413, "too_large"),
     ],
@@ -260,10 +278,18 @@ def test_an_unknown_media_type_is_415(kind: str) -> None:
         ("application/json", "text/csv, application/json", "application/json"),
         ("", "application/json", "application/json"),
         ("", "", "application/json"),
+        ("application/json", "application/json;q=0, text/csv", "text/csv"),
+        ("application/json", "application/json;q=0.4, text/csv; q=0.5", "text/csv"),
+        ("application/json", "text/csv;q=0.001, application/x-ndjson;q=1.000", "application/jsonlines"),
+        ("application/json", "*/*;q=0.1, text/csv", "text/csv"),
+        ("text/csv", "*/*, text/*;q=0", "application/json"),
+        ("text/csv", "application/*;q=0.5, application/json;q=0.1, text/csv;q=0", "application/jsonlines"),
+        ("application/json", "text/csv;q=nan, application/json", "application/json"),
+        ("text/csv", "application/jsonl, application/x-ndjson;q=0", "application/jsonlines"),
     ],
 )
 def test_accept_chooses_the_answers_type(predictor: Predictor, kind: str, accept: str, given: str) -> None:
-    """The body's own where it will do."""
+    """The most wanted by the weights, and among equals the body's own where it will do."""
     body = encoded({"inputs": TWO}) if kind in ("", "application/json") else b"text\ngood\nbad\n"
     reply = replied(predictor, body, content_type=kind, accept=accept)
     assert reply.content_type.decode().split(";")[0] == given
@@ -272,4 +298,11 @@ def test_accept_chooses_the_answers_type(predictor: Predictor, kind: str, accept
 def test_what_nobody_accepts_is_406() -> None:
     """Said before the model works for it."""
     assert refused(b"text\ngood", content_type="text/csv", accept="image/png").status == 406
+    assert refused(b"text\ngood", content_type="text/csv", accept="text/csv;q=0, application/*;q=0.0").status == 406
     assert refused(encoded({"inputs": "good"}), accept="text/csv").status == 406
+
+
+def test_a_question_that_has_but_one_form_is_answered_in_it_where_it_is_accepted_at_all(predictor: Predictor) -> None:
+    """Though another was wanted more."""
+    reply = replied(predictor, encoded({"inputs": "good"}), accept="text/csv, application/json;q=0.5")
+    assert reply.content_type == b"application/json"

@@ -15,8 +15,9 @@ jsonlines
 A model that reads two texts takes them as two columns, `text` and `text_pair` or as the training rows call them: lists
 of two, objects of two keys, two cells.
 
-``Accept`` may ask for another of the three. Whether a CSV begins with a header is said by the media type
-(``text/csv; header=present`` or ``absent``, RFC 4180); where it says nothing, the first line has to be one of
+``Accept`` may ask for another of the three. With ``top_k`` among ``params`` each text has a list of labels; CSV has
+them as rows, with the place of the text in a column ``row``. Whether a CSV begins with a header is said by the media
+type (``text/csv; header=present`` or ``absent``, RFC 4180); where it says nothing, the first line has to be one of
 `HEADERS`, so that no text is ever taken for a header, and no header for a text.
 
 Sources: MLflow, "Deploy MLflow Model as a Local Inference Server" and mlflow/pyfunc/scoring_server; TensorFlow Serving,
@@ -29,6 +30,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -70,6 +72,8 @@ TYPES = {
 }
 #: First lines of a CSV that are headers where the media type does not say.
 HEADERS = ("text", "inputs")
+_KINDS = frozenset(TYPES.values())
+_WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 _BEST = Choice(top_k=1)
 _HF_KEYS = frozenset({"inputs", "parameters"})
@@ -84,8 +88,8 @@ class Invocation:
     Attributes:
         texts: at least one.
         kind: of the answer, a value of `TYPES`.
-        choice: of labels and scores; with ``top_k`` an answer in JSON is a list of records.
-        listed: ``top_k`` was asked for.
+        choice: of labels and scores.
+        listed: ``top_k`` was asked for: a list of records for each text, which are rows in CSV.
         whole: never.
     """
 
@@ -104,7 +108,7 @@ class Invocation:
         records: list[Any] = labels if self.listed or whole else [one[0] for one in labels]
         if self.kind == CSV:
             written = _vector_rows if task.vectors else _entity_rows if task.per_token else _label_rows
-            written = _several_rows if task.multi_label else written
+            written = _several_rows if task.multi_label or (self.listed and task.one_label) else written
             rows = written(labels)
             return Reply(_csv(rows), content_type=b"text/csv; charset=utf-8; header=present")
         if self.kind == LINES:
@@ -127,11 +131,11 @@ def parse_invocations(body: bytes | bytearray, scope: Scope, limits: Limits, *, 
             type; 422 a wrong key, type or value; 413 too many texts, or one too long.
     """
     kind, parameters = _body_kind(scope)
-    answer = _accepted(scope, kind)
+    accepted = _accepted(scope, kind)
     if kind == JSON:
-        return _read_json(parse_json(body), answer, limits, pairs)
+        return _read_json(parse_json(body), accepted, limits, pairs)
     rows = _read_csv(body, parameters, limits, pairs) if kind == CSV else _read_lines(body, limits, pairs)
-    return Invocation(texts=_checked(rows, limits, pairs, name="row"), kind=answer)
+    return Invocation(texts=_checked(rows, limits, pairs, name="row"), kind=accepted[0])
 
 
 def _checked(rows: list[Any], limits: Limits, pairs: Names, *, name: str) -> list[str]:
@@ -158,34 +162,45 @@ def _body_kind(scope: Scope) -> tuple[str, Mapping[str, str]]:
     return kind, parameters
 
 
-def _accepted(scope: Scope, kind: str) -> str:
-    """The answer's kind: the body's own where it is accepted, else the first that is.
+def _accepted(scope: Scope, kind: str) -> list[str]:
+    """The kinds that an answer may be, the most wanted first: by their weights, then the body's own, then in the order
+    in which they are named (RFC 9110, 12.5.1).
 
     Raises:
-        Refusal: 406.
+        Refusal: 406, none.
     """
     stated = header(scope, b"accept")
     if stated is None or not stated.strip():
-        return kind
-    wanted = [part.split(";")[0].strip().lower() for part in stated.decode("latin-1").split(",")]
-    family = kind.partition("/")[0]
-    if "*/*" in wanted or f"{family}/*" in wanted or kind in [TYPES.get(name) for name in wanted]:
-        return kind
-    for name in wanted:
-        if name in TYPES:
-            return TYPES[name]
-    ranges = {"application/*": JSON, "text/*": CSV}
-    for name in wanted:
-        if name in ranges:
-            return ranges[name]
-    raise Refusal(406, "validation", f"answers are {_listed(TYPES)}; none of them is accepted")
+        return list(dict.fromkeys((kind, *TYPES.values())))
+    ranges: dict[str, float] = {}
+    for part in stated.decode("latin-1").lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        name = TYPES.get(name, name)
+        ranges[name] = max(_weight(parameters), ranges.get(name, 0.0))
+    weights = {one: _weight_of(one, ranges) for one in dict.fromkeys((kind, *ranges, *TYPES.values())) if one in _KINDS}
+    accepted = sorted(filter(weights.get, weights), key=lambda one: -weights[one])
+    if not accepted:
+        raise Refusal(406, "validation", f"answers are {_listed(TYPES)}; none of them is accepted")
+    return accepted
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    """How much a range of media types is wanted; one that is no weight says nothing."""
+    stated = [one.removeprefix("q=") for one in parameters if one.startswith("q=")]
+    return float(stated[0]) if stated and _WEIGHT.fullmatch(stated[0]) else 1.0
+
+
+def _weight_of(kind: str, ranges: Mapping[str, float]) -> float:
+    """What the narrowest range that covers a kind says of it."""
+    covering = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+    return next((ranges[name] for name in covering if name in ranges), 0.0)
 
 
 def _listed(names: Mapping[str, str]) -> str:
     return " or ".join(dict.fromkeys(names.values()))
 
 
-def _read_json(asked: Any, kind: str, limits: Limits, pairs: Names) -> Asked:
+def _read_json(asked: Any, accepted: Sequence[str], limits: Limits, pairs: Names) -> Asked:
     """MLflow's four forms, and that of the container for Hugging Face."""
     if not isinstance(asked, dict):
         raise invalid(f"an object is wanted, with one of {', '.join(_FORMS)}; not {kind_of(asked)}")
@@ -194,7 +209,7 @@ def _read_json(asked: Any, kind: str, limits: Limits, pairs: Names) -> Asked:
         raise invalid(f"exactly one of {', '.join(_FORMS)} is wanted; {len(forms)} given")
     form = forms[0]
     if form == "inputs" and ("parameters" in asked or _alone(asked["inputs"], pairs)) and asked.keys() <= _HF_KEYS:
-        if kind != JSON:
+        if JSON not in accepted:
             raise Refusal(406, "validation", f"this question is answered in {JSON}")
         return read_question(asked, limits, pairs=pairs)
     check_keys(asked, (form, "params"), "key")
@@ -205,7 +220,7 @@ def _read_json(asked: Any, kind: str, limits: Limits, pairs: Names) -> Asked:
     rows = _FORMS[form](asked[form]) if pairs is None else _PAIR_FORMS[form](asked[form], pairs)
     return Invocation(
         texts=_checked(rows, limits, pairs, name=form),
-        kind=kind,
+        kind=accepted[0],
         choice=choice if listed else replace(choice, top_k=1),
         listed=listed,
     )
@@ -285,13 +300,22 @@ def _input_pairs(given: Any, pairs: tuple[str, str]) -> list[Any]:
     return _in_order(list(given), [list(row) for row in zip(*columns, strict=True)], pairs, name="inputs")
 
 
-def _records(given: Any, name: str = "dataframe_records") -> list[Any]:
-    """The values of objects of one key."""
+def _refuse_base64(column: str, where: str) -> None:
+    """Refuse what TensorFlow Serving has for bytes, which would be classified as they are written."""
+    if column == "b64":
+        raise invalid(f"{where} has `b64`, which is base64 of bytes; texts are wanted as they are")
+
+
+def _records(given: Any, name: str = "dataframe_records", *, table: bool = True) -> list[Any]:
+    """The values of objects of one key, the same in all of a table."""
     if not isinstance(given, list):
         raise invalid(f"{name} wants a list of objects, not {kind_of(given)}")
     for index, row in enumerate(given):
         if not isinstance(row, dict) or len(row) != 1:
             raise invalid(f"{name}[{index}] wants an object with one key, the text's column")
+        if table and row.keys() != given[0].keys():
+            raise invalid(f"{name}[{index}] has the column {short(*row)}, and the first has {short(*given[0])}")
+        _refuse_base64(next(iter(row)), f"{name}[{index}]")
     return [text for row in given for text in row.values()]
 
 
@@ -307,6 +331,7 @@ def _instances(given: Any) -> list[Any]:
 def _inputs(given: Any) -> list[Any]:
     """TensorFlow Serving's column format: texts, lists of one text, or an object of one column."""
     if isinstance(given, dict) and len(given) == 1:
+        _refuse_base64(next(iter(given)), "inputs")
         given = next(iter(given.values()))
     if not isinstance(given, list):
         raise invalid(f"inputs wants a text, a list of texts, or an object of one column, not {kind_of(given)}")
@@ -373,7 +398,7 @@ def _read_lines(body: bytes | bytearray, limits: Limits, pairs: Names) -> list[A
             rows.append(parse_json(line))
         except Refusal as refusal:
             raise Refusal(400, "invalid_json", f"line {index}: {refusal.message}") from None
-    return _records(rows, "line") if pairs is None and isinstance(rows[0], dict) else rows
+    return _records(rows, "line", table=False) if pairs is None and isinstance(rows[0], dict) else rows
 
 
 def _label_rows(labels: Sequence[Any]) -> Iterator[Sequence[Any]]:

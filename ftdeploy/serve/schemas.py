@@ -75,8 +75,9 @@ def _nullable(schema: Schema) -> Schema:
 
 
 def one_key(value: Schema) -> Schema:
-    """An object of one key, whatever its name."""
-    return {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": value}
+    """An object of one key, whatever its name; but for TensorFlow Serving's of bytes."""
+    names = {"propertyNames": {"not": {"const": "b64"}}}
+    return {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": value} | names
 
 
 TEXT: Schema = {"type": "string"}
@@ -376,7 +377,8 @@ _CONFLICTS = [
 
 def _invocations(signature: Signature, limits: Limits) -> dict[str, Schema]:
     flat, nested = _texts(limits)
-    rows = array(one_key(ref("Text")), 1, limits.max_texts)
+    objects = array(one_key(ref("Text")), 1, limits.max_texts)
+    rows = objects | {"description": "The same key in all."}
     params = _nullable(ref("Choice"))
     parameters = _nullable(ref("Parameters"))
     split = closed(
@@ -409,11 +411,11 @@ def _invocations(signature: Signature, limits: Limits) -> dict[str, Schema]:
             ]
         },
         "Predictions": closed({"predictions": array(record, 1)}),
-        "Records": array(ref("Answer") if whole else ref("Score"), 1) | {"description": "One a line."},
+        "Records": array(record, 1) | {"description": "One a line; CSV has lists as rows, with their text's `row`."},
         "Rows": array(table, 1, limits.max_texts) | {"description": "CSV with a header."},
         "Lines": several | {"description": "One a line."}
         if signature.pairs
-        else {"anyOf": [flat, rows], "description": "One a line: a text, or an object with one key."},
+        else {"anyOf": [flat, objects], "description": "One a line: a text, or an object with one key."},
     }
 
 

@@ -1,4 +1,5 @@
-"""What schemathesis has to know of media types that are not JSON: how a value is written, and how an answer is read.
+"""What schemathesis has to know that no schema says: of media types that are not JSON, how a value is written, and how
+an answer is read; and that objects in a list are rows of one table.
 
 A row of CSV is an object with a text, an item of JSON lines a line, as the description at ``/docs.json`` has it. A
 value that cannot be written as its type is sent as JSON, which is then a body of another form.
@@ -51,3 +52,12 @@ def read_csv(_: Any, response: Any) -> Any:
 def read_lines(_: Any, response: Any) -> Any:
     """The lines."""
     return [json.loads(line) for line in response.content.splitlines()]
+
+
+@schemathesis.hook
+def filter_body(_: Any, body: Any) -> bool:
+    """Leaves out tables whose rows, objects of one key, have different ones: they are refused."""
+    tables = [value for value in body.values() if isinstance(value, list)] if isinstance(body, dict) else []
+    return all(
+        len({key for row in table if isinstance(row, dict) and len(row) == 1 for key in row}) <= 1 for table in tables
+    )
