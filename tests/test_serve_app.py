@@ -446,11 +446,13 @@ def test_an_unknown_path_is_404_and_leaves_no_trace_in_the_metrics(client: Clien
     [("text/plain", prometheus_client.parser), ("application/openmetrics-text", prometheus_client.openmetrics.parser)],
 )
 def test_the_metrics_are_exactly_those_declared(client: Client, accept: str, parser: ModuleType) -> None:
-    """Each family of `FAMILIES` is exposed with its type and sentence, and nothing else, in the format asked for; those
-    of a challenger only where there is one."""
+    """Each family of `FAMILIES` is exposed with its type and sentence, and nothing else, in the format asked for, which
+    /docs.json lists; those of a challenger only where there is one."""
     client.predict({"inputs": "good"})
     response = client.ask("GET", "/metrics", headers={"Accept": f"{accept};q=0.5"})
     assert response.headers["content-type"].startswith(f"{accept}; version=")
+    described = client.ask("GET", "/docs.json").json()["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
+    assert response.headers["content-type"] in described
     families = parser.text_string_to_metric_families(response.text)
     found = {f.name + ("_total" if f.type == "counter" else ""): (f.type, f.documentation) for f in families}
     declared = {name: one for name, one in FAMILIES.items() if not name.startswith("ftdeploy_shadow_")}

@@ -7,6 +7,7 @@ from typing import Any
 
 from ftdeploy.serve.bulk import NDJSON
 from ftdeploy.serve.bulk import PATH as BULK
+from ftdeploy.serve.exposition import OPENMETRICS, TEXT
 from ftdeploy.serve.invocations import CSV, JSON, LINES
 from ftdeploy.serve.kserve import VERSION_CHARS, outputs_of
 from ftdeploy.serve.limits import Limits
@@ -71,7 +72,9 @@ def describe(signature: Signature, limits: Limits, *, digest: str, version: str)
         "/": {"get": _text("A page to try the model.", "text/html; charset=utf-8")},
         "/about": {"get": _read("The bundle, its report in short, and its drift.", "About")},
         "/v2": {"get": _read("The server (Open Inference Protocol).", "Server")},
-        "/metrics": {"get": _text("Prometheus metrics.", "text/plain; version=0.0.4; charset=utf-8")},
+        "/metrics": {
+            "get": _text("Prometheus metrics, in the format that Accept names.", TEXT.decode(), OPENMETRICS.decode())
+        },
         "/docs.json": {"get": _read("This document.", "Description")},
         **dict.fromkeys(("/v2/health/live", "/livez", "/healthz"), live),
         **dict.fromkeys(("/v2/health/ready", "/readyz", "/ping", "/health"), ready),
@@ -332,8 +335,8 @@ def _ready(summary: str) -> dict[str, Any]:
     return found
 
 
-def _text(summary: str, kind: str) -> dict[str, Any]:
-    content = {kind: {"schema": {"type": "string"}}}
+def _text(summary: str, *kinds: str) -> dict[str, Any]:
+    content = {kind: {"schema": {"type": "string"}} for kind in kinds}
     return {"summary": summary, "responses": {"200": {"description": summary, "content": content}}}
 
 
