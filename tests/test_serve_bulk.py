@@ -394,11 +394,12 @@ def test_where_the_service_ends_the_last_line_says_so(play: Play) -> None:
     play(scene, drain_seconds="0.01")
 
 
-def test_a_service_that_is_not_ready_refuses(play: Play) -> None:
-    """As every other question."""
+@pytest.mark.parametrize("state", ["refusing", "ending"])
+def test_a_service_that_is_not_ready_or_about_to_end_refuses(play: Play, state: str) -> None:
+    """As every other question, or because it would be ended at once."""
 
     async def scene(app: App) -> None:
-        app.engine.refusing = True
+        setattr(app.engine, state, True)
         caller = Caller(app)
         await caller.task
         assert caller.status == 503

@@ -83,6 +83,30 @@ def test_sigterm_under_load_answers_all_that_was_taken(bundles: Path, tmp_path: 
     assert gone(processes)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stream_that_would_go_on_ends_with_a_line_that_says_so(
+    bundles: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """At the end and at every swap: each line before it has its answer, and the body its proper end."""
+    with serving(bundles / "one", tmp_path / "log", FTDEPLOY_BODY_SECONDS="1") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(b"POST /predict/bulk HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            client.sendall(b'7\r\n"good"\n\r\n')
+            reply = http.client.HTTPResponse(client)
+            reply.begin()
+            found = [json.loads(reply.readline())]
+            server.process.send_signal(number)
+            while "error" not in found[-1]:
+                client.sendall(b'7\r\n"good"\n\r\n')
+                found.append(json.loads(reply.readline()))
+            client.sendall(b"0\r\n\r\n")
+            assert reply.read() == b""  # and no IncompleteRead
+        if number == signal.SIGTERM:
+            assert server.process.wait() == 0
+    assert [line["index"] for line in found] == list(range(len(found)))
+    assert found[-1]["error_type"] == "unhealthy"
+
+
 def test_sighup_under_load_loses_nothing(bundles: Path, tmp_path: Path) -> None:
     """Other processes answer afterwards, and every client has every answer."""
     with serving(bundles / "one", tmp_path / "log") as server, hammering(server.port) as answers:

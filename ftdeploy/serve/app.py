@@ -168,7 +168,7 @@ class App:
         limits = self.engine.limits
         log.info("draining: %d requests in flight", self._in_flight)
         await asyncio.sleep(limits.drain_seconds)
-        self.engine.refusing = True
+        self.engine.ending = self.engine.refusing = True
         if self._in_flight:
             self._idle.clear()
             with suppress(TimeoutError):

@@ -92,11 +92,13 @@ class Bulk:
 
         Raises:
             Refusal: 408 nothing came; 415 another media type, or compressed; 422 a subject that is not fit for a file;
-                429 enough of these are open; 503 not ready.
+                429 enough of these are open; 503 not ready, or about to end.
             GoneError: the client went away.
         """
         engine = self._engine
         engine.require_ready()
+        if engine.ending:
+            raise Refusal(503, "unhealthy", "the service ends", headers=(RETRY_SOON,), unread=True)
         kind, _ = media_type(scope)
         if kind not in TYPES:
             raise Refusal(415, "validation", f"a body is {NDJSON}, not {short(kind)}", unread=True)
@@ -240,7 +242,7 @@ class Stream:
 
     def _go_on(self) -> None:
         """Raises a Refusal when the service ends."""
-        if self._engine.refusing:
+        if self._engine.ending:
             raise Refusal(503, "unhealthy", "the service ends; nothing from this line on was answered")
 
     async def _ask(self, lines: Sequence[bytes | None]) -> None:

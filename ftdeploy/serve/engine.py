@@ -49,7 +49,8 @@ class Engine:
     """The model of a bundle with its queue and its traffic.
 
     `start` loads and warms up in the background, `stop` ends it. Until the model is warm and when a forward pass hangs
-    it is not ready, and every question is refused with 503. ``draining`` turns health to 503, ``refusing`` questions.
+    it is not ready, and every question is refused with 503. ``draining`` turns health to 503, ``ending`` ends streams,
+    ``refusing`` refuses questions.
 
     Args:
         folder: the bundle's source folder, with ``model/`` in it; nothing is loaded yet.
@@ -69,6 +70,7 @@ class Engine:
         self.failure: str | None = None
         self.error: FtdeployError | None = None
         self.draining = False
+        self.ending = False
         self.refusing = False
         self.recorder: Recorder | None = None
         self.batcher: Batcher[Encoded, Scored] | None = None

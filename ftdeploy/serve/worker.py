@@ -166,7 +166,8 @@ class Worker:
 
         When the service ends, health says so, connections are taken for another ``drain_seconds``, and those that rest
         are closed. When others have taken over, no more is taken, and a connection that rests may ask once more until
-        its time is over, as it might have otherwise.
+        its time is over, as it might have otherwise. What is a stream by then, and would go on, is ended early enough
+        for its last answers.
         """
         app, server, limits = self._app, self._server, self._app.engine.limits
         app.closing = True
@@ -174,6 +175,7 @@ class Worker:
         if ends:
             app.engine.draining = True
             await asyncio.sleep(limits.drain_seconds)
+            app.engine.ending = True
             for ours in self._sockets:
                 hold_back(ours)
             await asyncio.sleep(HANDSHAKE)
@@ -193,6 +195,7 @@ class Worker:
                 busy = app.in_flight > 0 or fresh
             else:
                 busy = bool(connections)
+                app.engine.ending = app.engine.ending or time.monotonic() - began > KEEP_ALIVE + limits.body_seconds
         server.should_exit = True
 
     async def _take_the_rest(self) -> None:
