@@ -237,6 +237,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self.scope["http_version"] = version
         else:
             super().on_headers_complete()
+            # Trailers are counted with the headers, and are none of the request: a key least of all (RFC 9110, 6.5.1).
+            self.headers = self.headers.copy()
 
     def _refused(self, cycle: RequestResponseCycle) -> bool:
         """Refuse a request where no task has to be begun for it. Those that wait for another one's answer are not asked
