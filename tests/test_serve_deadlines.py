@@ -81,3 +81,15 @@ def test_whoever_ends_may_begin_anew() -> None:
 
     asyncio.run(scene())
     assert ended == ["again"] * 3
+
+
+def test_the_first_is_the_one_that_was_added_longest_ago() -> None:
+    """Who is added again stands behind the others."""
+
+    async def scene(deadlines: Deadlines[str], _ended: list[str]) -> None:
+        assert deadlines.first() is None
+        for one in ("again", "kept", "again"):
+            deadlines.add(one, 3600)
+        assert deadlines.first() == "kept"
+
+    play(scene)

@@ -201,14 +201,38 @@ def test_one_connection_too_many_ends_the_oldest_that_has_not_asked() -> None:
         assert oldest not in server.guard.waiting
         assert (await idle[0][0].read()).startswith(b"HTTP/1.1 408 ")
         body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
-        busy = [await server.connect(body) for _ in range(3)]
-        await until(lambda: not server.guard.waiting)
-        assert (await server.told()).startswith(b"HTTP/1.1 503 ")
+        busy = [await server.connect(body) for _ in range(4)]
+        await until(lambda: not server.guard.waiting and not server.guard.resting.first())
+        refused = await server.told()
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in refused
         counted = server.guard.counted
-        assert (counted.limit, counted.refused, counted.ended["overloaded"]) == (4, 5, 1)
+        assert (counted.limit, counted.refused, counted.ended["overloaded"]) == (4, 6, 1)
         await until(lambda: counted.open == 4)
         for _, one in (*idle, *busy, (reader, writer)):
             one.close()
+
+    play(scene, max_requests=1, body_seconds=20)
+
+
+def test_connections_that_rest_lock_nobody_out() -> None:
+    """Of those and of the ones whose headers are awaited, it is the one that has been idle longest which ends."""
+
+    async def scene(server: Server) -> None:
+        resting = []
+        for _ in range(4):
+            resting.append(await server.connect(GET))
+            await resting[-1][0].readuntil(b"\r\n\r\n0")
+        waiting = await server.connect()
+        assert await resting[0][0].read() == b""
+        asking = await server.connect(GET)
+        assert (await asking[0].readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200 ")
+        assert await resting[1][0].read() == b""
+        for reader, writer in (*resting[2:], waiting):
+            writer.write(GET)
+            assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200 ")
+        for _, writer in (*resting, waiting, asking):
+            writer.close()
 
     play(scene, max_requests=1, body_seconds=20)
 

@@ -31,6 +31,7 @@ class Deadlines(Generic[One]):
     def add(self, one: One, seconds: float) -> None:
         """Let it end after so many seconds; a deadline that it had before is forgotten."""
         loop = asyncio.get_running_loop()
+        self._due.pop(one, None)  # it stands behind the others now
         due = self._due[one] = loop.time() + seconds
         if self._timer is None or due < self._timer.when():
             self._look_at(due)
@@ -38,6 +39,10 @@ class Deadlines(Generic[One]):
     def discard(self, one: One) -> None:
         """It is over, or had no deadline."""
         self._due.pop(one, None)
+
+    def first(self) -> One | None:
+        """What has waited for its end longest, if there is anything."""
+        return next(iter(self._due), None)
 
     def _look_at(self, due: float) -> None:
         if self._timer is not None:

@@ -2,8 +2,8 @@
 
 uvicorn waits for ever for the headers of a request, takes any amount of them, and waits for ever for a client to read
 its answer. Here a connection has ``seconds`` for the headers of a request and `HEAD_BYTES` for them, an answer has
-`STALLED_SECONDS` to be read on, and there is a most of connections: one too many ends the one that has waited longest
-for its headers, or is refused where none does.
+`STALLED_SECONDS` to be read on, and there is a most of connections: one too many ends the one that has been idle
+longest, be it that its headers are awaited or that it rests after an answer, or is refused where none is.
 
 It also drops what follows a request that wishes for another protocol, reads all the requests of a packet before it
 answers the first, and says that something is no HTTP before it has answered what was. Here the wish is ignored
@@ -29,7 +29,7 @@ from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.metrics import Connections
 from ftdeploy.serve.reading import HeldFlow, few, wishless_head
 from ftdeploy.serve.tls import Tls, TlsDoor
-from ftdeploy.serve.wire import Reply, whole_headers
+from ftdeploy.serve.wire import RETRY_SOON, Header, Reply, whole_headers
 
 #: Most bytes that come without completing headers or being body: request line, headers, trailers, chunk extensions.
 HEAD_BYTES = 65_536
@@ -105,6 +105,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._guard = guard
         self._late: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self.idle_since = 0.0  # on the loop's clock, where headers are awaited or it rests
         self._arrived = False  # before `connection_made`
         self._barren = 0  # bytes since the last headers or piece of a body were complete
         self._reading = False
@@ -141,10 +142,11 @@ class GuardedProtocol(HttpToolsProtocol):
         guard.counted.open += 1
         if len(self.connections) > guard.connections:
             guard.counted.refused += 1
-            if not guard.waiting:
-                self._end(b"503 Service Unavailable", "overloaded", "there are too many connections")
+            idle = [one for one in (next(iter(guard.waiting), None), guard.resting.first()) if one is not None]
+            if not idle:
+                self._end(b"503 Service Unavailable", "overloaded", "there are too many connections", RETRY_SOON)
                 return
-            next(iter(guard.waiting)).give_up()
+            min(idle, key=lambda one: one.idle_since).give_up()
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -280,7 +282,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
             if self.pipeline or self.transport.is_closing():
                 return
-        else:
+        elif self._last is None:
+            self.idle_since = self.loop.time()
             self._guard.resting.add(self, self.timeout_keep_alive)
         if self._last is None:
             if self._held:
@@ -316,6 +319,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _await_head(self) -> None:
+        self.idle_since = self.loop.time()
         self._guard.waiting[self] = None
         self._late = self.loop.call_later(self._guard.seconds, self.give_up)
 
@@ -326,14 +330,15 @@ class GuardedProtocol(HttpToolsProtocol):
             del self._guard.waiting[self]
 
     def give_up(self) -> None:
-        """Wait for the headers no longer."""
+        """Wait for headers, or for another request, no longer."""
+        self._unset_keepalive_if_required()
         if self._barren:
             self._end(b"408 Request Timeout", "head_timeout", "the headers were not complete in time")
         else:  # it never began: there is nothing to answer
             self._head_is_there()
             (self.transport.abort if self.flow is None else self.transport.close)()  # a handshake would be waited for
 
-    def _end(self, status: bytes, error_type: str, message: str) -> None:
+    def _end(self, status: bytes, error_type: str, message: str, *headers: Header) -> None:
         """Say why, after the answers that are due, and close. Nothing is read any more."""
         self._guard.counted.ended[error_type] += 1
         if self.flow is None:  # a handshake is under way: words would not be understood
@@ -343,8 +348,9 @@ class GuardedProtocol(HttpToolsProtocol):
         body = orjson.dumps({"error": message, "error_type": error_type})
         length = str(len(body)).encode()
         head = b"\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: "
+        further = b"".join(b"\r\n" + name + b": " + value for name, value in headers)
         self._head_is_there()
-        self._last = last = b"HTTP/1.1 " + status + head + length + b"\r\n\r\n" + body
+        self._last = last = b"HTTP/1.1 " + status + head + length + further + b"\r\n\r\n" + body
         if self._rests():
             self._close(last)
         elif self.cycle.more_body:  # it broke off in the middle of this one, which gets the word for an answer
