@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -94,6 +95,29 @@ def test_a_body_that_waits_for_the_go_ahead_gets_it() -> None:
     said = exchanged(head, b"text", pause=0.05)
     assert said.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
     assert said.endswith(b"text")
+
+
+@pytest.mark.parametrize("path", [b"/pieces", b"/whole"])
+def test_a_client_of_the_former_version_gets_no_chunks_and_no_go_ahead(path: bytes) -> None:
+    """HTTP/1.0 knows neither: a body in pieces ends with the connection, one that is whole says how long it is."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytes(await read_body(scope, receive, most=100, seconds=20))
+
+        async def write(piece: Callable[[bytes], Awaitable[None]]) -> None:
+            await piece(body)
+            await piece(b", and more")
+
+        await send_reply(send, Reply(body, write=write if scope["path"] == "/pieces" else None))
+
+    head = b"POST %s HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n" % path
+    status, headers, body = parts(exchanged(head, b"text", pause=0.05, app=app))
+    assert (status, headers[b"connection"]) == (b"HTTP/1.1 200 OK", b"close")
+    assert b"transfer-encoding" not in headers
+    if path == b"/pieces":
+        assert (headers.get(b"content-length"), body) == (None, b"text, and more")
+    else:
+        assert (headers.get(b"content-length"), body) == (b"4", b"text")
 
 
 def test_requests_in_one_packet_are_answered_in_their_order() -> None:

@@ -17,6 +17,7 @@ from weakref import ref
 from ftdeploy.serve.wire import REPLY, WHOLE_BODY, Header
 
 if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 _STATUS: Mapping[int, bytes] = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
@@ -28,12 +29,27 @@ def shorten(cycle: RequestResponseCycle) -> None:
         cycle.scope[WHOLE_BODY] = bytes(cycle.body)  # type: ignore[literal-required]  # an extension of ours
     # A request that was held by its own scope would keep its body until the collector comes by.
     cycle.scope[REPLY] = partial(_reply, ref(cycle))  # type: ignore[literal-required]  # an extension of ours
+    if cycle.scope["http_version"] == "1.0":
+        cycle.send = partial(_send_unframed, ref(cycle))  # type: ignore[method-assign]  # of this one request
 
 
 def _reply(asked: ref[RequestResponseCycle], status: int, headers: Sequence[Header], body: bytes) -> bool:
     """As `reply_at_once`, for what is in a scope."""
     cycle = asked()
     return cycle is None or reply_at_once(cycle, status, headers, body)
+
+
+async def _send_unframed(asked: ref[RequestResponseCycle], message: ASGISendEvent) -> None:
+    """As uvicorn's `send`, for a client that knows no chunks: what is of no stated length ends with the connection."""
+    cycle = asked()
+    if cycle is None:
+        return
+    if message["type"] == "http.response.start":
+        if all(name != b"content-length" for name, _ in message.get("headers", ())):
+            cycle.chunked_encoding = False
+    elif cycle.chunked_encoding is False and message["type"] == "http.response.body":
+        cycle.expected_content_length = len(message.get("body", b""))
+    await type(cycle).send(cycle, message)
 
 
 def reply_at_once(cycle: RequestResponseCycle, status: int, headers: Sequence[Header], body: bytes) -> bool:

@@ -234,6 +234,8 @@ class GuardedProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(b"400 Bad Request", "not_http", f"HTTP/1.1 is spoken here, not HTTP/{version}")
+        if version == "1.0":  # which knows of no go-ahead (RFC 9110, 10.1.1)
+            self.expect_100_continue = False
         if self.parser.should_upgrade():
             self.scope["method"] = self.parser.get_method().decode("ascii")
             self.scope["http_version"] = version
