@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from ftdeploy.errors import ServeError
@@ -24,12 +26,24 @@ def test_every_serve_setting_of_a_recipe_is_a_limit_with_the_same_default() -> N
 @pytest.mark.parametrize(
     ("name", "value"),
     [("MAX_TEXTS", "many"), ("MAX_TEXTS", "2.5"), ("MAX_TEXTS", "0"), ("MAX_QUEUE", "-1"), ("TIMEOUT_SECONDS", "nan"),
-     ("TIMEOUT_SECONDS", "inf"), ("MAX_BODY_BYTES", "2MB")],
+     ("TIMEOUT_SECONDS", "inf"), ("MAX_BODY_BYTES", "2MB"), ("MAX_TEXTS", "1e20"), ("MAX_REQUESTS", "1e20"),
+     ("BODY_SECONDS", "1e10"), ("LANES", "200000"), ("BATCH_ROWS", "1000000"), ("WORKERS", "30000")],
 )  # fmt: skip
 def test_a_value_that_is_no_limit_is_an_error_that_names_the_variable(name: str, value: str) -> None:
     """Not a traceback of float(), and not silently the default."""
     with pytest.raises(ServeError, match=f"FTDEPLOY_{name} is '{value}'"):
         read_limits({}, {f"FTDEPLOY_{name}": value})
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Limits) if field.name != "cors_origins"])
+def test_recipe_and_service_take_the_same_most_and_say_it(name: str) -> None:
+    """What a service could not start with is refused before anything runs."""
+    most = {"threads": 1024, "lanes": 1024, "workers": 1024, "batch_rows": 4096}.get(name, 10**9)
+    assert getattr(read_limits(ServeSettings.model_validate({name: most}).model_dump(), {}), name) == most
+    with pytest.raises(ValueError, match=str(most)):
+        ServeSettings.model_validate({name: most + 1})
+    with pytest.raises(ServeError, match=f"up to {most} is wanted"):
+        read_limits({name: most + 1}, {})
 
 
 def test_an_unknown_name_in_the_signature_is_an_error_with_a_suggestion() -> None:

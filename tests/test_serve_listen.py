@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import sys
 
@@ -69,6 +70,20 @@ def test_what_cannot_be_listened_on_is_an_error(host: str, port: int) -> None:
     """A port out of range, another machine's address, a name that nobody knows."""
     with pytest.raises(ServeError, match="cannot listen on"):
         listen(host, port)
+
+
+def test_more_workers_than_files_may_be_open_are_an_error_that_says_so() -> None:
+    """No other program is to blame."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as one:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (one.fileno() + 10, hard))
+        try:
+            with pytest.raises(ServeError, match="Too many open files") as caught:
+                listen("127.0.0.1", 0, queues=1000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.cause == "1000 worker(s) have a socket each, and no more files may be open"
+    assert "--workers" in caught.value.fix
 
 
 @pytest.mark.parametrize(("sockets", "parts"), [(1, 1), (1, 3), (3, 3), (4, 3), (3, 4), (8, 1)])

@@ -119,6 +119,10 @@ class PackageSettings(Section):
     again, elsewhere."""
 
 
+#: Most of any limit, as the service has it.
+_MOST = 1_000_000_000
+
+
 class ServeSettings(Section):
     """Limits of the HTTP service. Each can be changed for a running service by an environment variable
     `FTDEPLOY_<NAME>` (see README)."""
@@ -143,15 +147,15 @@ class ServeSettings(Section):
     """A request that takes longer is answered with 503."""
     batch_tokens: int = Field(default=2048, ge=64)
     """Budget of padded tokens in one forward pass."""
-    batch_rows: int = Field(default=64, ge=1)
+    batch_rows: int = Field(default=64, ge=1, le=4096)
     """Most texts in one forward pass."""
     batch_call_tokens: int = Field(default=8, ge=1)
     """What a forward pass costs beside its tokens, in tokens: the more, the more texts share one."""
-    threads: int = Field(default=0, ge=0)
+    threads: int = Field(default=0, ge=0, le=1024)
     """Threads of ONNX Runtime over all lanes; 0 takes the processors this process may use."""
-    lanes: int = Field(default=0, ge=0)
+    lanes: int = Field(default=0, ge=0, le=1024)
     """Forward passes at the same time, on one copy of the weights; 0 takes one for each thread, on a GPU one."""
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=1024)
     """Processes that share the port, threads and lanes under `ftdeploy serve`; 0 takes one for every eight threads, on
     a GPU one. Every other limit is of one process."""
     hang_seconds: float = Field(default=10, gt=0)
@@ -167,6 +171,13 @@ class ServeSettings(Section):
     cors_origins: tuple[str, ...] = ()
     """Web pages of these origins (`https://app.example.org`) may ask from a browser; `*` is all. The service's own page
     needs none."""
+
+    @field_validator("*")
+    @classmethod
+    def _check_most(cls, value: object) -> object:
+        if isinstance(value, int | float) and value > _MOST:
+            raise ValueError(f"at most {_MOST} is accepted")
+        return value
 
     @field_validator("cors_origins")
     @classmethod

@@ -71,6 +71,11 @@ class Limits:
 
 _MAY_BE_ZERO = frozenset({"max_bulk", "threads", "lanes", "workers", "drain_seconds", "cache_rows"})
 
+#: Most of any limit: it is as good as none, and still a number that everything here can count with.
+_MOST = 1_000_000_000
+#: Most of those that threads, processes and the rows of a pass are made for: with more, a service never got ready.
+_MOST_OF = {"threads": 1024, "lanes": 1024, "workers": 1024, "batch_rows": 4096}
+
 
 def read_limits(stated: Mapping[str, float | Sequence[str]], environment: Mapping[str, str] | None = None) -> Limits:
     """The limits in force: defaults, then what the signature states, then `FTDEPLOY_<NAME>` of the environment.
@@ -115,11 +120,12 @@ def _number(name: str, kind: type[int | float], value: object, where: str) -> in
     except (TypeError, ValueError):
         number = math.nan
     whole = kind is float or number.is_integer()
-    if not math.isfinite(number) or not whole or number < 0 or (number == 0 and name not in _MAY_BE_ZERO):
+    most = _MOST_OF.get(name, _MOST)
+    if not 0 <= number <= most or not whole or (number == 0 and name not in _MAY_BE_ZERO):
         wanted = "a whole number" if kind is int else "a number"
-        least = "0 or more" if name in _MAY_BE_ZERO else "above 0"
+        least = "from 0" if name in _MAY_BE_ZERO else "above 0"
         raise ServeError(
-            f"{where} is {value!r}, and {wanted} {least} is wanted",
+            f"{where} is {value!r}, and {wanted} {least} up to {most} is wanted",
             cause="a typing error, or a unit was written beside the number",
             fix=f"write the bare number, or leave it out: the default is {getattr(Limits, name)}",
         )

@@ -21,6 +21,8 @@ from ftdeploy.errors import ServeError
 BACKLOG = 4096
 #: What an address says that this machine knows of by name but does not have, such as ::1 where IPv6 is off.
 _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+#: What it says where no more files may be open, in this process or at all.
+_FULL = frozenset({errno.EMFILE, errno.ENFILE})
 
 #: setsockopt's name for a filter of what comes in, which Python does not know of (socket(7)).
 _SO_ATTACH_FILTER = 26
@@ -63,11 +65,13 @@ def listen(host: str, port: int, *, queues: int = 1) -> list[socket.socket]:
     except (OSError, OverflowError, UnicodeError) as error:
         for one in bound:
             one.close()
-        raise ServeError(
-            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}",
-            cause="another program listens there, or the address is not one of this machine",
-            fix="choose another with --port and --host, or stop the other program",
-        ) from error
+        cause = "another program listens there, or the address is not one of this machine"
+        fix = "choose another with --port and --host, or stop the other program"
+        if isinstance(error, OSError) and error.errno in _FULL:
+            cause = f"{queues} worker(s) have a socket each, and no more files may be open"
+            fix = "ask for fewer with --workers, or raise the limit (ulimit -n)"
+        message = f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}"
+        raise ServeError(message, cause=cause, fix=fix) from error
     return bound
 
 

@@ -423,8 +423,9 @@ def _pair_forms(signature: Signature, limits: Limits) -> dict[str, Schema]:
     """The forms of MLflow, of a model that reads two texts."""
     flat, _ = _texts(limits)
     several = array(ref("Pair"), 1, limits.max_texts)
-    lengths = [array(ref("Text"), n, n) for n in range(1, limits.max_texts + 1)]
-    lists = lengths if limits.max_texts <= _SHAPES else [flat]  # above, words have to say that both are as long
+    lists = [flat]  # words have to say that both are as long, where those are too many lengths
+    if limits.max_texts <= _SHAPES:
+        lists = [array(ref("Text"), n, n) for n in range(1, limits.max_texts + 1)]
     columns = [closed(dict.fromkeys(names, column)) for names in _names(signature) for column in lists]
     orders = [list(order) for names in _names(signature) for order in (names, names[::-1])]
     data = array(array(ref("Text"), 2, 2), 1, limits.max_texts)
