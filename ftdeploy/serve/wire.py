@@ -125,9 +125,7 @@ async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float
         raise _too_large(most)
     whole = scope.get(WHOLE_BODY)
     if whole is not None:
-        if len(whole) > most:
-            raise _too_large(most)
-        grown(len(whole))
+        _hold(len(whole), most, grown, more=False)
         return bytes(whole)
     held = bytearray()  # and no list of pieces: pieces of one byte would hold many times what they bring
     try:
@@ -137,17 +135,26 @@ async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float
                 if message["type"] == "http.disconnect":
                     raise GoneError
                 part = message.get("body", b"")
-                size = len(held) + len(part)
-                if size > most:
-                    raise _too_large(most)
-                grown(size)
-                if not message.get("more_body", False):
+                more = message.get("more_body", False)
+                _hold(len(held) + len(part), most, grown, more=more)
+                if not more:
                     return held + part if held else bytes(part)
                 held += part
     except TimeoutError:
         closing: tuple[Header, ...] = ((b"connection", b"close"),)
         message_text = f"the body was not complete after {seconds:g} seconds"
         raise Refusal(408, "body_timeout", message_text, headers=closing) from None
+
+
+def _hold(size: int, most: int, grown: Callable[[int], None], *, more: bool) -> None:
+    """So many bytes of a body are there; raises a Refusal where they are too many."""
+    try:
+        if size > most:
+            raise _too_large(most)
+        grown(size)
+    except Refusal as refusal:
+        refusal.unread = more  # behind the last piece nothing comes that could be waited for
+        raise
 
 
 def _too_large(most: int) -> Refusal:
