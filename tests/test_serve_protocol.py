@@ -262,8 +262,10 @@ def test_connections_stay_below_the_files_that_may_be_open(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("junk", "says"),
     [(b"JUNK\r\n\r\n", b"400 "), (b"\x16\x03\x01\x02\x00", b"400 "), (b"GET / HTTP/2.0\r\n\r\n", b"400 "),
-     (b"GET /\r\n\r\n", b"400 "), (b"CONNECT x:1 HTTP/1.1\r\n\r\n", b"405 "),
-     (b"GET http:// HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", b"400 "),
+     (b"GET /\r\n\r\n", b"400 "), (b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n", b"405 "),
+     (b"GET / HTTP/1.1\r\n\r\n", b"400 "), (b"GET / HTTP/1.1\r\nHost: x\r\nhost: y\r\n\r\n", b"400 "),
+     (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", b"400 "),
+     (b"GET http:// HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", b"400 "),
      (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", b"400 "),
      (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 300 + b"\r\n", b"431 "),
      (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 9000, b"431 ")],
@@ -281,6 +283,30 @@ def test_what_is_no_http_is_told_so_in_json_after_the_answers_that_are_due(junk:
         await until(lambda: not server.server.server_state.connections)
 
     play(scene)
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [(b"http://x", "/", b""), (b"http://x?a=b", "/", b"a=b"), (b"http://x/p?a=b", "/p", b"a=b"), (b"*", "*", b"")],
+)
+def test_an_address_may_be_asked_for_whole_and_without_its_path(target: bytes, path: str, query: bytes) -> None:
+    """As proxies are asked, with a wish for another protocol beside it or without."""
+    asked: list[Scope] = []
+
+    def early(scope: Scope) -> Reply:
+        asked.append(scope)
+        return Reply(b"")
+
+    async def scene(server: Server) -> None:
+        head = b"OPTIONS " + target + b" HTTP/1.1\r\nHost: x\r\n"
+        reader, writer = await server.connect(head + b"\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.write(head + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        assert [(scope["path"], scope["query_string"]) for scope in asked] == [(path, query)] * 2
+
+    play(scene, early)
 
 
 @pytest.mark.parametrize("wish", [b"h2c", b"websocket", b"TLS/1.0"])
@@ -306,7 +332,9 @@ def test_another_protocol_is_not_spoken_and_the_request_is_answered(wish: bytes)
 def test_a_packet_full_of_requests_is_read_a_few_at_a_time_and_answered_in_order() -> None:
     """Each that is read takes kilobytes; one packet may hold ten thousand."""
     sizes = [number % 7 for number in range(5000)]
-    sent = b"".join(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (size, b"x" * size) for size in sizes)
+    sent = b"".join(
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (size, b"x" * size) for size in sizes
+    )
     most = 0
 
     async def scene(server: Server) -> None:

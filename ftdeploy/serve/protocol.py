@@ -27,7 +27,7 @@ from ftdeploy.serve.cycle import reply_at_once, shorten
 from ftdeploy.serve.deadlines import Deadlines
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.metrics import Connections
-from ftdeploy.serve.reading import HeldFlow, few, wishless_head
+from ftdeploy.serve.reading import HeldFlow, few, wishless_head, with_path
 from ftdeploy.serve.tls import Tls, TlsDoor
 from ftdeploy.serve.wire import RETRY_SOON, Header, Reply, whole_headers
 
@@ -234,15 +234,31 @@ class GuardedProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(b"400 Bad Request", "not_http", f"HTTP/1.1 is spoken here, not HTTP/{version}")
+        self._check_head(version)
         if version == "1.0":  # which knows of no go-ahead (RFC 9110, 10.1.1)
             self.expect_100_continue = False
         if self.parser.should_upgrade():
             self.scope["method"] = self.parser.get_method().decode("ascii")
             self.scope["http_version"] = version
         else:
+            if not self.url.startswith(b"/"):
+                self.url = with_path(self.url)
             super().on_headers_complete()
             # Trailers are counted with the headers, and are none of the request: a key least of all (RFC 9110, 6.5.1).
             self.headers = self.headers.copy()
+
+    def _check_head(self, version: str) -> None:
+        """Refuse what may mean one thing to us and another to whoever stands between (RFC 9112, 3.2 and 6.1)."""
+        hosts, codings = 0, []
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding":
+                codings.append(value.strip().lower())
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
+            self._refuse(b"400 Bad Request", "not_http", f"a request names one host, and this one {hosts or 'none'}")
+        if codings not in ([], [b"chunked"]):
+            self._refuse(b"400 Bad Request", "not_http", "of transfer codings, only chunked is understood")
 
     def _refused(self, cycle: RequestResponseCycle) -> bool:
         """Refuse a request where no task has to be begun for it. Those that wait for another one's answer are not asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from ftdeploy.serve.wire import Header
@@ -39,3 +40,11 @@ def wishless_head(scope: Mapping[str, Any], url: bytes, headers: Sequence[Header
     line = [scope["method"].encode(), b" ", url, b" HTTP/", scope["http_version"].encode(), b"\r\n"]
     kept = [name + b": " + value + b"\r\n" for name, value in headers if name != b"upgrade"]
     return b"".join([*line, *kept, b"\r\n"])
+
+
+def with_path(url: bytes) -> bytes:
+    """What a request asks for, which may be an address whose path is left out: that is ``/`` (RFC 9112, 3.2.2)."""
+    parsed = httptools.parse_url(url)
+    if parsed.path is not None:
+        return url
+    return b"/" if parsed.query is None else b"/?" + parsed.query
