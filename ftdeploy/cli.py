@@ -236,7 +236,9 @@ def tune(
 @app.command()
 def serve(  # noqa: PLR0917  # typer reads them
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.", show_default=False)],
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of IPv4, :: for all of IPv6.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
     keys: Annotated[
         Path | None, typer.Option(help="Want a bearer key of this file (`ftdeploy keys`); open when left out.")

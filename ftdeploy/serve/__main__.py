@@ -18,7 +18,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ftdeploy.serve", description="Serve a bundle over HTTP.")
     here = Path(__file__).resolve().parents[3]
     parser.add_argument("bundle", nargs="?", type=Path, default=here, help="its folder; by default the one around this")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all of IPv4, :: for all of IPv6"
+    )
     parser.add_argument("--port", type=int, default=3000, help="port to listen on")
     parser.add_argument("--keys", type=Path, help="want a bearer key of this file")
     parser.add_argument("--tls-cert", type=Path, help="speak HTTPS: PEM file of the certificate, chain included")

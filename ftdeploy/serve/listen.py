@@ -42,7 +42,7 @@ def listen(host: str, port: int, *, queues: int = 1) -> list[socket.socket]:
     """Sockets that listen on each address that a host name stands for.
 
     Args:
-        host: name or address.
+        host: name or address; 0.0.0.0 is all of IPv4, and :: all of IPv6 alone.
         port: to listen on; 0 takes a free one.
         queues: sockets for each address.
 
