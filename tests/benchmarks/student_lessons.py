@@ -60,8 +60,8 @@ def main(run: Path, ways: list[dict[str, Any]], *, shape: dict[str, Any], seed: 
             out.mkdir()
             work.mkdir()
             # As a search has them.
-            workshop, (cut,) = _workshop(checkpoint, onnx, dataset, teacher.task, settings, device="auto", seed=seed,
-                                         work=work)  # fmt: skip
+            workshop, (cut,), _ = _workshop(checkpoint, onnx, dataset, teacher.task, settings, device="auto", seed=seed,
+                                            work=work)  # fmt: skip
             if workshop.school is None:
                 raise SystemExit(f"{teacher.task.name} has no students")
             began = time.monotonic()
