@@ -73,6 +73,11 @@ def wait_for(server: Server, name: str, least: float) -> dict[str, float]:
     raise AssertionError(f"{name} stays at {found.get(name)}: {server.log.read_text(encoding='utf-8')}")
 
 
+def dropped(found: dict[str, float]) -> float:
+    """Texts that the challenger was to get and had no room for."""
+    return sum(count for name, count in found.items() if name.startswith("dropped_total"))
+
+
 def challenger(server: Server) -> int:
     """The challenger's process."""
     (found,) = filter(is_challenger, children(server.process.pid))
@@ -111,18 +116,20 @@ def test_the_same_model_agrees_with_itself(bundles: Path, tmp_path: Path) -> Non
         wait_for(server, "ready", 1)
         pid = challenger(server)
         assert os.sched_getscheduler(pid) == os.SCHED_IDLE
-        before = heard(server)
+        before, missed = heard(server), dropped(metrics(server))
         questions(server, 20)
-        found = wait_for(server, "texts_total", before + 60)
+        found = wait_for(server, "texts_total", metrics(server)["sent_total"])
         digest = digest_of(server)
-    assert found["texts_total"] == found["agreements_total"] == found["sent_total"] == before + 60
-    assert found["difference_ratio_count"] == before + 60
+    compared, missed = found["texts_total"], dropped(found) - missed
+    assert compared == found["agreements_total"] == found["sent_total"] == found["difference_ratio_count"]
+    assert before < compared == before + 60 - missed  # on a busy machine the challenger, which comes last, misses some
     assert found["difference_ratio_sum"] == pytest.approx(0, abs=1e-3)
     assert found["confidence_total champion"] == pytest.approx(found["confidence_total challenger"], abs=1e-3)
     assert not any(name.startswith("flips_total") for name in found)
     assert gone([pid])
     (state,) = states(bundles / "same")
-    assert (state["champion"], state["texts"], state["agreed"]) == (digest[:12], before + 61, before + 61)
+    assert (state["champion"], state["agreed"]) == (digest[:12], state["texts"])
+    assert compared <= state["texts"] <= compared + 1  # one was asked for the digest
     written = [tmp_path / "log", *(bundles / "same" / "shadow").iterdir()]
     assert not re.search(rb"superb|awful|boring", b"".join(path.read_bytes() for path in written))
 
@@ -136,8 +143,7 @@ def test_a_model_with_swapped_labels_agrees_with_nothing(bundles: Path, tmp_path
         questions(server, 100)
         sent = metrics(server)["sent_total"]
         found = wait_for(server, "texts_total", sent)
-    dropped = sum(count for name, count in found.items() if name.startswith("dropped_total"))
-    assert 75 < sent - before + dropped < 225  # of 300; on a busy machine the challenger, which comes last, misses some
+    assert 75 < sent - before + dropped(found) < 225  # of 300
     assert found["agreements_total"] == 0
     assert found["flips_total negative positive"] == 2 * found["flips_total positive negative"] == sent * 2 / 3
 
