@@ -144,7 +144,8 @@ def test_faults_of_places() -> None:
 def test_a_label_that_a_case_calls_otherwise_is_told_with_case_and_place(here: Path) -> None:
     """One of several cases, and not that it does not occur in the training rows; its map mends it."""
     text = (here / "rows.csv").read_text(encoding="utf-8")
-    (here / "other.csv").write_text(text.replace(",positive", ",positiv"), encoding="utf-8")
+    other = text.replace('",positive', ' too",positiv').replace('",negative', ' too",negative')
+    (here / "other.csv").write_text(other, encoding="utf-8")
     cases: list[dict[str, Any]] = [{"name": name, "source": {"path": f"{name}.csv"}} for name in ("rows", "other")]
     with pytest.raises(DataError, match=r"case other: 40 .* the label 'positiv', first other:row-7,") as caught:
         evaluate_suite(suite(FLOOR, cases=cases), candidate=model("new"))

@@ -97,7 +97,7 @@ def _near_duplicates(index: Index, decision: Decision, data: DataSettings, look_
         "clusters": len(sizes),
         "rows": len(clusters.row),
         "largest": int(sizes.max()),
-        "mixed_labels": int((np.bincount(labels[:, 0]) > 1).sum()),
+        "mixed_labels": int((np.bincount(labels[:, 0].astype(np.int64)) > 1).sum()),
         "dropped": int((where == NEAR_DUPLICATE).sum()),
         "across_splits": int((where[placed[:, 0]] != where[placed[:, 1]]).sum()),
         "examples": [
