@@ -18,7 +18,7 @@ def read_run(out: Path) -> dict[Kind, Artifact]:
     Raises:
         ArtifactError: there are none, or some are not as they were sealed; names each.
     """
-    kinds = [kind for kind in LAYOUT if (out / kind / MANIFEST).is_file()]
+    kinds = kinds_in(out)
     found: dict[Kind, Artifact] = {}
     damaged: list[ArtifactError] = []
     for kind in kinds:
@@ -44,6 +44,11 @@ def read_run(out: Path) -> dict[Kind, Artifact]:
             fix="name the folder that was given with --out (by default runs/NAME)",
         )
     return found
+
+
+def kinds_in(out: Path) -> list[Kind]:
+    """The artifacts that stand in a run's folder, in the order in which they are made."""
+    return [kind for kind in LAYOUT if (out / kind / MANIFEST).is_file()]
 
 
 def lineage(artifact: Artifact, parts: Iterable[Artifact]) -> set[str]:

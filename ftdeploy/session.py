@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from ftdeploy.hardware import CPU, OPENVINO, choose_provider, processors, satura
 from ftdeploy.signature import SessionOptions
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
 
 log = logging.getLogger(__name__)
@@ -100,20 +102,34 @@ def _apart(model: Path) -> bytes | str:
 
     proto = onnx.load(os.fspath(model))
     # Their zero points are replaced alike.
-    weights = {one.name: one for one in proto.graph.initializer if one.data_type == onnx.TensorProto.INT8}
+    int8 = [one for one in proto.graph.initializer if one.data_type == onnx.TensorProto.INT8]
+    return proto.SerializeToString() if own_weights(proto, int8) else os.fspath(model)
+
+
+def own_weights(model: onnx.ModelProto, weights: Iterable[onnx.TensorProto], *, but: Collection[str] = ()) -> bool:
+    """Give each node a copy of its own of the weights that another one reads before it; whether there was any.
+
+    Args:
+        model: changed.
+        weights: those that this is about.
+        but: operators of nodes that are left as they are.
+    """
+    import onnx
+
+    known = {one.name: one for one in weights}
     read: set[str] = set()
     copies = []
-    for at, node in enumerate(proto.graph.node):
-        for place, name in enumerate(node.input):
+    for at, node in enumerate(model.graph.node):
+        for place, name in enumerate(node.input if node.op_type not in but else ()):
             if name in read:
                 own = onnx.TensorProto()
-                own.CopyFrom(weights[name])
+                own.CopyFrom(known[name])
                 own.name = node.input[place] = f"{name}_of_{at}"
                 copies.append(own)
-            elif name in weights:
+            elif name in known:
                 read.add(name)
-    proto.graph.initializer.extend(copies)
-    return proto.SerializeToString() if copies else os.fspath(model)
+    model.graph.initializer.extend(copies)
+    return bool(copies)
 
 
 @cache

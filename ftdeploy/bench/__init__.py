@@ -7,14 +7,14 @@ fine-tuned model.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ftdeploy.artifact import MANIFEST, Artifact, Kind, open_artifact
 from ftdeploy.dataset import read_split
 from ftdeploy.errors import ArtifactError, ModelError, first_of
 from ftdeploy.measure import Cost, amount, cost_ratio, measure
 from ftdeploy.models.local import served_batching
-from ftdeploy.run_folder import lineage
+from ftdeploy.run_folder import kinds_in, lineage
 from ftdeploy.serve.limits import PREFIX, read_limits
 from ftdeploy.signature import Signature, read_signature
 from ftdeploy.tune_service import CALLERS, tune_service
@@ -62,8 +62,8 @@ def beside(candidate: Path, kind: Kind) -> Artifact:
             fix=f"name the {made.kind} in the folder of its run (runs/NAME/{made.kind})",
         )
     found = open_artifact(run / kind, kind=kind)
-    standing = [run / name for name in get_args(Kind) if (run / name / MANIFEST).is_file()]
-    if found.digest not in lineage(made, [open_artifact(one, check_content=False) for one in standing]):
+    parts = [open_artifact(run / one, check_content=False) for one in kinds_in(run)]
+    if found.digest not in lineage(made, parts):
         raise ArtifactError(
             f"{candidate} was not made of the {kind} artifact beside it",
             cause="the run went on after it was made and did not end, or what stands between the two was removed",

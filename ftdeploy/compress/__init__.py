@@ -328,8 +328,7 @@ def _front(some: Sequence[Found]) -> list[Found]:
 
 def _look(one: Found, *, doubt: float = 1.0) -> tuple[float, float, float]:
     """Score, speed and size as far as they are known without measuring."""
-    size = sum(path.stat().st_size for path in (one.made.folder or Path()).iterdir())
-    return next(iter(one.judged.metrics.values())).good, one.judged.speed * doubt, -float(size)
+    return next(iter(one.judged.metrics.values())).good, one.judged.speed * doubt, -float(one.size)
 
 
 def _result(one: Found, measured: Mapping[str, Measurement], jury: Jury, settings: CompressSettings) -> CandidateResult:

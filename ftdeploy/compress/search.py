@@ -99,6 +99,11 @@ class Found:
         """Whether it may be shipped."""
         return self.judged.status in GOOD
 
+    @property
+    def size(self) -> int:
+        """Bytes of what was made."""
+        return sum(path.stat().st_size for path in self.made.folder.iterdir()) if self.made.folder is not None else 0
+
 
 class Search:
     """One search; `run` does it, ``found`` holds what it saw.
@@ -222,7 +227,7 @@ class Search:
 
     def _begun(self, cut: Cut) -> bool:
         """Whether an earlier run of this search made it, or was at it."""
-        return (self.workshop.work / cut.name).exists() or (self.workshop.work / "made" / cut.name).exists()
+        return (self.workshop.work / cut.name).exists() or self._made(Chain(steps=(cut.name,)))
 
     def _quantize_student(self, student: Found, quantizers: Sequence[str]) -> None:
         steps = student.chain.steps
@@ -302,8 +307,7 @@ def first_look(one: Found, settings: CompressSettings) -> float:
     if one.made.folder is None:
         return float("-inf")
     weights = goal(settings)
-    size = sum(path.stat().st_size for path in one.made.folder.iterdir())
-    return float(one.judged.speed ** (weights.throughput + weights.latency) / size**weights.size)
+    return float(one.judged.speed ** (weights.throughput + weights.latency) / one.size**weights.size)
 
 
 def _fitting(name: str, others: Sequence[str], bits: int | None) -> str:

@@ -152,10 +152,10 @@ class Recipe(Section):
     @field_validator("tune")
     @classmethod
     def _space_of_fitting_keys(cls, value: TuneSettings | None, info: ValidationInfo) -> TuneSettings | None:
+        if value is None:
+            return None
         task = TASKS.get(info.data.get("task", ""))
-        wrong = wrong_keys(cls, value) if value is not None else []
-        if value is not None and task is not None:
-            wrong += unmeasured(value, task)
+        wrong = wrong_keys(cls, value) + (unmeasured(value, task) if task is not None else [])
         if wrong:
             raise ValueError("; ".join(wrong))
         return value

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import get_args
 
-from ftdeploy.artifact import MANIFEST, Kind, fsync, open_artifact
+from ftdeploy.artifact import Kind, fsync, open_artifact
 from ftdeploy.errors import ArtifactError
-from ftdeploy.run_folder import lineage
+from ftdeploy.run_folder import kinds_in, lineage
 
 #: The page of a run.
 _PAGE = "index.html"
@@ -38,8 +37,7 @@ def _of_one_piece(run: Path) -> list[Kind]:
     Raises:
         ArtifactError: one is of another run than the bundle.
     """
-    kinds: list[Kind] = [kind for kind in get_args(Kind) if (run / kind / MANIFEST).is_file()]
-    parts = {kind: open_artifact(run / kind, kind=kind, check_content=False) for kind in kinds}
+    parts = {kind: open_artifact(run / kind, kind=kind, check_content=False) for kind in kinds_in(run)}
     whole = lineage(parts["bundle"], parts.values())
     odd = [kind for kind, part in parts.items() if part.digest not in whole]
     if odd:
@@ -48,7 +46,7 @@ def _of_one_piece(run: Path) -> list[Kind]:
             cause="the run went on after the bundle was made, and did not end",
             fix="run the recipe to its end, and enter it then",
         )
-    return kinds
+    return list(parts)
 
 
 def _copy(source: Path, target: Path) -> None:

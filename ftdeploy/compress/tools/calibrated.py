@@ -82,7 +82,7 @@ def calibrated(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     by_row = {name for name, nodes in products.items() if rows_of == "all" or named & {node.name for node in nodes}}
     made = _rewrite(model, products, ranges, by_row)
     bits = options.get("embeddings")
-    graph.save(graph.pack(made, bits=0, block=32, exclude=exclude, embeddings=bits) if bits else made, out)
+    graph.save(graph.pack(made, exclude=exclude, embeddings=bits) if bits else made, out)
 
 
 def _as_matmuls(names: Sequence[str]) -> set[str]:

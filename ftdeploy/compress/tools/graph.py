@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftdeploy.onnx_export import read_below
+from ftdeploy.session import own_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -99,21 +100,8 @@ def with_room_for_factors(source: Path, folder: Path) -> Path:
 def _own_weights(model: onnx.ModelProto) -> None:
     import onnx
 
-    floats = {tensor.name: tensor for tensor in model.graph.initializer
-              if tensor.data_type == onnx.TensorProto.FLOAT and tensor.dims}  # fmt: skip
-    read = set()
-    for at, node in enumerate(model.graph.node):
-        if node.op_type == EMBEDDING:  # nothing is multiplied into a table, and it is large
-            continue
-        for place, name in enumerate(node.input):
-            if name in read:
-                own = onnx.TensorProto()
-                own.CopyFrom(floats[name])
-                own.name = f"{name}_of_{at}"
-                model.graph.initializer.append(own)
-                node.input[place] = own.name
-            elif name in floats:
-                read.add(name)
+    floats = [one for one in model.graph.initializer if one.data_type == onnx.TensorProto.FLOAT and one.dims]
+    own_weights(model, floats, but=(EMBEDDING,))  # nothing is multiplied into a table, and it is large
 
 
 def _widen_factors(model: onnx.ModelProto) -> None:
@@ -138,7 +126,7 @@ def _widen_factors(model: onnx.ModelProto) -> None:
                 factor.input[position] = wide
 
 
-def pack(model: onnx.ModelProto, *, bits: int, block: int, exclude: Collection[str] = (),
+def pack(model: onnx.ModelProto, *, bits: int = 0, block: int = 32, exclude: Collection[str] = (),
          embeddings: int | None = None) -> onnx.ModelProto:  # fmt: skip
     """Weights in blocks of integers, each with a scale of its own: MatMulNBits, and GatherBlockQuantized.
 

@@ -211,7 +211,7 @@ def _fit(source: Path, out: Path, settings: dict[str, Any], *, loader: Loader | 
         bits, block = pack
         graph.save(graph.pack(found.model, bits=bits, block=block, exclude=exclude, embeddings=embeddings), out)
     elif embeddings:
-        graph.save(graph.pack(found.model, bits=0, block=32, exclude=exclude, embeddings=embeddings), out)
+        graph.save(graph.pack(found.model, exclude=exclude, embeddings=embeddings), out)
     else:
         found.save(os.fspath(out))
 

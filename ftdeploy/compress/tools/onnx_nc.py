@@ -99,4 +99,4 @@ def _static(source: Path, out: Path, options: Mapping[str, Any], *, extra: Mappi
     # SmoothQuant takes an output that a matrix reads for one of those that it added to look at, and removes it.
     graph.restore_outputs(model, graph.load(source / "model.onnx"))
     exclude, bits = options.get("exclude", ()), options.get("embeddings")
-    graph.save(graph.pack(model, bits=0, block=32, exclude=exclude, embeddings=bits), out)
+    graph.save(graph.pack(model, exclude=exclude, embeddings=bits), out)

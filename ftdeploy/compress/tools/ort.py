@@ -83,11 +83,10 @@ def weight_only(source: Path, out: Path, options: Mapping[str, Any]) -> None:
 def embeddings(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     """Word embeddings in blocks of integers, everything else as it is; also of a model that is quantized already.
 
-    Options: ``embeddings`` (bits: 8 or 4); ``block``.
+    Options: ``embeddings`` (bits: 8 or 4).
     """
     model = graph.load(source / "model.onnx")
-    bits, block = options.get("embeddings", 8), options.get("block", 32)
-    graph.save(graph.pack(model, bits=0, block=block, embeddings=bits), out)
+    graph.save(graph.pack(model, embeddings=options.get("embeddings", 8)), out)
 
 
 def fp16(source: Path, out: Path, options: Mapping[str, Any]) -> None:
@@ -130,6 +129,4 @@ def _as_matmuls(options: Mapping[str, Any]) -> list[str]:
 def _pack_embeddings(out: Path, options: Mapping[str, Any]) -> None:
     bits = options.get("embeddings")
     if bits:
-        graph.save(
-            graph.pack(graph.load(out), bits=0, block=32, exclude=options.get("exclude", ()), embeddings=bits), out
-        )
+        graph.save(graph.pack(graph.load(out), exclude=options.get("exclude", ()), embeddings=bits), out)
