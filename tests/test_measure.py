@@ -35,10 +35,10 @@ TEXTS = ["a good film", "the film was awful", "not bad, not great", "superb !"] 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A tiny model, and one whose head is ten thousand times as wide."""
+    """A tiny model, and one whose head is a hundred thousand times as wide."""
     root = tmp_path_factory.mktemp("models")
     write_model_folder(root / "small")
-    write_model_folder(root / "wide", labels=[f"label {index}" for index in range(20_000)])
+    write_model_folder(root / "wide", labels=[f"label {index}" for index in range(200_000)])
     return {"wide": root / "wide", "small": root / "small"}
 
 
@@ -217,10 +217,10 @@ class _Sleeping(_Counting):
 
 
 def test_memory_is_that_of_the_model(folders: dict[str, Path]) -> None:
-    """A head of 20,000 labels takes more than a small one: at least what the logits of a full batch take."""
+    """A head of 200,000 labels takes more than a small one: at least what the logits of a full batch take."""
     batching = Batching(tokens=640, rows=20, threads=1)
     small, wide = (peak_memory(folders[name], batching=batching) for name in ("small", "wide"))
-    assert wide - small > 20 * 20_000 * 4
+    assert wide - small > 20 * 200_000 * 4
 
 
 def test_memory_is_measured_when_asked_for(folders: dict[str, Path]) -> None:
