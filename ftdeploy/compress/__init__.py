@@ -58,7 +58,7 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
     return {"provider": provider, "processors": str(processors()), "cpu": ",".join(wide)}
 
 
-@stage(writes="compressed", version=9, outside=_outside,
+@stage(writes="compressed", version=10, outside=_outside,
        libraries=("onnxruntime", "onnx", "neural-compressor", "optimum-onnx", "torch"))  # fmt: skip
 def compress(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, *, compress: CompressSettings,
              export: ExportSettings, serve: ServeSettings, device: Device, task: str, seed: int, out: Path,
@@ -255,7 +255,7 @@ def _workshop(checkpoint: Artifact, onnx: Artifact, dataset: Artifact, task: Tas
             settings=settings.distillation, opset=int(onnx.facts["opset"]), seed=seed, device=device,
             bf16=checkpoint.facts.get("precision") == "bf16",
             unlabelled=[row.ids for row in predictor.encode(read_unlabelled(dataset))],
-            reduce_range=_reduce_range(settings),
+            reduce_range=_reduce_range(settings), cascade=settings.cascade is not None,
         )  # fmt: skip
         if "students" in wanted:
             cuts, missing = _cuts(settings, checkpoint.path, task)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ftdeploy.child import run_module
+from ftdeploy.compress.cascade import join
 from ftdeploy.compress.students import Cut, School, make_student, spare_last_layer
 from ftdeploy.compress.tools import graph, int8
 from ftdeploy.compress.tools.quantizers import QUANTIZERS, Quantizer
@@ -31,9 +32,15 @@ from ftdeploy.stage import out_of_space
 #: A tool that takes longer (seconds) hangs.
 TIMEOUT = 1800
 VOCABULARY = "vocabulary"
+CASCADE = "cascade"
 FIRST_TOKEN = "first-token"  # noqa: S105  # no password: a token of a text
 #: Modules that tell whether an extra is installed.
 _MODULES = {"compress": "neural_compressor", "onnx-nc": "onnx_neural_compressor", "train": "optimum"}
+
+
+def cascaded(steps: Sequence[str]) -> bool:
+    """Whether the last of these steps puts a second model behind the first."""
+    return bool(steps) and steps[-1].startswith(CASCADE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +49,18 @@ class Chain:
 
     Attributes:
         steps: names: a student's, ``first-token``, a quantizer's (with ``-mixed-K`` behind it for the K most sensitive
-            layers in float), ``vocabulary``.
+            layers in float), ``vocabulary``, ``cascade``.
         session: options; None leaves those of the model.
         label: stands behind the steps in the name, for a choice of options.
+        second: of a cascade, the steps of the model that answers what the one before is not sure of.
+        margin: of a cascade, how far apart the two highest logits are where it is.
     """
 
     steps: tuple[str, ...] = ()
     session: SessionOptions | None = None
     label: str = ""
+    second: tuple[str, ...] = ()
+    margin: float = 0.0
 
     @property
     def name(self) -> str:
@@ -107,7 +118,7 @@ class Workshop:
             source = made.folder
             if source is None:
                 return made
-            made = self._step(chain.steps[:end], source, exclude=(exclude or {}).get(chain.steps[end - 1], ()), cut=cut,
+            made = self._step(chain, end, source, exclude=(exclude or {}).get(chain.steps[end - 1], ()), cut=cut,
                               seconds=seconds)  # fmt: skip
         if made.folder is None or chain.session is None:
             return made
@@ -116,17 +127,20 @@ class Workshop:
             _with_session(made.folder, folder, chain.session)
         return Made(folder=folder, seconds=made.seconds)
 
-    def _step(self, steps: tuple[str, ...], source: Path, *, exclude: Sequence[str], cut: Cut | None,
+    def _step(self, chain: Chain, end: int, source: Path, *, exclude: Sequence[str], cut: Cut | None,
               seconds: float) -> Made:  # fmt: skip
-        """The folder behind the last of the steps; made when it is not there."""
-        place = self.work / "made" / "+".join(steps)
+        """The folder behind so many steps; made when it is not there."""
+        place = self.work / "made" / "+".join(chain.steps[:end])
         note = place.with_name(place.name + ".json")
         if note.exists():
             found = json.loads(note.read_text(encoding="utf-8"))
             folder = None if found["reason"] else place
             return Made(folder=folder, **{name: found[name] for name in ("reason", "seconds", "absent")})
         began = time.monotonic()
-        reason, absent = self._run(steps[-1], source, place, exclude=exclude, cut=cut, seconds=seconds)
+        if cascaded(chain.steps[:end]):
+            reason, absent = self._cascade(chain, source, place), False
+        else:
+            reason, absent = self._run(chain.steps[end - 1], source, place, exclude=exclude, cut=cut, seconds=seconds)
         shutil.rmtree(place.with_name(place.name + ".partial"), ignore_errors=True)  # what a failed step left
         took = time.monotonic() - began
         write_json(note, {"reason": reason, "seconds": took, "absent": absent})
@@ -173,6 +187,17 @@ class Workshop:
         if not spare_last_layer(self.school, out=partial):
             return "this model reads more than the first token's output, or is of an architecture that is not known"
         partial.rename(place)
+        return ""
+
+    def _cascade(self, chain: Chain, source: Path, place: Path) -> str:
+        second = self.make(Chain(steps=chain.second))
+        if second.folder is None:
+            return f"{'+'.join(chain.second)}: {second.reason}"
+        shutil.rmtree(place, ignore_errors=True)
+        try:
+            join(source, second.folder, place, margin=chain.margin)
+        except FtdeployError as error:
+            return error.what
         return ""
 
     def _trim(self, source: Path, place: Path) -> str:

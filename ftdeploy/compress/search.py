@@ -5,8 +5,9 @@
 2. Students, one shape after the other, each quantized by the quantizers that did best in 1, with embeddings as it has
    learned with them.
 3. What quantizing a student costs too much is given back: its most sensitive layers stay in float.
-4. Tokens that the data does not need leave the vocabulary of the best ones.
-5. Session options of the most promising one.
+4. Where the recipe wants a cascade, students with a whole model behind them for what they are least sure of.
+5. Tokens that the data does not need leave the vocabulary of the best ones.
+6. Session options of the most promising one.
 
 A chain whose beginning failed or lost too much is not made any longer. Everything made is kept in the work folder, so a
 killed search goes on where it was; the time that it took counts over all its runs.
@@ -21,9 +22,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ftdeploy import progress
+from ftdeploy.compress.cascade import margin_at
 from ftdeploy.compress.choose import GOOD, goal
 from ftdeploy.compress.judge import Judged, Jury
-from ftdeploy.compress.make import FIRST_TOKEN, VOCABULARY, Chain, Made, Workshop
+from ftdeploy.compress.make import CASCADE, FIRST_TOKEN, VOCABULARY, Chain, Made, Workshop, cascaded
 from ftdeploy.compress.outcome import Sensitivity
 from ftdeploy.compress.sensitivity import layers_to_keep, sensitivity
 from ftdeploy.compress.sessions import Goal as Wanted
@@ -36,13 +38,23 @@ from ftdeploy.files import write_json
 from ftdeploy.recipe import CompressSettings
 
 #: Quantizers that `auto` tries: quick ones; each was the best somewhere.
-AUTO = ("inc-dynamic", "calibrated", "calibrated-embeddings", "calibrated-rows", "calibrated-rows-embeddings")
+AUTO = (
+    "inc-dynamic",
+    "calibrated",
+    "calibrated-embeddings",
+    "calibrated-4bit",
+    "calibrated-rows",
+    "calibrated-rows-embeddings",
+    "calibrated-rows-4bit",
+)
 #: Families that `auto` tries.
 FAMILIES = (FIRST_TOKEN, "students", VOCABULARY, "mixed", "sessions")
 #: Of both, those that count on one label for a row.
 OF_ROWS = (FIRST_TOKEN, "students", "mixed", *(name for name, one in QUANTIZERS.items() if one.needs_labels))
 #: How many quantizers go on to the students.
 BEST = 3
+#: How many quantized students, and how many whole models, are tried with one another in cascades.
+CASCADED = 2
 #: Share of the search's time that is kept for what comes after the students: quantizing them, vocabulary, sessions.
 RESERVED = 0.1
 #: Of the time for students, what the first one gets when others may follow.
@@ -146,8 +158,11 @@ class Search:
             self._students(best)
         if "mixed" in self.families:
             self._mixed()
+        if self.settings.cascade is not None:
+            self._cascades(self.settings.cascade)
         if VOCABULARY in self.families:
-            for one in self._ranked(one for one in self.found if one.good)[:BEST]:
+            # Of cascades it was trimmed before they were joined.
+            for one in self._ranked(one for one in self.found if one.good and not cascaded(one.chain.steps))[:BEST]:
                 self._add(Chain(steps=(*one.chain.steps, VOCABULARY)))
         if "sessions" in self.families:
             self._sessions()
@@ -177,6 +192,8 @@ class Search:
             # A student's embedding is its own.
             own = student_of(chain.steps) is not None
             judged = self.jury.judge(made.folder, self.base, name=chain.name, same_embedding=not own)
+            if own and self.settings.cascade is not None and not cascaded(chain.steps) and judged.status in GOOD:
+                judged = replace(judged, status="dropped", reason="a part of a cascade, which the recipe wants")
         one = Found(chain=chain, made=made, judged=judged)
         self.found.append(one)
         scores = ", ".join(f"{name} {scored.value:.4f}" for name, scored in judged.metrics.items())
@@ -245,6 +262,40 @@ class Search:
             else:
                 self._leave(chain, "cut", f"on the fine-tuned model {' and '.join(quantizers)} did better")
 
+    def _cascades(self, share: float) -> None:
+        """The best quantized students, each with the whole models behind it that are best, and closest to fp32."""
+        quantized = [one for one in self.found if one.chain.steps and one.chain.steps[-1] in QUANTIZERS]
+        students = [
+            one for one in self._ranked(quantized) if student_of(one.chain.steps) and self._fall(one) <= HOPELESS
+        ]
+        whole = [one for one in self._ranked(quantized) if one.good and not student_of(one.chain.steps)]
+        if not students or not whole:
+            missing = "student" if not students else "quantized model of full size"
+            self.notes.append(f"No cascade was made: there is no {missing} for it.")
+            return
+        closest = min(whole, key=lambda one: (one.judged.right_to_wrong or 0) + (one.judged.wrong_to_right or 0))
+        for student in students[:CASCADED]:
+            first, second = student, list(dict.fromkeys(one.chain.steps for one in (whole[0], closest)))
+            if VOCABULARY in self.families:
+                trimmed = self._add(Chain(steps=(*student.chain.steps, VOCABULARY)))
+                if trimmed.judged.outputs is not None:
+                    first, second = trimmed, [(*steps, VOCABULARY) for steps in second]
+            self._cascade(first, second, share)
+
+    def _cascade(self, first: Found, second: Sequence[tuple[str, ...]], share: float) -> None:
+        """One student with one whole model after the other behind it."""
+        if first.judged.outputs is None:
+            return
+        margin = margin_at(first.judged.outputs.logits, share)
+        for number, steps in enumerate(second):
+            chain = Chain(steps=(*first.chain.steps, CASCADE if number == 0 else f"{CASCADE}-{number + 1}"),
+                          second=steps, margin=margin)  # fmt: skip
+            self._add(chain)
+            self.notes.append(
+                f"{chain.name}: where the two highest logits are less than {margin:.3g} apart, as of {share:.0%} of "
+                f"the validation rows, {'+'.join(steps)} answers."
+            )
+
     def _fall(self, one: Found) -> float:
         """The largest fall of a metric, in multiples of what is allowed."""
         return max(
@@ -298,7 +349,7 @@ class Search:
             kept = [trial.name for trial in choice.trials if trial.status == "kept"]
             if kept:
                 label = "+".join(kept)
-                self._add(Chain(steps=one.chain.steps, session=choice.options, label=label))
+                self._add(replace(one.chain, session=choice.options, label=label))
 
 
 def first_look(one: Found, settings: CompressSettings) -> float:

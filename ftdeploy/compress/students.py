@@ -16,7 +16,7 @@ import numpy as np
 
 from ftdeploy import progress
 from ftdeploy.compress.checkpoint_shape import Shape as Measures
-from ftdeploy.compress.checkpoint_shape import read_shape, unsupported
+from ftdeploy.compress.checkpoint_shape import encoder_layers, read_shape, unsupported
 from ftdeploy.compress.distil import Lessons, Pupil, distil, steps_in, what_fits
 from ftdeploy.compress.fewer_tokens import choosing_layer, fewer_tokens
 from ftdeploy.compress.first_token import first_token_only
@@ -65,6 +65,7 @@ class School:
         device: ``auto``, ``cpu`` or ``cuda``.
         bf16: whether passes run under bf16 autocast.
         reduce_range: whether int8 weights shall need no VNNI (see ``tools.int8``).
+        cascade: whether a student and its teacher will stand in one graph, which then need what both have only once.
     """
 
     checkpoint: Path
@@ -79,6 +80,7 @@ class School:
     bf16: bool
     unlabelled: Sequence[Sequence[int]] = ()
     reduce_range: bool = False
+    cascade: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,8 @@ def make_student(school: School, cut: Cut, *, seconds: float, work: Path, out: P
         if not spared:
             raise unsupported(student.config.model_type, "reads more than the first token, so that all go on")
         fewer_tokens(student, cut.tokens)
+    if school.cascade and spared:
+        _leave_what_is_shared(student)
     where = choose_device(school.device).name
     teacher = teacher.to(where, torch.bfloat16 if school.bf16 else torch.float32)
     rounding = partial(fake_quantized, level=levels(reduce_range=school.reduce_range))
@@ -238,6 +242,15 @@ def _round_embeddings(student: PreTrainedModel, *, bits: int) -> None:
         rounded = graph.rounded_table(table.detach().numpy(), bits=bits)
         with torch.no_grad():
             table.copy_(torch.from_numpy(rounded))
+
+
+def _leave_what_is_shared(student: PreTrainedModel) -> None:
+    """Let only the layers below the last one learn: it is whole, as the head and the embeddings are, and stays the
+    teacher's."""
+    layers = encoder_layers(student)[1]
+    learned = {id(parameter) for layer in layers[:-1] for parameter in layer.parameters()}
+    for parameter in student.parameters():
+        parameter.requires_grad_(id(parameter) in learned)
 
 
 def _hooks(student: PreTrainedModel, cut: Cut, steps: int) -> list[Hooks]:

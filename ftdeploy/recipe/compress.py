@@ -46,8 +46,10 @@ CandidateName = Literal[
     "ort-dynamic-embeddings",
     "calibrated",
     "calibrated-embeddings",
+    "calibrated-4bit",
     "calibrated-rows",
     "calibrated-rows-embeddings",
+    "calibrated-rows-4bit",
     "ort-static-minmax",
     "ort-static-percentile",
     "ort-static-entropy",
@@ -175,6 +177,10 @@ class CompressSettings(Section):
     """Time of the whole search in minutes, instead of `budget`."""
     students: tuple[Shape, ...] | Literal["auto"] = "auto"
     """Shapes of the students, tried in this order while there is time."""
+    cascade: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the texts, those that a student is least sure of, that go on to the whole model, quantized; both stand in
+    one graph. With it a student changes few answers, so that fewer rows prove that it keeps the metric, and no student
+    is shipped alone. null: students answer alone. For one label a row."""
     distillation: Distillation = Distillation()
     """How students learn."""
     int8: Literal["auto", "portable"] = "auto"

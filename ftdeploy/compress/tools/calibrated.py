@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftdeploy.artifact import sha256_file
-from ftdeploy.compress.tools import graph, int8
+from ftdeploy.compress.tools import four_bits, graph, int8
 from ftdeploy.compress.tools.calibration import batches, read_rows
 from ftdeploy.errors import CompressionError
 from ftdeploy.files import write_json
@@ -51,11 +51,12 @@ def calibrated(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     Options: ``calibration``; ``coverage``: the share of an activation's values that its range keeps, the same number of
     them cut off on both sides (None: for each the one of `COVERAGES` with the least error); ``row_scales``: names of
     MatMul and Gemm nodes whose input has one scale a row, or ``all``; ``exclude``; ``embeddings`` (bits; None: float);
+    ``weights``: bits in which weights are stored, 8, or 4 (see `ftdeploy.compress.tools.four_bits`);
     ``known``: a folder in which the ranges of a model are kept for its next variant (None: they are not).
 
     Raises:
         CompressionError: the model has no product with weights that is not excluded, or is of an opset below 18 and
-            shall have scales by row.
+            shall have scales by row, or weights in four bits.
     """
     from onnxruntime.quantization.onnx_model import ONNXModel
 
@@ -71,16 +72,18 @@ def calibrated(source: Path, out: Path, options: Mapping[str, Any]) -> None:
             fix="exclude fewer layers",
         )
     rows_of = options.get("row_scales", ())
-    if rows_of and max(one.version for one in model.opset_import if not one.domain) < OPSET:
+    stored = int(options.get("weights", 8))
+    if (rows_of or stored < 8) and max(one.version for one in model.opset_import if not one.domain) < OPSET:  # noqa: PLR2004  # bits
         raise CompressionError(
-            f"scales by row want an opset of at least {OPSET}",
-            cause="before it, the axes of a reduction were written another way",
+            f"scales by row, and weights in four bits, want an opset of at least {OPSET}",
+            cause="before it, the axes of a reduction were written another way, and bits could not be taken apart",
             fix=f"set export.opset to {OPSET} or later",
         )
     ranges = _known_ranges(source, model, products, options)
     named = _as_matmuls(() if rows_of == "all" else rows_of)
     by_row = {name for name, nodes in products.items() if rows_of == "all" or named & {node.name for node in nodes}}
-    made = _rewrite(model, products, ranges, by_row)
+    seen = _seen(source, model, products, options) if stored < 8 else None  # noqa: PLR2004  # bits
+    made = _rewrite(model, products, ranges, by_row, seen)
     bits = options.get("embeddings")
     graph.save(graph.pack(made, exclude=exclude, embeddings=bits) if bits else made, out)
 
@@ -111,13 +114,18 @@ def _known_ranges(source: Path, model: onnx.ModelProto, products: Mapping[str, S
         note = Path(options["known"]) / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()}.json"
         if note.exists():
             return {name: (low, high) for name, (low, high) in json.loads(note.read_text(encoding="utf-8")).items()}
-    rows, _ = read_rows(calibration)
-    seen = _activations(model, sorted(products), batches(rows, read_signature(source)))
+    seen = _seen(source, model, products, options)
     coverages = COVERAGES if coverage is None else (float(coverage),)
     ranges = {name: _range(seen[name], _weights(model, nodes), coverages) for name, nodes in products.items()}
     if note is not None:
         write_json(note, ranges)
     return ranges
+
+
+def _seen(source: Path, model: onnx.ModelProto, products: Mapping[str, Sequence[onnx.NodeProto]],
+          options: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:  # fmt: skip
+    rows, _ = read_rows(Path(options["calibration"]))
+    return _activations(model, sorted(products), batches(rows, read_signature(source)))
 
 
 def _activations(model: onnx.ModelProto, names: Sequence[str],
@@ -177,8 +185,10 @@ def _scale(low: float, high: float) -> tuple[np.float32, np.uint8]:
 
 
 def _rewrite(model: onnx.ModelProto, products: Mapping[str, Sequence[onnx.NodeProto]],
-             ranges: Mapping[str, tuple[float, float]], by_row: Collection[str]) -> onnx.ModelProto:  # fmt: skip
-    """The model with its products in int8: an activation is quantized once, and read by each of its products."""
+             ranges: Mapping[str, tuple[float, float]], by_row: Collection[str],
+             seen: Mapping[str, NDArray[np.float32]] | None) -> onnx.ModelProto:  # fmt: skip
+    """The model with its products in int8: an activation is quantized once, and read by each of its products.
+    Where it is known what is ``seen`` of activations, weights are stored in four bits."""
     from onnx import numpy_helper
 
     arrays = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -198,7 +208,12 @@ def _rewrite(model: onnx.ModelProto, products: Mapping[str, Sequence[onnx.NodePr
             continue
         source, weights = node.input
         matrix = numpy_helper.to_array(arrays[weights])
-        constants[f"{weights}.int8"], constants[f"{weights}.scale"] = int8.symmetric(matrix)
+        if f"{weights}.scale" not in constants:  # several products may share weights
+            unpacking, made = _stored(
+                matrix, f"{weights}.int8", f"{weights}.scale", None if seen is None else seen[source]
+            )
+            nodes += unpacking
+            constants |= made
         if source in by_row:
             if name in first:
                 nodes += _quantize_rows(source, len(matrix), ranges[source], constants)
@@ -215,6 +230,18 @@ def _node(kind: str, *inputs: str, to: str, domain: str = "", **settings: Any) -
     from onnx import helper
 
     return helper.make_node(kind, inputs, [to], f"{to}/{kind}", domain=domain, **settings)
+
+
+def _stored(matrix: NDArray[np.float32], name: str, scale: str,
+            seen: NDArray[np.float32] | None) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:  # fmt: skip
+    """The constants ``name``, int8, and ``scale``; or nodes that make the first of what is stored in four bits, fitted
+    to what was seen of the activations."""
+    if seen is None or not four_bits.fits(matrix):
+        weights, scales = int8.symmetric(matrix)
+        return [], {name: weights, scale: scales}
+    integers, factors, scales = four_bits.packed(matrix, seen)
+    nodes, constants = four_bits.unpacking(name, integers, factors)
+    return nodes, {**constants, scale: scales}
 
 
 def _product(node: onnx.NodeProto, bias: str, result: str) -> onnx.NodeProto:

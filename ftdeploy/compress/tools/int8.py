@@ -58,7 +58,7 @@ def symmetric(weights: NDArray[np.float32], *, whole: bool = False) -> tuple[NDA
         int8 of that shape, and the scale of each output, float32; with ``whole`` a single one, of shape ().
     """
     # Both weights of a pair may be rounded up, by one level together.
-    scales = np.maximum(_pair_sums(weights) / (PAIR - 1), np.finfo(np.float32).tiny).astype(np.float32)
+    scales = np.maximum(pair_sums(weights) / (PAIR - 1), np.finfo(np.float32).tiny).astype(np.float32)
     scales = scales.max(initial=0) if whole else scales
     return np.rint(weights / scales).clip(-_FULL, _FULL).astype(np.int8), scales
 
@@ -128,7 +128,7 @@ def _biases(
     ]
 
 
-def _pair_sums(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+def pair_sums(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of each output the largest absolute sum of two neighbouring inputs' weights of one sign: shape (outputs,)."""
     pairs = np.pad(weights, ((0, len(weights) % 2), (0, 0))).reshape(-1, 2, weights.shape[1])
     above, below = (np.maximum(side, 0).sum(axis=1).max(axis=0, initial=0) for side in (pairs, -pairs))
@@ -137,7 +137,7 @@ def _pair_sums(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _beyond(matrix: NDArray[np.int8]) -> bool:
-    return bool(_pair_sums(matrix.astype(np.float32)).max(initial=0) > PAIR)
+    return bool(pair_sums(matrix.astype(np.float32)).max(initial=0) > PAIR)
 
 
 def _matrices(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, str, NDArray[np.int8], bool]]:

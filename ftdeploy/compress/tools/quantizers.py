@@ -165,6 +165,13 @@ QUANTIZERS: Mapping[str, Quantizer] = {
         extra=None,
         summary="the same, and 4-bit embeddings in blocks",
     ),
+    "calibrated-4bit": Quantizer(
+        tool="calibrated",
+        options={"embeddings": 4, "weights": 4},
+        needs_calibration=True,
+        extra=None,
+        summary="int8 by constant scales, and weights that are stored in 4 bits, as embeddings are, and opened as int8",
+    ),
     "calibrated-rows": Quantizer(
         tool="calibrated",
         options={"embeddings": 8, "row_scales": "all"},
@@ -178,6 +185,13 @@ QUANTIZERS: Mapping[str, Quantizer] = {
         needs_calibration=True,
         extra=None,
         summary="the same, and 4-bit embeddings in blocks",
+    ),
+    "calibrated-rows-4bit": Quantizer(
+        tool="calibrated",
+        options={"embeddings": 4, "weights": 4, "row_scales": "all"},
+        needs_calibration=True,
+        extra=None,
+        summary="int8 by one scale a token, and weights that are stored in 4 bits, as embeddings are",
     ),
     "ort-static-minmax": _static("ort-static", "MinMax", "QDQ", None, "ONNX Runtime, static int8 by the whole range"),
     "ort-static-percentile": _static(
