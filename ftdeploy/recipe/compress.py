@@ -178,9 +178,9 @@ class CompressSettings(Section):
     students: tuple[Shape, ...] | Literal["auto"] = "auto"
     """Shapes of the students, tried in this order while there is time."""
     cascade: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the texts, those that a student is least sure of, that go on to the whole model, quantized; both stand in
-    one graph. With it a student changes few answers, so that fewer rows prove that it keeps the metric, and no student
-    is shipped alone. null: students answer alone. For one label a row."""
+    """Share of the texts, those that a student is least sure of, that go on to the whole model, quantized; both stand
+    in one graph. A student then changes fewer answers, so that fewer rows prove that it keeps the metric, and none is
+    shipped alone. null: students answer alone. For one label a row."""
     distillation: Distillation = Distillation()
     """How students learn."""
     int8: Literal["auto", "portable"] = "auto"
