@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +17,13 @@ from ftdeploy.compress.judge import Judged
 from ftdeploy.compress.make import Chain, Made
 from ftdeploy.compress.outcome import Scored, Sensitivity
 from ftdeploy.compress.search import AUTO, TIME_UP, Clock, Search, _fitting
+from ftdeploy.compress.students import Cut
 from ftdeploy.encoded import Outputs
 from ftdeploy.recipe import CompressSettings, Shape
 from ftdeploy.tasks import TASKS
 
-OUTPUTS = Outputs(logits=np.zeros((4, 2), dtype=np.float32), embedding=np.zeros((4, 3), dtype=np.float32), rows=())
+LOGITS = np.array([[0, 0], [0.5, 0], [0, 0.5], [2, 0]], dtype=np.float32)
+OUTPUTS = Outputs(logits=LOGITS, embedding=np.zeros((4, 3), dtype=np.float32), rows=())
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Shop:
     work: Path
     sizes: Mapping[str, int] = field(default_factory=dict)
     made: list[str] = field(default_factory=list)
+    behind: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)
 
     @property
     def onnx(self) -> Path:
@@ -44,6 +47,8 @@ class Shop:
 
     def make(self, chain: Chain, **_how: Any) -> Made:
         self.made.append(chain.name)
+        if chain.second:
+            self.behind[chain.name] = (chain.second, chain.margin)
         return Made(folder=self._folder(chain.name))
 
 
@@ -53,6 +58,8 @@ class Judge:
 
     speeds: Mapping[str, float] = field(default_factory=dict)
     bad: frozenset[str] = frozenset()
+    fall: float = -0.015
+    far: Mapping[str, int] = field(default_factory=dict)
     texts: tuple[str, ...] = ("a", "b", "c", "d")
     max_drop: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 0.01})
     task: Any = field(default_factory=lambda: SimpleNamespace(one_label=True))
@@ -67,17 +74,19 @@ class Judge:
         return self.judge(Path(), OUTPUTS, name="fp32")
 
     def judge(self, _folder: Path, _base: Outputs, *, name: str, **_how: Any) -> Judged:
-        fall = -0.015 if name in self.bad else 0.0
+        fall = self.fall if name in self.bad else 0.0
         scored = Scored(value=0.9 + fall, difference=fall, lower=fall - 0.001, upper=fall, verdict="pass")
         status = "dropped" if name in self.bad else "kept"
         speed = self.speeds.get(name, 1.0)
-        return Judged(status=status, reason="", metrics={"accuracy": scored}, outputs=OUTPUTS, speed=speed)  # type: ignore[arg-type]  # one of its words
+        return Judged(status=status, reason="", metrics={"accuracy": scored}, outputs=OUTPUTS, speed=speed,  # type: ignore[arg-type]  # one of its words
+                      right_to_wrong=self.far.get(name, 0), wrong_to_right=0)  # fmt: skip
 
 
-def a_search(folder: Path, shop: Shop, judge: Judge, *, seconds: float = 1e6, **settings: Any) -> Search:
+def a_search(folder: Path, shop: Shop, judge: Judge, *, seconds: float = 1e6, cuts: Sequence[Cut] = (),
+             **settings: Any) -> Search:  # fmt: skip
     """A search over fakes, with so many seconds."""
     clock = Clock(budget=seconds, file=folder / "clock.json")
-    return Search(cast("Any", shop), cast("Any", judge), CompressSettings(**settings), clock, cuts=[])
+    return Search(cast("Any", shop), cast("Any", judge), CompressSettings(**settings), clock, cuts=cuts)
 
 
 def test_slow_quantizers_are_not_begun_when_the_time_is_up(tmp_path: Path) -> None:
@@ -183,3 +192,55 @@ def test_what_is_made_for_one_label_a_row_is_not_tried_for_other_tasks(tmp_path:
         assert search.quantizers == ["calibrated"]
         assert search.families == {"vocabulary"}
         assert search.notes == ["Not tried, as they are made for one label a row: mixed, inc-tuned."]
+
+
+SMALL = Cut(layers=(0, 1), channels=32, heads=1)
+
+
+def test_a_cascade_has_the_best_whole_model_behind_a_student_and_the_closest(tmp_path: Path) -> None:
+    """Both trimmed of the same tokens; how sure the student has to be is taken from the validation rows, and told. A
+    student alone is not shipped then, however good it looks."""
+    names = ["ort-dynamic", "ort-int8", "students", "vocabulary"]
+    shop, judge = Shop(tmp_path), Judge({"ort-dynamic": 3.0, "student-2x32x1+ort-dynamic": 9.0}, far={"ort-dynamic": 4})
+    search = a_search(tmp_path, shop, judge, candidates=names, cuts=[SMALL], cascade=0.5)
+    search.run()
+    first = "student-2x32x1+ort-dynamic+vocabulary"
+    assert shop.behind[f"{first}+cascade"] == (("ort-dynamic", "vocabulary"), pytest.approx(0.5))
+    assert shop.behind[f"{first}+cascade-2"] == (("ort-int8", "vocabulary"), pytest.approx(0.5))
+    found = {one.chain.name: one.judged for one in search.found}
+    parts = [one for name, one in found.items() if "student" in name and "cascade" not in name]
+    assert {one.status for one in parts} == {"dropped"}
+    assert {one.reason for one in parts} == {"a part of a cascade, which the recipe wants"}
+    assert found[f"{first}+cascade"].status == "kept"
+    assert (f"{first}+cascade: where the two highest logits are less than 0.5 apart, as of 50% of the validation rows, "
+            "ort-dynamic+vocabulary answers." in search.notes)  # fmt: skip
+    assert not [name for name in shop.made if "cascade+" in name or "cascade-2+" in name]
+
+
+def test_without_a_vocabulary_to_trim_a_cascade_is_made_of_the_models_as_they_are(tmp_path: Path) -> None:
+    """The recipe may leave it out; one whole model is enough."""
+    shop = Shop(tmp_path)
+    search = a_search(tmp_path, shop, Judge(), candidates=["ort-int8", "students"], cuts=[SMALL], cascade=0.1)
+    search.run()
+    assert list(shop.behind) == ["student-2x32x1+ort-int8+cascade"]
+    assert shop.behind["student-2x32x1+ort-int8+cascade"][0] == ("ort-int8",)
+
+
+@pytest.mark.parametrize(("bad", "missing"), [("ort-int8", "quantized model of full size"),
+                                              ("student-2x32x1+ort-int8", "student")])  # fmt: skip
+def test_a_cascade_that_cannot_be_made_is_told_of(tmp_path: Path, bad: str, missing: str) -> None:
+    """A part of it fails or loses far too much: a note says which; nothing else is lost."""
+    judge = Judge(bad=frozenset({bad}), fall=-0.5)
+    search = a_search(tmp_path, Shop(tmp_path), judge, candidates=["ort-int8", "students"], cuts=[SMALL], cascade=0.1)
+    search.run()
+    assert search.notes == [f"No cascade was made: there is no {missing} for it."]
+    assert len(search.found) == 4
+
+
+def test_without_a_share_students_are_shipped_alone(tmp_path: Path) -> None:
+    """As before there were cascades."""
+    shop = Shop(tmp_path)
+    search = a_search(tmp_path, shop, Judge(), candidates=["ort-int8", "students"], cuts=[SMALL])
+    search.run()
+    assert not shop.behind
+    assert {one.judged.status for one in search.found} == {"kept"}

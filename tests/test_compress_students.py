@@ -60,6 +60,31 @@ def test_a_student_is_a_smaller_model_folder_with_its_teachers_face(tiny: TinyRu
 
 
 @pytest.mark.slow
+def test_of_a_cascade_a_student_and_its_teacher_share_all_but_the_layers_below_the_last(
+    tiny: TinyRun, tmp_path: Path
+) -> None:
+    """The last layer, the head and the positions stay the teacher's, to the last bit, so that one graph needs them
+    once; what is below learns. A student alone learns all of them."""
+    cut = Cut(layers=(0, 1), channels=32, heads=2)
+    theirs = _weights(artifact(tiny.run, "onnx").path)
+    for cascade in (True, False):
+        school = replace(_school(tiny, epochs=1, embedding_bits=None), cascade=cascade)
+        ours = _weights(_made(school, tmp_path / str(cascade), cut=cut))
+        same = {name for name, values in ours.items() if name in theirs and np.array_equal(values, theirs[name])}
+        later = {name for name in ours if "layer.1." in name or "position_embeddings" in name or "classifier" in name}
+        assert later
+        assert not {name for name in same if "layer.0." in name}
+        assert (later <= same) is cascade
+
+
+def _weights(folder: Path) -> dict[str, Any]:
+    """Constants that have a name of their own, with more than one number."""
+    tensors = onnx.load(str(folder / "model.onnx")).graph.initializer
+    return {one.name: numpy_helper.to_array(one) for one in tensors
+            if not one.name.startswith(("onnx::", "/")) and np.prod(one.dims) > 1}  # fmt: skip
+
+
+@pytest.mark.slow
 def test_teaching_brings_a_student_closer_to_its_teacher(tiny: TinyRun, tmp_path: Path) -> None:
     """One of two layers, taught by the teacher alone: its logits on validation rows are closer to the teacher's than
     those of one that learned at next to no rate."""

@@ -20,7 +20,8 @@ TOKENS = 1200
 FIRST_WORD = 4
 
 
-def write_two_layers(folder: Path, *, outlier: float = 1.0, loud: float = 1.0, opset: int = 18) -> Path:
+def write_two_layers(folder: Path, *, outlier: float = 1.0, loud: float = 1.0, opset: int = 18,
+                     width: int = WIDTH) -> Path:  # fmt: skip
     """Write a model folder with a word embedding, two MatMuls and a transposed Gemm with a bias.
 
     Args:
@@ -29,20 +30,21 @@ def write_two_layers(folder: Path, *, outlier: float = 1.0, loud: float = 1.0, o
             others their resolution.
         loud: the vector of the first of `tiny.WORDS` is so many times as large as the others'.
         opset: of the graph.
+        width: of the words' vectors, and of both matrices.
     """
     write_model_folder(folder)
     random = np.random.default_rng(5)
-    large = np.ones(WIDTH, dtype=np.float32)
+    large = np.ones(width, dtype=np.float32)
     large[3] = outlier
-    table = random.normal(0, 1, (TOKENS, WIDTH)).astype(np.float32)
+    table = random.normal(0, 1, (TOKENS, width)).astype(np.float32)
     table[FIRST_WORD] *= loud
 
     def weights(*shape: int) -> NDArray[np.float32]:
         return random.normal(0, shape[0] ** -0.5, shape).astype(np.float32)
 
     arrays = {
-        "table": table, "first": weights(WIDTH, WIDTH),
-        "second": weights(WIDTH, WIDTH), "head": weights(2, WIDTH), "bias": weights(2), "large": large,
+        "table": table, "first": weights(width, width),
+        "second": weights(width, width), "head": weights(2, width), "bias": weights(2), "large": large,
         "one": np.array([1]), "two": np.array([2]),
     }  # fmt: skip
     nodes = [

@@ -137,7 +137,7 @@ def _move(model: onnx.ModelProto, shared: Mapping[str, str]) -> list[onnx.Tensor
     names = {**shared, **{name: f"{_SECOND}{name}" for name in (*given, *made, *(one.name for one in own))}}
     _rename(model.graph.node, names)
     for node in model.graph.node:
-        node.name = f"{_SECOND}{node.name}"
+        node.name = f"{_SECOND}{node.name}" if node.name else ""  # many may have none, and no two the same
     for one in own:
         one.name = names[one.name]
     return own

@@ -69,11 +69,11 @@ def test_training_used_real_rows_and_kept_the_best_epoch(sentiment: Workspace) -
 
 def test_every_candidate_has_a_verdict_with_figures_or_a_reason(sentiment: Workspace) -> None:
     """candidates.json holds each candidate: scored, or with the reason why not; finalists are measured, and the winner
-    is one of them. A student was taught and is smaller than the fine-tuned model."""
+    is one of them. A student was taught, and joined with the fine-tuned model; alone none is shipped."""
     text = (sentiment.run / "compressed" / "candidates.json").read_text(encoding="utf-8")
     result = SearchResult.model_validate_json(text)
     by_name = {one.name: one for one in result.candidates}
-    assert {"fp32", "inc-dynamic", "calibrated-rows", "first-token", "student-6x576x9-0.5-tokens"} <= set(by_name)
+    assert {"fp32", "inc-dynamic", "calibrated-rows", "first-token", "student-4x384x6-0.5-tokens"} <= set(by_name)
     for one in by_name.values():
         assert one.reason
         assert bool(one.metrics) == (one.status in ("kept", "undecided", "dropped"))
@@ -81,6 +81,11 @@ def test_every_candidate_has_a_verdict_with_figures_or_a_reason(sentiment: Works
         assert by_name[name].status in {"kept", "undecided", "dropped"}, by_name[name].reason
     assert by_name["first-token"].status == "kept"
     assert by_name["first-token"].right_to_wrong == 0
+    cascades = [one for name, one in by_name.items() if "+cascade" in name]
+    assert cascades
+    assert all(one.metrics for one in cascades)
+    alone = [one for name, one in by_name.items() if name.startswith("student") and one not in cascades]
+    assert not {"kept", "undecided"} & {one.status for one in alone}
     winner = by_name[result.winner]
     assert winner.status in ("kept", "undecided")
     assert winner.costs is not None
