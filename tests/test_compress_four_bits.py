@@ -32,16 +32,9 @@ def weights() -> np.ndarray:
     return made.astype(np.float32)
 
 
-@pytest.fixture
-def seen() -> np.ndarray:
-    """Inputs that go together: a quarter as many directions as there are inputs."""
-    random = np.random.default_rng(4)
-    return (random.normal(size=(600, 32)) @ random.normal(size=(32, 128))).astype(np.float32)
-
-
-def test_the_graph_unpacks_what_was_packed(weights: np.ndarray, seen: np.ndarray) -> None:
+def test_the_graph_unpacks_what_was_packed(weights: np.ndarray) -> None:
     """To the last bit, by ONNX Runtime's own operators; half a byte a weight, and a byte a block."""
-    integers, factors, _ = four_bits.packed(weights, seen)
+    integers, factors, _ = four_bits.packed(weights)
     nodes, constants = four_bits.unpacking("matrix", integers, factors)
     graph = helper.make_graph(
         nodes, "g", [], [helper.make_tensor_value_info("matrix", TensorProto.INT8, weights.shape)],
@@ -54,9 +47,9 @@ def test_the_graph_unpacks_what_was_packed(weights: np.ndarray, seen: np.ndarray
     assert constants["matrix.factors"].nbytes == weights.size / four_bits.BLOCK
 
 
-def test_no_sum_of_a_pair_can_saturate(weights: np.ndarray, seen: np.ndarray) -> None:
+def test_no_sum_of_a_pair_can_saturate(weights: np.ndarray) -> None:
     """So that processors without VNNI multiply them right; rounding may make sums larger than they were."""
-    integers, factors, scales = four_bits.packed(weights, seen)
+    integers, factors, scales = four_bits.packed(weights)
     assert (integers.min(), integers.max()) == (-8, 7)
     assert 1 <= factors.min() <= factors.max() <= 16
     made = four_bits.unpacked(integers, factors).astype(np.float32)
@@ -65,18 +58,24 @@ def test_no_sum_of_a_pair_can_saturate(weights: np.ndarray, seen: np.ndarray) ->
     assert not made[:, 7].any()
 
 
-def test_later_inputs_make_up_for_what_rounding_changes(weights: np.ndarray, seen: np.ndarray) -> None:
-    """The products' error is far smaller than where each weight is rounded to the nearest, on inputs of the same kind
-    that were not seen."""
+def test_each_weight_is_as_near_as_four_bits_let_it_be(weights: np.ndarray) -> None:
+    """Off by no more than half a step of its block, but for the few that are cut; and a block has the factor of least
+    error: any other one for all blocks is worse."""
+    integers, factors, scales = four_bits.packed(weights)
+    steps = np.repeat(factors, four_bits.BLOCK, axis=0) * scales
+    made = four_bits.unpacked(integers, factors) * scales
+    assert (np.abs(made - weights) <= 0.51 * steps).mean() > 0.97
+    error = np.square(made - weights).sum(axis=0)
+    for factor in (2, 6, 10, 14):
+        same = np.rint(weights / (factor * scales)).clip(-8, 7) * factor * scales
+        assert (error <= 1.01 * np.square(same - weights).sum(axis=0)).mean() > 0.9
 
-    def error(given: np.ndarray) -> float:
-        integers, factors, scales = four_bits.packed(weights, given)
-        made = four_bits.unpacked(integers, factors) * scales
-        tried = seen[300:]
-        return float(np.square((tried @ (made - weights)) / np.abs(tried @ weights).max(axis=0, initial=1e-9)).sum())
 
-    unrelated = np.eye(128, dtype=np.float32)  # nothing to make up by: to the nearest
-    assert error(seen[:300]) < error(unrelated) / 3
+def test_a_layer_has_the_same_integers_in_every_model(weights: np.ndarray) -> None:
+    """They come from the weights alone, so that a student and its teacher can share them."""
+    first, second = (four_bits.packed(weights.copy()) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_answers_stay_close_and_alone(tmp_path: Path) -> None:

@@ -82,8 +82,7 @@ def calibrated(source: Path, out: Path, options: Mapping[str, Any]) -> None:
     ranges = _known_ranges(source, model, products, options)
     named = _as_matmuls(() if rows_of == "all" else rows_of)
     by_row = {name for name, nodes in products.items() if rows_of == "all" or named & {node.name for node in nodes}}
-    seen = _seen(source, model, products, options) if stored < 8 else None  # noqa: PLR2004  # bits
-    made = _rewrite(model, products, ranges, by_row, seen)
+    made = _rewrite(model, products, ranges, by_row, stored)
     bits = options.get("embeddings")
     graph.save(graph.pack(made, exclude=exclude, embeddings=bits) if bits else made, out)
 
@@ -114,18 +113,13 @@ def _known_ranges(source: Path, model: onnx.ModelProto, products: Mapping[str, S
         note = Path(options["known"]) / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()}.json"
         if note.exists():
             return {name: (low, high) for name, (low, high) in json.loads(note.read_text(encoding="utf-8")).items()}
-    seen = _seen(source, model, products, options)
+    rows, _ = read_rows(calibration)
+    seen = _activations(model, sorted(products), batches(rows, read_signature(source)))
     coverages = COVERAGES if coverage is None else (float(coverage),)
     ranges = {name: _range(seen[name], _weights(model, nodes), coverages) for name, nodes in products.items()}
     if note is not None:
         write_json(note, ranges)
     return ranges
-
-
-def _seen(source: Path, model: onnx.ModelProto, products: Mapping[str, Sequence[onnx.NodeProto]],
-          options: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:  # fmt: skip
-    rows, _ = read_rows(Path(options["calibration"]))
-    return _activations(model, sorted(products), batches(rows, read_signature(source)))
 
 
 def _activations(model: onnx.ModelProto, names: Sequence[str],
@@ -186,9 +180,9 @@ def _scale(low: float, high: float) -> tuple[np.float32, np.uint8]:
 
 def _rewrite(model: onnx.ModelProto, products: Mapping[str, Sequence[onnx.NodeProto]],
              ranges: Mapping[str, tuple[float, float]], by_row: Collection[str],
-             seen: Mapping[str, NDArray[np.float32]] | None) -> onnx.ModelProto:  # fmt: skip
+             stored: int) -> onnx.ModelProto:  # fmt: skip
     """The model with its products in int8: an activation is quantized once, and read by each of its products.
-    Where it is known what is ``seen`` of activations, weights are stored in four bits."""
+    Weights are stored in so many bits."""
     from onnx import numpy_helper
 
     arrays = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -209,9 +203,7 @@ def _rewrite(model: onnx.ModelProto, products: Mapping[str, Sequence[onnx.NodePr
         source, weights = node.input
         matrix = numpy_helper.to_array(arrays[weights])
         if f"{weights}.scale" not in constants:  # several products may share weights
-            unpacking, made = _stored(
-                matrix, f"{weights}.int8", f"{weights}.scale", None if seen is None else seen[source]
-            )
+            unpacking, made = _stored(matrix, f"{weights}.int8", f"{weights}.scale", bits=stored)
             nodes += unpacking
             constants |= made
         if source in by_row:
@@ -232,14 +224,13 @@ def _node(kind: str, *inputs: str, to: str, domain: str = "", **settings: Any) -
     return helper.make_node(kind, inputs, [to], f"{to}/{kind}", domain=domain, **settings)
 
 
-def _stored(matrix: NDArray[np.float32], name: str, scale: str,
-            seen: NDArray[np.float32] | None) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:  # fmt: skip
-    """The constants ``name``, int8, and ``scale``; or nodes that make the first of what is stored in four bits, fitted
-    to what was seen of the activations."""
-    if seen is None or not four_bits.fits(matrix):
+def _stored(matrix: NDArray[np.float32], name: str, scale: str, *,
+            bits: int) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:  # fmt: skip
+    """The constants ``name``, int8, and ``scale``; or nodes that make the first of what is stored in four bits."""
+    if bits == 8 or not four_bits.fits(matrix):  # noqa: PLR2004  # a byte each
         weights, scales = int8.symmetric(matrix)
         return [], {name: weights, scale: scales}
-    integers, factors, scales = four_bits.packed(matrix, seen)
+    integers, factors, scales = four_bits.packed(matrix)
     nodes, constants = four_bits.unpacking(name, integers, factors)
     return nodes, {**constants, scale: scales}
 
