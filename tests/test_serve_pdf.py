@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import zlib
+from typing import Any
 
 import pytest
 from pdf_files import bound, written
@@ -26,6 +27,37 @@ def test_the_text_comes_with_its_paragraphs_and_pages() -> None:
     assert found.page(found.text.index("Term")) == 1
     assert found.page(found.text.index("2. Law")) == 3
     assert found.text[found.starts[2] :] == "2. Law. New York."
+
+
+@pytest.mark.parametrize("matrix", ["0 1 -1 0", "0 -1 1 0", "-1 0 0 -1"])
+def test_turned_text_is_read_too(matrix: str) -> None:
+    """A table that was printed across the page, behind what stands upright; and a page that is turned as a whole."""
+    upright = "BT /F1 11 Tf 72 720 Td (1. Term. Two years.) Tj ET "
+    turned = f"BT /F1 11 Tf {matrix} 300 400 Tm (Neither party may) Tj 0 -14 Td (assign this.) Tj ET"
+    found = read_pdf(bound([(upright + turned).encode(), turned.encode()]), SECONDS)
+    clause = "Neither party may\nassign this."
+    assert found.text == f"1. Term. Two years.\n\n{clause}\n\n{clause}"
+    assert found.blank == []
+
+
+def test_what_stands_in_a_form_is_read_too() -> None:
+    """A stamp, or a page put in whole, as programs do that merge and sign (form XObjects, ISO 32000-1, 8.10)."""
+    from io import BytesIO
+
+    from pypdf import PdfReader, PdfWriter
+    from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+
+    body = b"BT /F1 11 Tf 72 720 Td (1. Term. Two years.) Tj ET /Stamp Do"
+    writer = PdfWriter(clone_from=PdfReader(BytesIO(bound([body]))))
+    resources: Any = writer.pages[0]["/Resources"]
+    form = DecodedStreamObject()
+    form.set_data(b"BT /F1 11 Tf 72 300 Td (2. Law. New York.) Tj ET")
+    form[NameObject("/Subtype")] = NameObject("/Form")
+    form[NameObject("/Resources")] = DictionaryObject(resources)
+    resources[NameObject("/XObject")] = DictionaryObject({NameObject("/Stamp"): writer._add_object(form)})
+    kept = BytesIO()
+    writer.write(kept)
+    assert read_pdf(kept.getvalue(), SECONDS).text == "1. Term. Two years.\n\n2. Law. New York."
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftdeploy.serve.pdf_reader import paragraphs
+from ftdeploy.serve.pdf_reader import completed, paragraphs
 
 
 def test_white_space_of_the_layout_goes() -> None:
@@ -28,3 +28,25 @@ def test_characters_of_the_font_become_letters() -> None:
     """Ligatures, which no tokenizer knows, and halves of pairs, which no JSON holds."""
     assert paragraphs(["the \ufb01rst o\ufb03ce \ud800"]) == ["the first office \ufffd"]
     assert paragraphs(["", "\n\n"]) == ["", ""]
+
+
+def test_missing_lines_follow_the_layout() -> None:
+    """In their order; a line that stands in both readings once, and one that is there twice and missing once. A line
+    that ends a sentence ends a paragraph: how far the next one is from it is not known."""
+    layout = "The parties agree.\n\n\nPage 1"
+    plain = "The parties agree.\nNobody may\nassign this.\nPage 1\nPage 1"
+    told = "The parties agree.\n\nPage 1\n\nNobody may\nassign this.\n\nPage 1"
+    assert paragraphs([completed(layout, plain)]) == [told]
+
+
+def test_spaces_and_signs_are_not_missing() -> None:
+    """Two readings differ in those, and in how a ligature is written."""
+    layout = "The  \ufb01rst   clause \u2014 it"
+    assert completed(layout, "The first\nclause - it") == layout
+
+
+def test_missing_words_within_a_line_cost_the_distances() -> None:
+    """Which words those are is not known, and none may be lost: the plain reading is taken."""
+    plain = "The parties agree. Nobody may\nassign. \nThe end."
+    found = completed("The parties agree.\n\n\nassign.\n\n\nThe end.", plain)
+    assert paragraphs([found]) == ["The parties agree. Nobody may\nassign.\n\nThe end."]

@@ -2,7 +2,8 @@
 
 It is run by `ftdeploy.serve.pdf` in a process of its own, and imports nothing but pypdf, as a PDF may be damaged on
 purpose: it may unpack to gigabytes, or refer to itself. The lines keep their distances (pypdf's layout mode), by which
-paragraphs are told.
+paragraphs are told. That mode leaves out turned text and what stands in form XObjects (stamps, pages put in whole), so
+pypdf's plain text of each page is held against it, and what is missing follows (`completed`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from itertools import pairwise
 #: Bytes of memory that it may take, pypdf itself included.
 MEMORY = 1_500_000_000
 _SPACES = re.compile(r"[^\S\n]+")
+#: Letters and digits of a page that may be in no line that can be told to be missing: a sign that is read in two ways.
+_FEW = 4
+#: Larger than any distance between lines of a paragraph.
+_APART = "\n" * 20
+_SENTENCE_ENDS = re.compile("(?<=[.;:!?\u3002])[^\\S\\n]*\\n")
 
 
 class UnreadableError(Exception):
@@ -47,7 +53,7 @@ def read(data: bytes, *, most_pages: int, most_chars: int) -> list[str]:
         raise UnreadableError("long")
     found, held = [], 0
     for page in reader.pages:
-        text = page.extract_text(extraction_mode="layout")
+        text = completed(page.extract_text(extraction_mode="layout"), page.extract_text())
         held += len(text)
         if held > 4 * most_chars:  # the layout is made of white space, which goes
             raise UnreadableError("long")
@@ -56,6 +62,37 @@ def read(data: bytes, *, most_pages: int, most_chars: int) -> list[str]:
     if sum(map(len, pages)) > most_chars:
         raise UnreadableError("long")
     return pages
+
+
+def completed(layout: str, plain: str) -> str:
+    """A page's layout and, apart from it, the lines that it leaves out; where these cannot be told, the page's plain
+    lines, as distances of lines are worth less than a clause. Of plain lines no distances are known: one that ends a
+    sentence ends a paragraph, so that no clause is hidden in another one's.
+
+    Args:
+        layout: the page with its lines at their distances.
+        plain: all of its text.
+    """
+    seen, lines = _letters(layout), plain.split("\n")
+    missing = Counter(_letters(plain)) - Counter(seen)
+    if missing.total() <= _FEW:
+        return layout
+    found: set[int] = set()
+    for known in (seen, ""):  # lines that stand elsewhere, too, are missing only if nothing else is
+        for index, line in enumerate(lines):
+            letters = _letters(line)
+            if index not in found and letters and not (known and letters in known) and Counter(letters) <= missing:
+                found.add(index)
+                missing -= Counter(letters)
+    if missing.total() > _FEW:
+        return _SENTENCE_ENDS.sub(_APART, plain)
+    told = _SENTENCE_ENDS.sub(_APART, "\n".join(lines[index] for index in sorted(found)))
+    return _APART.join(filter(None, [layout, told]))
+
+
+def _letters(text: str) -> str:
+    """What two readings of a text have in common, whatever they make of its spaces and signs."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text)))
 
 
 def paragraphs(pages: Sequence[str]) -> list[str]:
