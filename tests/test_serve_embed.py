@@ -18,14 +18,14 @@ from ftdeploy.encoded import Encoded
 from ftdeploy.serve.answers import Answers
 from ftdeploy.serve.app import create_app
 from ftdeploy.serve.bulk_lines import answer_line, read_line
-from ftdeploy.serve.embed import parse_embed, parse_openai
+from ftdeploy.serve.embed import parse_embed, parse_openai, refused
 from ftdeploy.serve.invocations import parse_invocations
 from ftdeploy.serve.kserve import metadata, parse_infer
 from ftdeploy.serve.limits import Limits
 from ftdeploy.serve.model import Scored
 from ftdeploy.serve.openapi import describe
 from ftdeploy.serve.question import parse_predict
-from ftdeploy.serve.wire import Refusal
+from ftdeploy.serve.wire import RETRY_SOON, Refusal
 from ftdeploy.signature import Signature
 
 LIMITS = Limits(max_texts=3, max_chars=100)
@@ -160,6 +160,23 @@ def test_a_bundle_with_labels_has_no_such_paths(tmp_path: Path) -> None:
     for path in ("/embed", "/v1/embeddings"):
         status, body = asyncio.run(_get(create_app(tmp_path), path))
         assert (status, "/docs.json lists what is" in body.decode()) == (404, True)
+
+
+def test_openai_is_refused_in_its_own_shape(tmp_path: Path) -> None:
+    """Its client shows the sentence of an error that is an object, and nothing of one that is a text; what is not there
+    is told likewise, be it a model without vectors. Other paths keep to theirs."""
+    write_source(tmp_path)
+    app = create_app(tmp_path)
+    said = orjson.loads(asyncio.run(_get(app, "/embed"))[1])
+    of_openai = {"error": {"message": said["error"], "type": said["error_type"]}, "error_type": said["error_type"]}
+    for path in ("/v1/embeddings", "/v1/models"):
+        assert orjson.loads(asyncio.run(_get(app, path))[1]) == of_openai
+    reply = refused(Refusal(429, "overloaded", "too many", headers=(RETRY_SOON,)), "/v1/embeddings")
+    assert (reply.status, reply.headers) == (429, (RETRY_SOON,))
+    document = describe(SIGNATURE, LIMITS, digest="d" * 64, version="1")
+    schema = {"$ref": "#/components/schemas/Error", "components": document["components"]}
+    for one in (said, of_openai, orjson.loads(reply.body)):
+        Draft202012Validator(schema).validate(one)
 
 
 async def _get(app: Any, path: str) -> tuple[int, bytes]:

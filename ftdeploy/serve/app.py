@@ -114,7 +114,7 @@ class App:
         self._draining: asyncio.Task[None] | None = None
         self._caught: dict[int, Callable[..., Any]] = {}
         self._questions: set[str] = set()  # paths of what is answered by the model
-        self._crowding = 0.0, Reply(b""), ""  # until when it is told what, and which limit that is
+        self._crowding: tuple[float, Refusal | None] = 0.0, None  # until when it is told what
         self._routes = self._make_routes()
 
     async def start(self) -> None:
@@ -181,15 +181,14 @@ class App:
         if scope["path"] not in self._questions or scope["method"] != "POST" or not self.engine.crowded():
             return None
         began = time.perf_counter()
-        until, said, shed = self._crowding
+        until, refusal = self._crowding
         if began >= until:
             refusal = self.engine.crowding()
-            if refusal is None:
-                return None
-            said, shed = refusal.reply(), refusal.shed
-            self._crowding = began + SAME_WORDS, said, shed
-        reply = self._for_this_connection(said, scope)
-        self.metrics.shed[shed] += 1
+            self._crowding = began + SAME_WORDS if refusal else 0.0, refusal
+        if refusal is None:
+            return None
+        reply = self._for_this_connection(embed.refused(refusal, scope["path"]), scope)
+        self.metrics.shed[refusal.shed] += 1
         self._note(scope, self._routes[scope["path"]][0], reply.status, began, reply)
         return reply
 
@@ -208,7 +207,7 @@ class App:
                 self.door.admit(route, scope)
                 reply = await handler(scope, receive)
             except Refusal as refusal:
-                reply, unread = refusal.reply(), refusal.unread
+                reply, unread = embed.refused(refusal, scope["path"]), refusal.unread
                 if refusal.shed:
                     self.metrics.shed[refusal.shed] += 1
             except GoneError:
@@ -218,7 +217,8 @@ class App:
                 raise
             except BaseException:  # no stack trace leaves the process; a panic of the tokenizer's core is no Exception
                 log.exception("%s failed", route, extra=log_fields(scope))
-                reply = Refusal(500, "internal", "an internal error; the log has it").reply()
+                failed = Refusal(500, "internal", "an internal error; the log has it")
+                reply = embed.refused(failed, scope["path"])
             reply = self._for_this_connection(reply, scope)
             if unread and has_body(scope):
                 await send_early(scope, receive, send, reply)

@@ -20,6 +20,8 @@ from ftdeploy.serve.question import check_object, check_texts, invalid, kind_of,
 from ftdeploy.serve.wire import Refusal, Reply, Scope
 from ftdeploy.signature import Signature
 
+#: Where the paths of OpenAI's protocol begin, be there one or not.
+OPENAI = "/v1/"
 _TEI = ("inputs", "normalize", "truncate", "truncation_direction")
 _OPENAI = ("input", "model", "encoding_format", "dimensions", "user")
 FORMATS = ("float", "base64")
@@ -130,6 +132,16 @@ def texts_of(asked: dict[str, Any], key: str, limits: Limits) -> list[str]:
     texts = [given] if isinstance(given, str) else given
     check_texts(texts, limits, name=key)
     return texts
+
+
+def refused(refusal: Refusal, path: str) -> Reply:
+    """A refusal as an answer, on OpenAI's paths in its shape: of an error that is no object, its client keeps the
+    sentence to itself and says "Error code: 422" alone."""
+    if not path.startswith(OPENAI):
+        return refusal.reply()
+    error = {"message": refusal.message, "type": refusal.error_type}
+    body = orjson.dumps({"error": error, "error_type": refusal.error_type})
+    return Reply(body, status=refusal.status, headers=refusal.headers)
 
 
 def _flag(asked: dict[str, Any], key: str) -> bool | None:

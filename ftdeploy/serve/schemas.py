@@ -257,6 +257,7 @@ def _embed(signature: Signature, limits: Limits) -> dict[str, Schema]:
             "model": {"const": signature.name},
             "usage": closed({"prompt_tokens": count, "total_tokens": count}),
         }),
+        "Error": closed({"error": {"anyOf": [TEXT, closed({"message": TEXT, "type": TEXT})]}, "error_type": TEXT}),
     }  # fmt: skip
 
 
