@@ -11,7 +11,7 @@ import pytest
 from pdf_files import bound, written
 
 from ftdeploy.serve import pdf
-from ftdeploy.serve.pdf import AT_ONCE, PdfReading, PdfText, read_pdf
+from ftdeploy.serve.pdf import AT_ONCE, MEDIA_TYPE, PdfReading, PdfText, read_pdf, refuse_unnamed
 from ftdeploy.serve.wire import Refusal
 
 SECONDS = 30.0
@@ -94,6 +94,25 @@ def test_an_encrypted_pdf_says_so() -> None:
             with pytest.raises(Refusal, match="encrypted") as refused:
                 read_pdf(kept.getvalue(), SECONDS)
             assert (refused.value.status, refused.value.error_type) == (422, "encrypted")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("application/x-www-form-urlencoded", written(("a",)), "a PDF was sent as 'application/x-www-form-urlencoded'"),
+        ("application/json", written(("a",)), "a PDF was sent as 'application/json'"),
+        ("", written(("a",)), "a PDF was sent without a content-type"),
+        ("multipart/form-data", b"--x\r\ncontent-disposition: form-data", "a form was sent"),
+    ],
+)
+def test_a_pdf_that_is_sent_as_something_else_says_how(kind: str, body: bytes, said: str) -> None:
+    """curl's default, a form of a browser: that it is no JSON would lead nobody on. Where it is named, and where a text
+    in JSON is sent under any name, nothing is said."""
+    with pytest.raises(Refusal, match=f"{said}.*content-type: application/pdf") as told:
+        refuse_unnamed(body, kind)
+    assert told.value.status == 415
+    refuse_unnamed(body, MEDIA_TYPE)
+    refuse_unnamed(b'{"inputs": "a"}', "application/x-www-form-urlencoded")
 
 
 def test_one_that_unpacks_to_gigabytes_is_refused() -> None:

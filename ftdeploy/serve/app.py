@@ -36,7 +36,7 @@ from ftdeploy.serve.metrics import Metrics, build_info
 from ftdeploy.serve.openapi import describe, with_keys
 from ftdeploy.serve.page import page_reply
 from ftdeploy.serve.pdf import MEDIA_TYPE as PDF
-from ftdeploy.serve.pdf import PdfReading
+from ftdeploy.serve.pdf import PdfReading, refuse_unnamed
 from ftdeploy.serve.process import Trimmer, process_snapshot
 from ftdeploy.serve.question import parse_predict
 from ftdeploy.serve.request_ids import RequestIds, given_id, log_fields, subject_of
@@ -354,7 +354,9 @@ class App:
             body = await self._body(scope, receive, place)
             began = time.perf_counter()
             limit = self.engine.limits.timeout_seconds
-            asked = await self._pdfs.read(body, limit) if media_type(scope)[0] == PDF else body
+            kind = media_type(scope)[0]
+            refuse_unnamed(body, kind)
+            asked = await self._pdfs.read(body, limit) if kind == PDF else body
             found = await review(self.engine, asked, self._ids.of(scope), subject_of(scope))
             return found.with_headers(timing(began))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import orjson
 
+from ftdeploy.errors import short
 from ftdeploy.serve.wire import RETRY_SOON, Refusal
 
 MEDIA_TYPE = "application/pdf"
@@ -27,6 +28,7 @@ MOST_CHARS = 4_000_000
 AT_ONCE = 2
 _READER = Path(__file__).with_name("pdf_reader.py").read_text(encoding="utf-8")  # the bundle's files may go
 _BREAK = "\n\n"
+_MAGIC = b"%PDF-"
 _SAYS = {
     "encrypted": (422, "encrypted", "the PDF is encrypted; save it without a password"),
     "damaged": (422, "validation", "the body cannot be read as a PDF: it is damaged, or none"),
@@ -58,6 +60,24 @@ class PdfText:
 def installed() -> bool:
     """Whether PDFs can be read here."""
     return find_spec("pypdf") is not None
+
+
+def refuse_unnamed(body: bytes | bytearray, kind: str) -> None:
+    """Say how a PDF is sent to whoever sends one as something else, whom an error of JSON in it would lead nowhere.
+
+    Args:
+        body: of the request.
+        kind: its media type.
+
+    Raises:
+        Refusal: 415 it is a PDF or a form with files, and its media type is not that of a PDF.
+    """
+    form = kind == "multipart/form-data"
+    if kind != MEDIA_TYPE and (form or body[: len(_MAGIC)] == _MAGIC):
+        sent = f"as {short(kind)}" if kind else "without a content-type"
+        what = "a form" if form else "a PDF"
+        message = f"{what} was sent {sent}; send a PDF as it is, with content-type: {MEDIA_TYPE}, or its text in JSON"
+        raise Refusal(415, "validation", message)
 
 
 class PdfReading:
