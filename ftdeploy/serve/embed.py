@@ -117,7 +117,18 @@ def parse_openai(signature: Signature, body: bytes | bytearray, scope: Scope,  #
         raise invalid(f"vectors have {signature.dimensions} dimensions and cannot be cut, so not {short(dimensions)}")
     if not isinstance(asked.get("user", ""), str):
         raise invalid(f"user wants a text, not {kind_of(asked['user'])}")
+    if _tokens(asked.get("input")):
+        raise invalid(
+            "input holds token ids, which mean something to one tokenizer only; send texts "
+            "(LangChain's OpenAIEmbeddings: check_embedding_ctx_length=False)"
+        )
     return Embeddings(texts=texts_of(asked, "input", limits), base64=form == "base64")
+
+
+def _tokens(given: Any) -> bool:
+    """Whether it begins with token ids, of one text or of several, as OpenAI takes them beside texts."""
+    first = given[0] if isinstance(given, list) and given else None
+    return type(first[0] if isinstance(first, list) and first else first) is int
 
 
 def texts_of(asked: dict[str, Any], key: str, limits: Limits) -> list[str]:
