@@ -58,6 +58,10 @@ def problems(path: Path, *settings: str) -> list[str]:
         ("tune={space: {data.split.validation: [0.1, 0.2]}}", "'data.split.validation' decides which rows"),
         ("tune={space: {data.split: [{test: 0.1}, {test: 0.2}]}}", "'data.split' decides which rows"),
         ("tune.space.data.split.test={low: 0.1, high: 0.2}", "'data.split.test' decides which rows"),
+        ("tune={space: {data.limit: [100, 200]}}", "'data.limit' decides which rows"),
+        ("tune.space.data.duplicates.near=[group, ignore]", "'data.duplicates.near' decides which rows"),
+        ("tune.space.data.columns.text=[text, title]", "'data.columns.text' decides which rows"),
+        ("tune={space: {data: [{limit: 100}, {limit: 200}]}}", "'data' decides which rows"),
     ],
 )
 def test_what_no_recipe_can_have_is_refused_before_any_trial(path: Path, setting: str, words: str) -> None:

@@ -16,6 +16,8 @@ from ftdeploy.tasks import Task
 
 _ENDS = frozenset({"low", "high"})
 _FEWEST_CHOICES = 2
+#: Keys of `data` that decide which rows there are, or which of them stand together: a split follows from that.
+_DRAWS = frozenset({"split", "limit", "source", "columns", "duplicates"})
 _POWER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
 
@@ -76,7 +78,8 @@ class TuneSettings(Section):
 
     space: dict[str, Dimension] = Field(min_length=1)
     """Key of the recipe (`train.learning_rate`) -> `{low: , high: , log: , step: }` or a list of choices. Not `seed`
-    nor `data.split`: trials are compared on the same validation rows."""
+    nor what decides which rows there are and which are for validation (`split`, `limit`, `source`, `columns` and
+    `duplicates` of `data`): trials are compared on the same validation rows."""
     metric: str | None = None
     """What is made better on the validation rows: a metric of the task, or `loss` (which is made smaller). Left out:
     the task's first metric."""
@@ -131,7 +134,7 @@ def wrong_keys(model: type[BaseModel], settings: TuneSettings) -> list[str]:
     wrong = []
     for key in settings.space:
         parts = key.split(".")
-        if parts[0] == "seed" or parts[:2] == ["data", "split"]:
+        if parts[0] == "seed" or (parts[0] == "data" and (len(parts) == 1 or parts[1] in _DRAWS)):
             wrong.append(f"space: {key!r} decides which rows are for validation, and the easiest would win")
         if fields_at(model, parts):
             continue
