@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from ftdeploy.errors import DataError
+from ftdeploy.origin import Source
 from ftdeploy.prepare.hub import read_hub
+from ftdeploy.prepare.read import read_rows
 
 #: pandas, with which the library reads CSV, leaves the file to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
@@ -93,6 +95,21 @@ def test_class_numbers_become_names(tmp_path: Path, declared: str) -> None:
         {"text": "x", "label": "positive", "tags": ["O", "B-X"]},
         {"text": "y", "label": None, "tags": []},
     ]
+
+
+def test_a_parquet_file_by_its_path_has_the_names_that_it_has_in_its_folder(tmp_path: Path) -> None:
+    """Who names the file that the `datasets` library wrote gets the labels that it declares and no numbers, and a row
+    without a label (-1) is none of a class called -1."""
+    import datasets
+
+    names = datasets.ClassLabel(names=["negative", "positive"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": names})
+    rows = [{"text": text, "label": label} for text, label in (("x", 1), ("y", -1), ("z", 0), ("w", None))]
+    path = tmp_path / "rows.parquet"
+    datasets.Dataset.from_list(rows, features=features).to_parquet(str(path))
+    read = list(read_rows(Source.model_validate({"path": str(path)}), path, wanted=("text", "label")))
+    assert [row.values for row in read] == list(read_hub(tmp_path, split="train", subset=None))
+    assert [row.values["label"] for row in read] == ["positive", None, "negative", None]
 
 
 def test_a_broken_file_is_an_error_with_the_librarys_words(tmp_path: Path) -> None:

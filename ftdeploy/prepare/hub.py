@@ -105,9 +105,10 @@ def class_names(features: Mapping[str, Any] | None) -> dict[str, Callable[[Any],
     return found
 
 
-def list_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, Callable[[Any], Any]]:
-    """For each column with lists of class numbers, in a Parquet file that the ``datasets`` library has written: a
-    function that turns a list into names. The library itself is not asked, as it may not be installed.
+def parquet_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, Callable[[Any], Any]]:
+    """For each column of class numbers, in a Parquet file that the ``datasets`` library has written: a function that
+    turns a number (or a list of them) into names, so that the file says the same by its path as in its folder. The
+    library itself is not asked, as it may not be installed.
 
     Args:
         metadata: of the file's Arrow schema.
@@ -122,20 +123,26 @@ def list_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, Callable[[An
         inner = feature[0] if isinstance(feature, list) and feature else feature  # as older releases write a list
         inner = inner.get("feature", inner) if isinstance(inner, dict) else {}
         names = inner.get("names") if isinstance(inner, dict) and inner.get("_type") == "ClassLabel" else None
-        if isinstance(names, list) and inner is not feature:
-            found[key] = partial(_called, names)
+        if isinstance(names, list):
+            found[key] = partial(_called, names) if inner is feature else partial(_all_called, names)
     return found
 
 
-def _called(names: list[str], values: list[int | None] | None) -> list[Any] | None:
+def _all_called(names: list[str], values: list[int | None] | None) -> list[Any] | None:
     """Numbers by their names; what is the number of none stays, and is told by who reads the row."""
     if values is None:
         return None
-    return [str(names[value]) if value is not None and 0 <= value < len(names) else value for value in values]
+    return [_called(names, value) if value != -1 else value for value in values]
+
+
+def _called(names: list[str], value: int | None) -> Any:
+    # -1 is the hub's way to say that a test row has no label.
+    if value is None or value == -1:
+        return None
+    return str(names[value]) if 0 <= value < len(names) else value
 
 
 def _name(feature: Any, value: int | None) -> str | None:
-    # -1 is the hub's way to say that a test row has no label.
     return None if value is None or value == -1 else str(feature.int2str(value))
 
 

@@ -20,7 +20,7 @@ from ftdeploy.dataset import SplitName
 from ftdeploy.errors import DataError
 from ftdeploy.origin import Source
 from ftdeploy.prepare.conll import read_conll
-from ftdeploy.prepare.hub import list_names, read_hub
+from ftdeploy.prepare.hub import parquet_names, read_hub
 from ftdeploy.prepare.loader import load_rows
 from ftdeploy.prepare.plain import read_folder, read_lines
 from ftdeploy.prepare.table import read_csv
@@ -214,7 +214,7 @@ def _parquet_rows(path: Path, wanted: tuple[str, ...]) -> Iterator[Mapping[str, 
         columns = present if wanted and len(present) == len(set(wanted)) else None
         if columns is not None and "tokens" in there:  # tags go by them, whatever the recipe names
             columns = list(dict.fromkeys([*columns, "tokens"]))
-        names = list_names(file.schema_arrow.metadata)
+        names = parquet_names(file.schema_arrow.metadata)
         floats = any(pa.types.is_floating(field.type) for field in file.schema_arrow)
     try:
         with _arrow_errors(path):
