@@ -77,6 +77,16 @@ def test_what_is_no_time_is_an_error_with_its_place(form: str, value: Any) -> No
         clock(form).read(value, "1,234")
 
 
+@pytest.mark.parametrize("form", ["auto", "seconds"])
+def test_milliseconds_are_not_taken_for_seconds(form: str) -> None:
+    """What lies behind the year 9999 is refused with what it may be: in order it would pass, and a gap of ten days
+    would be one of fourteen minutes."""
+    moment = 1_700_000_000_000
+    with pytest.raises(DataError, match="are these milliseconds"):
+        clock(form).read(str(moment), "1")
+    assert clock("milliseconds").read(str(moment), "1") == clock(form).read(moment // 1000, "1") == moment * 1000
+
+
 def test_dates_and_numbers_in_one_column_are_an_error() -> None:
     """`2021` beside `2021-05-01` would be sorted as 2021 seconds after 1970."""
     one = clock()

@@ -20,6 +20,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _PER_UNIT = {"auto": 1e6, "seconds": 1e6, "milliseconds": 1e3}
 _DAY = 86_400_000_000  # microseconds
 _LATEST = 2.0**62  # microseconds that still fit with any gap added
+_YEAR_10000 = 253_402_300_800e6  # microseconds since 1970; milliseconds since 1978, taken for seconds, lie behind it
 
 
 @dataclass(kw_only=True)
@@ -80,13 +81,19 @@ class Clock:
             except ValueError:
                 if not any(letter.isdigit() for letter in text):
                     raise
+        return "number", self._number(text)
+
+    def _number(self, text: str) -> int:
         try:
             number = float(text) * _PER_UNIT[self.form]
         except ValueError:
             raise ValueError("neither ISO 8601 nor a number" if self.form == "auto" else "no number") from None
         if not abs(number) < _LATEST:
             raise ValueError("it is out of range")
-        return "number", round(number)
+        if self.form != "milliseconds" and number >= _YEAR_10000:
+            # The order would be right, and a gap of days a thousandth as long.
+            raise ValueError("taken for seconds it lies behind the year 9999: are these milliseconds?")
+        return round(number)
 
 
 def _microseconds(moment: datetime) -> int:
