@@ -94,6 +94,13 @@ def text_of(made: Guard, text: str, *, group: str | None = None) -> str:
         ("Dr. van der Berg, who", "name", "van der Berg"),
         ("we met thorbjörn eklund today", "name", "thorbjörn eklund"),
         ("Ximena's scan", "name", "Ximena"),
+        ("Guten Tag, ich heiße Petra Schmidt und", "name", "Petra Schmidt"),
+        ("mein Name ist Jürgen Groß.", "name", "Jürgen Groß"),
+        ("Bonjour, je m’appelle Élodie Dupont", "name", "Élodie Dupont"),  # noqa: RUF001  # a typographic quote
+        ("mon nom est Luc Moreau,", "name", "Luc Moreau"),
+        ("me llamo Íñigo Pérez", "name", "Íñigo Pérez"),
+        ("mi nombre es Ana", "name", "Ana"),
+        ("mi chiamo Giulia Rossi", "name", "Giulia Rossi"),
     ],
 )
 def test_identifiers_are_found_whole(text: str, kind: str, value: str) -> None:
@@ -127,6 +134,7 @@ def test_identifiers_are_found_whole(text: str, kind: str, value: str) -> None:
         "may I go",
         "Wall Street fell",
         "SKU 12345-6789",
+        "Ich heiße Sie willkommen",
     ],
 )
 def test_what_only_looks_alike_is_left_alone(text: str) -> None:

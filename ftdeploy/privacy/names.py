@@ -33,6 +33,8 @@ _WEAK_TITLES = word_set(
 _INTRODUCED = re.compile(
     rf"(?:\b(?:[Mm]y|[Hh]is|[Hh]er|[Tt]heir|[Yy]our|[Pp]atient(?:'s)?|[Pp]t\.?(?:'s)?|[Ff]ull|[Ll]ast|[Ff]irst|"
     rf"[Mm]aiden|[Ll]egal|[Ss]ur)[ ]?(?:full[ ]|first[ ]|last[ ]|legal[ ])?[Nn]ame(?:'s|[ ]is|[ ]was)?[ ]?:?[ ]|"
+    rf"\b[Mm]ein[ ]Name[ ](?:ist|lautet)[ ]|\b[Ii]ch[ ]hei(?:ß|ss)e[ ]|\b[Jj]e[ ]m'appelle[ ]|\b[Mm]on[ ]nom[ ]est[ ]|"
+    rf"\b[Mm]e[ ]llamo[ ]|\b[Mm]i[ ]nombre[ ]es[ ]|\b[Mm]i[ ]chiamo[ ]|"
     rf"\b[Ii](?:[ ]am|'m)[ ](?:called|named)[ ]|\b(?:man|woman|boy|girl|lady|patient|doctor|friend|nurse|person|guy|"
     rf"son|daughter)[ ](?:named|called)[ ]|\b(?:nicknamed|spoke[ ](?:with|to)|signed[ ]by|dictated[ ]by|"
     rf"referred[ ]by|seen[ ]by|followed[ ]by|attending:?|provider:|physician:|author:|from:|to:|cc:|attn:?|"
@@ -78,7 +80,8 @@ _TITLES = frozenset(_TITLE.casefold().replace("?", "").split("|")) | {
 _FORM = frozenset({"name", "patient", "pt"})
 _INTRODUCE = _FORM | word_set(
     "surname called named nicknamed spoke signed dictated referred seen followed attending provider physician "
-    "author from to cc attn attention contact client employee customer surgeon witness applicant nom nombre"
+    "author from to cc attn attention contact client employee customer surgeon witness applicant nom nombre "
+    "heisse appelle llamo chiamo"  # case-folded: heiße
 )
 _GREET = word_set("sincerely regards wishes cheers yours respectfully signed dear hi hello")
 _RELATIVES = word_set(
@@ -100,7 +103,7 @@ _NO_NAMES = word_set(
     "sunday january february march april may june july august september october november december president "
     "chairman speaker today tomorrow yesterday denies reports states presents has complains everyone everybody "
     "luckily everything hm mhm actually nope maybe sometimes never always well "
-    "team all colleagues customer support sir/madam there folks friends"
+    "team all colleagues customer support sir/madam there folks friends sie ihnen"
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*\.?")
 
