@@ -65,6 +65,21 @@ def test_fp32_stays_where_nothing_gains_and_anything_would_do(others: list[Candi
     assert choose([FP32, *others], CompressSettings(min_gain=1.0, allow_slower=True)).name == "fp32"
 
 
+def test_an_error_that_rises_is_not_certain() -> None:
+    """Where lower is better, what scores worse on the validation rows, with an interval beyond half of what is allowed,
+    does not go on in the place of a winner that the test rows refused; what scores better does."""
+
+    def of_errors(name: str, speed: float, difference: float) -> CandidateResult:
+        mae = Scored(value=2 + difference, difference=difference, lower=difference - 0.3, upper=difference + 0.3,
+                     verdict="pass", greater_is_better=False)  # fmt: skip
+        return candidate(name, speed=speed).model_copy(update={"metrics": {"mae": mae}})
+
+    fp32 = FP32.model_copy(update={"metrics": of_errors("fp32", 1.0, 0.0).metrics})
+    chosen, others = of_errors("winner", 5.0, 0.0), [of_errors("worse", 4.0, 0.15), of_errors("better", 2.0, -0.15)]
+    settings = CompressSettings(max_drop={"mae": 0.5})
+    assert _instead(chosen, [fp32, chosen, *others], settings) == "better"
+
+
 def test_instead_of_fp32_there_is_fp32() -> None:
     """It is not held against itself, so that nothing refuses it."""
     assert _instead(FP32, [FP32, candidate("slow", speed=0.5)], CompressSettings()) == "fp32"

@@ -212,7 +212,7 @@ def _certain(one: CandidateResult, settings: CompressSettings) -> bool:
     return not one.steps or (
         one.status == "kept"
         and all(
-            one.metrics[name].difference >= 0 or one.metrics[name].most_loss < margin / 2
+            one.metrics[name].loss <= 0 or one.metrics[name].most_loss < margin / 2
             for name, margin in settings.max_drop.items()
         )
     )

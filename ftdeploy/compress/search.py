@@ -297,9 +297,9 @@ class Search:
             )
 
     def _fall(self, one: Found) -> float:
-        """The largest fall of a metric, in multiples of what is allowed."""
+        """The largest loss of a metric, in multiples of what is allowed."""
         return max(
-            (-one.judged.metrics[name].difference / max(margin, 1e-9) for name, margin in self.jury.max_drop.items()),
+            (one.judged.metrics[name].loss / max(margin, 1e-9) for name, margin in self.jury.max_drop.items()),
             default=0.0,
         )
 
