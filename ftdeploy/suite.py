@@ -15,13 +15,9 @@ from ftdeploy.columns import unfit
 from ftdeploy.document import MisfitError, Section, parse, read_yaml
 from ftdeploy.errors import Problem, did_you_mean
 from ftdeploy.metrics import (
-    LABEL_SET_METRICS,
-    METRICS,
-    NEIGHBOUR_METRICS,
-    NUMBER_METRICS,
-    SPAN_METRICS,
     is_error,
     is_metric_name,
+    is_of_answers,
     metric_names,
     without_bound,
 )
@@ -35,14 +31,16 @@ Perturbation = Literal["typos", "case", "whitespace", "punctuation", "lookalikes
 
 
 def known_metric(name: str) -> str:
-    """The name itself, of a metric of predicted classes.
+    """The name itself, of a metric of predicted answers: of all, or of one label (``recall:LABEL``).
 
     Raises:
-        ValueError: no such metric has that name.
+        ValueError: no such metric has that name, or it looks at probabilities.
     """
-    known = (*METRICS, *SPAN_METRICS, *LABEL_SET_METRICS, *NEIGHBOUR_METRICS, *NUMBER_METRICS)
-    if name not in known:
+    if not is_metric_name(name):
+        known = [one for one in metric_names() if is_of_answers(one)]
         raise ValueError(f"{name!r} is not a metric; {did_you_mean(name, known)}")
+    if not is_of_answers(name):
+        raise ValueError(f"{name!r} is a metric of probabilities; here counts what is answered")
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from ftdeploy.batching import SERVED
 from ftdeploy.compress.judge import Jury
 from ftdeploy.encoded import Outputs
+from ftdeploy.errors import ConfigError
 from ftdeploy.signature import Units
 from ftdeploy.tasks import TASKS
 from ftdeploy.values import dump
@@ -114,3 +116,21 @@ def test_sets_are_judged_by_the_thresholds_that_ship() -> None:
                        for one in ({}, {"a": 0.3}))  # fmt: skip
     assert by_half.metrics["label_f1"].value == 0
     assert by_own.metrics["label_f1"].value == 1
+
+
+def test_one_label_may_have_a_drop_of_its_own() -> None:
+    """Answers that lose rows of one label alone keep the other one's recall; whole answers count the labels in them."""
+    base, candidate = _outputs(), Outputs(logits=_outputs().logits.copy(), embedding=_outputs().embedding)
+    candidate.logits[1:200:2] = [1, 0]  # a hundred rows of `yes` become `no`
+    for label, status in (("no", "kept"), ("yes", "dropped")):
+        jury = replace(_jury(), max_drop={f"recall:{label}": 0.1})
+        assert jury.hold(candidate, base, same_embedding=True).status == status
+    sets = replace(
+        _jury(), references=['["no"]', '["yes"]'] * (ROWS // 2), task=TASKS["multi-label-classification"],
+        max_drop={"label_recall:yess": 0.1},
+    )  # fmt: skip
+    signed = [Outputs(logits=one.logits * 2 - 1, embedding=one.embedding) for one in (candidate, base)]
+    with pytest.raises(ConfigError, match=r"compress.max_drop: .* which the model does not have; did you mean 'yes'"):
+        sets.hold(*signed, same_embedding=True)
+    found = replace(sets, max_drop={"label_recall:yes": 0.1}).hold(*signed, same_embedding=True)
+    assert found.metrics["label_recall:yes"].loss == pytest.approx(0.2)

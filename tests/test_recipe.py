@@ -170,6 +170,27 @@ def test_a_suite_is_held_against_the_recipes_task(tmp_path: Path) -> None:
     ).validate_.suite.metrics
 
 
+@pytest.mark.parametrize(
+    ("task", "metric", "words"),
+    [
+        ("text-classification", "recall:yes", ""),
+        ("text-classification", "entity_f1:Drug", "entity_f1:Drug is a metric of spans"),
+        ("text-classification", "brier", "'brier' is a metric of probabilities; here counts what is answered"),
+        ("multi-label-classification", "label_f1:yes", ""),
+        ("multi-label-classification", "recall:yes", "recall:yes is no metric of sets of labels"),
+        ("token-classification", "entity_recall:Drug", ""),
+    ],
+)
+def test_a_label_may_have_a_drop_of_its_own(tmp_path: Path, task: str, metric: str, words: str) -> None:
+    """As it may have a gate of its own, by the same name; of the task's metrics, and `update` likewise."""
+    named = f"compress: {{max_drop: {{'{metric}': 0.1}}}}\nupdate: {{metric: '{metric}'}}\n"
+    path = write(tmp_path, SMALL + named)
+    if not words:
+        assert metric in load_recipe(path, overrides=[f"task={task}"]).compress.max_drop
+    else:
+        assert [words in one for one in problems(path, f"task={task}")] == [True, True]
+
+
 def test_a_search_wants_a_metric_of_the_validation_rows(tmp_path: Path) -> None:
     """Said when the recipe is read, and not when somebody begins to search."""
     (found,) = problems(write(tmp_path, SMALL), "tune={metric: r2, space: {train.epochs: [1, 2]}}")

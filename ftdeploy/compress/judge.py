@@ -170,7 +170,7 @@ class Jury:
     def _metrics(self, table: Sequence[str], references: Ids, before: Ids, after: Ids) -> dict[str, Scored]:
         found = {}
         for name in dict.fromkeys((*self.task.metrics, *self.max_drop)):
-            metric = _metric(name, table)
+            metric = _metric(name, table, self.task.known_names(self.labels))
             one = compare(metric, references, before, after, classes=len(table),
                           margin=self.max_drop.get(name, 1.0), seed=self.seed)  # fmt: skip
             found[name] = Scored(
@@ -199,14 +199,19 @@ def _moves(scored: Scored) -> str:
     return "falls" if scored.greater_is_better else "rises"
 
 
-def _metric(name: str, table: Sequence[str]) -> Metric:
+def _metric(name: str, table: Sequence[str], names: Sequence[str]) -> Metric:
     """A metric of the recipe.
 
+    Args:
+        name: of the metric.
+        table: class id -> label.
+        names: that the labels are made of.
+
     Raises:
-        ConfigError: these rows have none.
+        ConfigError: these rows have none, or the model has no such label.
     """
     try:
-        return resolve(name, table)
+        return resolve(name, table, names=names)
     except ValueError as error:
         raise ConfigError(
             f"compress.max_drop: {error}",

@@ -21,8 +21,8 @@ from ftdeploy.metrics.scored import CalibrationError, MeanLoss
 
 __all__ = [
     "CLASS_METRICS", "METRICS", "NEIGHBOUR_METRICS", "NUMBER_METRICS", "SCORE_METRICS", "SPAN_METRICS", "Accuracy",
-    "Floats", "Ids", "MacroF1", "Metric", "Named", "OwnMetric", "is_error", "is_metric_name", "resolve", "score",
-    "without_bound",
+    "Floats", "Ids", "MacroF1", "Metric", "Named", "OwnMetric", "is_error", "is_metric_name", "is_of_answers",
+    "metric_names", "resolve", "score", "without_bound",
 ]  # fmt: skip
 
 #: Computed from predicted classes alone; higher is better in all of them.
@@ -70,6 +70,11 @@ def is_metric_name(name: str) -> bool:
     return name in (*_EVERY, *_OF_ANSWERS) or bool(colon and label and named)
 
 
+def is_of_answers(name: str) -> bool:
+    """Whether some model has a metric of that name that looks at predicted answers alone, and not at probabilities."""
+    return is_metric_name(name) and name not in SCORE_METRICS
+
+
 def metric_names() -> list[str]:
     """All names, those of one class with ``LABEL`` in the place of the label: for hints."""
     of_one = (*CLASS_METRICS, *SPAN_METRICS, *LABEL_SET_METRICS)
@@ -86,18 +91,22 @@ def without_bound(name: str) -> bool:
     return name in numbers.ERRORS
 
 
-def resolve(name: str, labels: Sequence[str]) -> Metric:
+def resolve(name: str, labels: Sequence[str], *, names: Sequence[str] = ()) -> Metric:
     """The metric of a name.
 
     Args:
         name: ``macro_f1``, ``brier``, ``recall:LABEL``, or ``entity_f1``.
         labels: class id -> label.
+        names: where a label is a whole answer, the labels or kinds that it is made of; none are not asked for. A metric
+            of one that the model does not have would be 0 of every model, and no difference fails no gate.
 
     Raises:
         ValueError: there is no such metric, or the model has no such label, with what was probably meant; or the metric
             wants labels of rows, and there are none.
     """
     kind, colon, label = name.partition(":")
+    if kind in (*SPAN_METRICS, *LABEL_SET_METRICS) and label and names:
+        _check_label(name, label, names)
     if kind in SPAN_METRICS:
         return Entities(name, labels, kind=label or None)
     if kind in LABEL_SET_METRICS:
@@ -112,9 +121,13 @@ def resolve(name: str, labels: Sequence[str]) -> Metric:
         return _EVERY[name]
     if not colon or kind not in CLASS_METRICS:
         raise ValueError(f"{name!r} is not a metric; {_hint(name, metric_names())}")
+    _check_label(name, label, labels)
+    return FromCounts(name, CLASS_METRICS[kind], index=list(labels).index(label))
+
+
+def _check_label(name: str, label: str, labels: Sequence[str]) -> None:
     if label not in labels:
         raise ValueError(f"{name!r} names the label {label!r}, which the model does not have; {_hint(label, labels)}")
-    return FromCounts(name, CLASS_METRICS[kind], index=list(labels).index(label))
 
 
 def score(metric: Metric, references: Ids, predictions: Ids, classes: int, scores: Floats | None = None) -> float:

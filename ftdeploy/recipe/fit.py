@@ -108,12 +108,13 @@ def _metrics_named(name: str, section: Any, task: Task) -> Iterator[str]:
             if drop >= 1 and not without_bound(metric):
                 yield f"`max_drop.{metric}`: input should be less than 1"
     for key, metric in _metrics_in(name, section):
-        if not task.one_label and metric not in (*known, *(() if task.vectors else ("loss",))):
+        kind = metric.partition(":")[0]  # of one label, as label_f1:NAME
+        if not task.one_label and kind not in (*known, *(() if task.vectors else ("loss",))):
             yield f"`{key}`: {metric} is no metric of {task.unit}; {task.name} has {', '.join(known)}"
         elif name != "compress" and is_error(metric):  # what follows it takes higher for better
             yield f"`{key}`: of {metric} lower is better; name {', '.join(one for one in known if not is_error(one))}"
-        elif task.one_label and metric in OF_WHOLE:
-            yield f"`{key}`: {metric} is a metric of {OF_WHOLE[metric].unit}, and this task has one label a row"
+        elif task.one_label and kind in OF_WHOLE:
+            yield f"`{key}`: {metric} is a metric of {OF_WHOLE[kind].unit}, and this task has one label a row"
 
 
 def _with_defaults(name: str, section: Any, task: Task) -> Any:
