@@ -41,7 +41,7 @@ def wanted(task: Task) -> str:
 
 def _metrics_of_whole(suite: Suite, task: Task) -> Iterator[Problem]:
     known = [name for name in metric_names() if name.partition(":")[0] not in OF_WHOLE]
-    for path, name in _named(suite):
+    for path, name in metrics_named(suite):
         kind = name.partition(":")[0]
         if kind in OF_WHOLE:
             made_for = OF_WHOLE[kind]
@@ -66,13 +66,13 @@ def _of_labels(suite: Suite, task: Task) -> Iterator[Problem]:
 
 
 def _metrics_of_others(suite: Suite, task: Task) -> Iterator[Problem]:
-    for path, name in _named(suite, gaps=not task.vectors):
+    for path, name in metrics_named(suite, gaps=not task.vectors):
         if name.partition(":")[0] not in task.measures:
             yield Problem(path=path, message=f"{name!r} is no metric of {task.unit}",
                           hint=did_you_mean(name, task.measures))  # fmt: skip
 
 
-def _named(suite: Suite, *, gaps: bool = False) -> Iterator[tuple[str, str]]:
+def metrics_named(suite: Suite, *, gaps: bool = False) -> Iterator[tuple[str, str]]:
     """(path, metric) of what the suite itself names: metrics that it leaves out are the task's own.
 
     Args:

@@ -226,3 +226,20 @@ def test_a_suite_of_sets_runs_on_rows_of_somebodys_own(pairs: bool, tmp_path: Pa
     assert found["accuracy"] == 0.5
     assert report.verdict == "pass"
     assert report.golden[0].candidate == "good, long"
+
+
+def test_a_metric_of_a_label_that_the_model_does_not_have_is_refused(tmp_path: Path) -> None:
+    """It would be 0 of every model, and the gate pass whatever the model says."""
+    rows = [{"text": f"good {n}", "label": ["good"]} for n in range(12)]
+    suite = Suite.model_validate(
+        {"name": "s", "task": SETS, "metrics": ["label_recall:good"],
+         "cases": [case(tmp_path / "rows.jsonl", rows).model_dump()],
+         "gates": [{"kind": "non-inferiority", "metric": "label_f1:goood", "margin": 0.1}], **FAST}
+    )  # fmt: skip
+    model = Sets(("good", "long"))
+    dataset = Compared(made_by="test", digest="d" * 64, kind="dataset")
+    table = gather(suite.cases, seed=1, task=suite.task).table
+    with pytest.raises(ConfigError) as caught:
+        evaluate_models(suite, table, candidate=model, baseline=Sets(("good", "long")), dataset=dataset, name="m",
+                        task=suite.task)  # fmt: skip
+    assert [(one.path, one.hint) for one in caught.value.problems] == [("gates[0].metric", "did you mean 'good'?")]

@@ -17,7 +17,7 @@ from ftdeploy.models.predictions import predict, text_digest
 from ftdeploy.pairs import shown as shown_text
 from ftdeploy.signature import read_signature
 from ftdeploy.suite import Directional, Ratio, RatioName, Suite, wants_baseline
-from ftdeploy.suite_fit import misfits, wanted
+from ftdeploy.suite_fit import metrics_named, misfits, wanted
 from ftdeploy.tasks import TASKS, Task
 from ftdeploy.validate.answers import Answers, Subject, answer, flips, mended, subjects
 from ftdeploy.validate.bias import gaps
@@ -91,6 +91,8 @@ def evaluate_models(suite: Suite, table: pa.Table, *, candidate: Model, baseline
     _check_task(suite, TASKS[task])
     if TASKS[task].one_label:
         _check_labels(suite, candidate.labels)
+    else:
+        _check_parts(suite, TASKS[task].known_names(candidate.labels))
     _check_pairs(suite, (before.model, after.model), pairs=pairs)
     answers = _answers(table, before, after, task=task, cache=cache, refresh=refresh)
     golden = _golden(suite, before, after)
@@ -196,6 +198,32 @@ def _check_labels(suite: Suite, labels: Sequence[str]) -> None:
     if problems:
         raise ConfigError(
             f"suite {suite.name}: {len(problems)} golden row(s) or gate(s) want a label that the model does not have",
+            cause="the suite was written for another model, or a label is misspelt",
+            fix="correct the labels of the suite",
+            problems=problems,
+        )
+
+
+def _check_parts(suite: Suite, names: Sequence[str]) -> None:
+    """Whether the models have the labels or kinds that metrics name, where an answer is made of them.
+
+    Args:
+        suite: whose metrics they are.
+        names: that the models have; none where they do not say.
+
+    Raises:
+        ConfigError: with every metric of one that they do not have. It would be 0 of both models, and no difference
+            fails no gate.
+    """
+    parts = [(path, name.partition(":")[2]) for path, name in metrics_named(suite)]
+    problems = [
+        Problem(path=path, message=f"{label!r} is not a label of the model", hint=did_you_mean(label, names))
+        for path, label in parts
+        if label and names and label not in names
+    ]
+    if problems:
+        raise ConfigError(
+            f"suite {suite.name}: {len(problems)} metric(s) are of a label that the model does not have",
             cause="the suite was written for another model, or a label is misspelt",
             fix="correct the labels of the suite",
             problems=problems,
