@@ -9,7 +9,8 @@ import pytest
 from tiny import WORDS, write_model_folder
 
 from ftdeploy.batching import Batching
-from ftdeploy.compress.invariance import _extremes, _sample, invariance
+from ftdeploy.compress.invariance import _extremes, _judge, _sample, invariance
+from ftdeploy.predictor import Predictor
 from ftdeploy.signature import read_signature, write_signature
 
 
@@ -65,6 +66,19 @@ def test_probabilities_are_those_that_are_served(tmp_path: Path, texts: list[str
     after = invariance(folder, texts, tolerance=0.1)
     assert after.max_logit_difference == before.max_logit_difference
     assert after.max_probability_difference < before.max_probability_difference
+
+
+def test_sets_change_at_the_thresholds_that_are_served(tmp_path: Path) -> None:
+    """A logit that moves across a half changes no answer of a label that holds from 0.9 on, nor the other way round."""
+    write_model_folder(tmp_path / "model")
+    signature = read_signature(tmp_path / "model").model_copy(update={"task": "multi-label-classification"})
+    logits = np.log(np.array([[0.45, 0.45], [0.85, 0.85]], dtype=np.float32) / np.array([[0.55], [0.15]]))
+    alone, beside = logits[:, :2].astype(np.float32), logits[:, :2].astype(np.float32)[None] + np.float32(0.6)
+    for thresholds, changed in (({}, 1), ({"negative": 0.9, "positive": 0.9}, 1), ({"negative": 0.2}, 1),
+                                ({"negative": 0.2, "positive": 0.3}, 0)):  # fmt: skip
+        write_signature(tmp_path / "model", signature.model_copy(update={"thresholds": thresholds}))
+        found = _judge(alone, beside, Predictor(tmp_path / "model", device="cpu"), 0.1)
+        assert found.changed_labels == changed, thresholds
 
 
 def test_batches_that_are_served_hold_neighbours_too(tmp_path: Path, texts: list[str]) -> None:

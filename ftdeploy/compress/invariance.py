@@ -19,7 +19,7 @@ from ftdeploy.batching import SERVED, Batching, by_length
 from ftdeploy.compress.outcome import Invariance
 from ftdeploy.encoded import stacked
 from ftdeploy.predictor import Predictor
-from ftdeploy.tasks.said import sigmoid, softmax
+from ftdeploy.tasks.said import holding, sigmoid, softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,12 +136,14 @@ def _judge(alone: NDArray[np.float32], beside: NDArray[np.float32], predictor: P
     elif predictor.task.vectors:  # of length 1
         apart, changed = float(1 - (beside * alone).sum(axis=-1).min()), None
     else:
-        temperature = predictor.signature.temperature
+        signature = predictor.signature
         made = sigmoid if predictor.task.multi_label else softmax
-        apart = float(np.abs(made(beside / temperature) - made(alone / temperature)).max())
+        together, by_itself = (made(logits / signature.temperature) for logits in (beside, alone))
+        apart = float(np.abs(together - by_itself).max())
         other = beside.argmax(axis=-1) != alone.argmax(axis=-1)
-        if predictor.task.multi_label:
-            other = ((beside > 0) != (alone > 0)).any(axis=-1)
+        if predictor.task.multi_label:  # by the thresholds that are served
+            said, now = (holding(one, signature.labels, signature.thresholds) for one in (by_itself, together))
+            other = (now != said).any(axis=-1)
         changed = int(other.any(axis=0).reshape(len(alone), -1).any(axis=1).sum())
     return Invariance(
         rows=len(alone),

@@ -112,11 +112,19 @@ def said_of_shares(shares: NDArray[np.float32], labels: Sequence[str], threshold
     """
     import numpy as np
 
-    holds = shares >= np.array([thresholds.get(label, HOLDS) for label in labels], dtype=np.float32)
+    holds = holding(shares, labels, thresholds)
     return Said(
         labels=[dump(labels[index] for index in np.flatnonzero(row)) for row in holds],
         scores=np.asarray(np.where(holds, shares, 1 - shares).prod(axis=-1), dtype=np.float32),
     )
+
+
+def holding(shares: NDArray[np.float32], labels: Sequence[str],
+            thresholds: Mapping[str, float]) -> NDArray[np.bool_]:  # fmt: skip
+    """Which labels hold: of the shape of ``shares``, (..., labels). Arguments as of `said_of_shares`."""
+    import numpy as np
+
+    return np.asarray(shares >= np.array([thresholds.get(label, HOLDS) for label in labels], dtype=np.float32))
 
 
 def numbered(*columns: Sequence[str], known: Sequence[str] = ()) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:
