@@ -40,10 +40,17 @@ TASK: Any = SimpleNamespace(metrics=("accuracy", "macro_f1"))
         ("model.layers.11.mlp.up_proj.weight", "model", 1),
         ("model.embed_tokens.weight", "model", 13),
         ("score.weight", "model", 0),
+        ("mpnet.encoder.relative_attention_bias.weight", "mpnet", 13),
+        ("deberta.encoder.rel_embeddings.weight", "deberta", 13),
+        ("deberta.encoder.LayerNorm.weight", "deberta", 13),
+        ("roberta.encoder.LayerNorm.weight", "roberta", 0),
+        ("albert.encoder.embedding_hidden_mapping_in.weight", "albert", 13),
+        ("albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight", "albert", 1),
     ],
 )
 def test_depth_of_a_parameter(name: str, base: str, depth: int) -> None:
-    """Head and what stands above the layers are 0, then layer by layer down, and embeddings last; for every naming."""
+    """Head and what stands above the layers are 0, then layer by layer down, and embeddings and what else all layers
+    read last; for every naming. ALBERT's shared layer is no head."""
     assert depth_of(name, base=base, layers=12) == depth
 
 

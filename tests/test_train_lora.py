@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from checkpoints import write_tiny_checkpoint
+from encoders import make
 from tiny_training import TinyTraining, make_tiny_training, weights_of
 
 from ftdeploy.errors import ConfigError, DependencyError
@@ -31,6 +32,8 @@ def load(folder: Path, architecture: str) -> Any:
     if architecture == "gpt2":  # its matrices are of a class of their own and stand the other way
         config = GPT2Config(vocab_size=100, n_positions=16, n_embd=32, n_layer=2, n_head=2, pad_token_id=0)
         return GPT2ForSequenceClassification(config).eval()
+    if architecture == "albert":  # its one layer stands for all
+        return make("albert")
     write_tiny_checkpoint(folder)
     return AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
 
@@ -43,7 +46,7 @@ def shake(network: Any) -> None:
                 parameter.add_(0.1 * torch.randn_like(parameter))
 
 
-@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "albert"])
 def test_merged_answers_as_unmerged(tmp_path: Path, architecture: str) -> None:
     """Adapters begin as nothing; after training the merged network answers as the adapted one did, and has the names,
     shapes and trainable weights of the one it was made from."""

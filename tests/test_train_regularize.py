@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from checkpoints import write_tiny_checkpoint
+from encoders import make
 from tiny_training import TinyTraining, make_tiny_training, weights_of
 
 from ftdeploy.errors import ConfigError
@@ -89,6 +90,12 @@ def test_more_layers_than_there_are_is_told(network: Any) -> None:
     """With the number that the checkpoint has."""
     with pytest.raises(ConfigError, match="has 3 layers"):
         reinitialize_layers(network, 4)
+
+
+def test_one_layer_that_stands_for_all_has_no_top() -> None:
+    """Beginning anew it would be all of the checkpoint, and nothing of it was done."""
+    with pytest.raises(ConfigError, match="top layers cannot be told from the others"):
+        reinitialize_layers(make("albert"), 1)
 
 
 @pytest.mark.parametrize("setting", ["mixout=0.4", "reinitialize_layers=1", "r_drop=1"])

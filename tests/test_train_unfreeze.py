@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from checkpoints import sentences, write_tiny_checkpoint
+from encoders import make, padded
 
 from ftdeploy.errors import TrainingError
 from ftdeploy.recipe import TrainSettings
@@ -15,6 +16,9 @@ from ftdeploy.train.optimizer import build_optimizer
 from ftdeploy.train.unfreeze import Stages, Unfreezing, plan_unfreezing, rates
 
 LAYERS = 4
+
+# transformers' DeBERTa is scripted, which torch has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,29 @@ def test_the_network_is_as_the_step_wants_it(network: Any) -> None:
         assert {int(name.split(".")[3]) for name in trained(network) if ".layer." in name} == set(range(lowest, LAYERS))
         assert not any("embeddings" in name for name in trained(network))
         assert "classifier.weight" in trained(network)
+
+
+@pytest.mark.parametrize("kind", ["mpnet", "deberta-v2"])
+def test_what_all_layers_read_is_frozen_with_the_lowest(kind: str) -> None:
+    """Relative positions, and their norm, are no part of the head: a step changes nothing of what frozen layers give,
+    or kept outputs would no longer be theirs."""
+    import torch
+
+    network = make(kind, **({"norm_rel_ebd": "layer_norm"} if kind == "deberta-v2" else {}))
+    inputs = padded([[5, 6, 7, 8], [9, 10]])
+
+    def given() -> Any:
+        with torch.no_grad():
+            return network(**inputs, output_hidden_states=True).hidden_states[2]
+
+    before = given()
+    Stages(network, planned(network, freeze={"layers": 2})).begin(0)
+    network(**inputs, labels=torch.tensor([0, 1])).loss.backward()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.sub_(parameter.grad)
+    assert torch.equal(given(), before)
 
 
 def test_rates_by_group(network: Any) -> None:

@@ -64,7 +64,7 @@ def _refuse(recipe: Recipe) -> None:
         require_pairs(folder, recipe.data.pairs)
 
 
-@stage(writes="checkpoint", version=2, outside=_outside, before=_refuse,
+@stage(writes="checkpoint", version=3, outside=_outside, before=_refuse,
        libraries=("torch", "transformers", "accelerate", "tokenizers"))  # fmt: skip
 def train(dataset: Artifact, *, model: ModelSettings, train: TrainSettings, task: str, seed: int, device: Device,
           out: Path, work: Path) -> Facts:  # fmt: skip

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 
 # encoder.layer.3., transformer.layer.3., h.3., layers.3., block.3.: how architectures number their layers.
 _LAYER = re.compile(r"\.(?:layer|layers|h|block|blocks)\.(\d+)\.")
-# wte and wpe are GPT-2's, shared is T5's.
-_EMBEDDINGS = re.compile(r"embed|\.w[tp]e\.|\.shared\.")
+# ALBERT's one layer, which runs as often as the config says.
+_EVERY_LAYER = ".albert_layer_groups."
+# wte and wpe are GPT-2's, shared is T5's. All layers read the relative positions of MPNet and DeBERTa, with the norm of
+# these; the convolution of DeBERTa stands above its lowest layer.
+_EMBEDDINGS = re.compile(
+    r"embed|\.w[tp]e\.|\.shared\.|^mpnet\.encoder\.relative_attention_bias\.|^deberta\.encoder\.(?:LayerNorm|conv)\."
+)
 
 
 def depth_of(name: str, *, base: str, layers: int) -> int:
-    """How far a parameter is from the output: 0 the head, 1 the top layer, ``layers`` the bottom, then embeddings.
+    """How far a parameter is from the output: 0 the head, 1 the top layer, ``layers`` the bottom, then embeddings, and
+    with them whatever else the lowest layer reads. A layer that stands for all of them is the top one.
 
     Args:
         name: of the parameter.
@@ -28,6 +34,8 @@ def depth_of(name: str, *, base: str, layers: int) -> int:
     found = _LAYER.search(name)
     if found:
         return max(1, layers - int(found.group(1)))
+    if _EVERY_LAYER in name:
+        return 1
     if not name.startswith(base + ".") or ".pooler." in name:
         return 0
     return layers + 1 if _EMBEDDINGS.search(name) else 0

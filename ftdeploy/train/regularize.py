@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftdeploy.errors import ConfigError
-from ftdeploy.train.optimizer import depth_of
+from ftdeploy.train.optimizer import depth_of, depths
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ def reinitialize_layers(network: PreTrainedModel, count: int) -> None:
     architecture draws them before pre-training (Zhang et al. 2021, section 4). 0 leaves everything as it is.
 
     Raises:
-        ConfigError: there are fewer layers.
+        ConfigError: there are fewer layers, or they cannot be told apart.
     """
     layers = int(network.config.num_hidden_layers)
     if count > layers:
@@ -57,6 +57,12 @@ def reinitialize_layers(network: PreTrainedModel, count: int) -> None:
         )
     if not count:
         return
+    if not set(range(1, layers + 1)) <= set(depths(network).values()):
+        raise ConfigError(
+            f"train.reinitialize_layers is {count}, and the network's top layers cannot be told from the others",
+            cause="it shares the weights of one layer among all (as ALBERT does)",
+            fix="leave train.reinitialize_layers out",
+        )
     base = network.base_model_prefix
     for name, module in network.named_modules():
         top = 1 <= depth_of(f"{name}.", base=base, layers=layers) <= count
