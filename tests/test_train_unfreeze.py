@@ -202,6 +202,26 @@ def test_kept_outputs_are_those_of_the_layers(network: Any, checkpoint: Path, tm
     torch.testing.assert_close(answer()[0], expected[0], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("kind", ["deberta", "deberta-v2", "distilbert", "electra", "mpnet", "roberta"])
+def test_kept_outputs_have_the_form_that_the_architecture_unpacks(kind: str, tmp_path: Path) -> None:
+    """A tensor, a tuple of one, or of two, as DeBERTa's encoder wants it."""
+    import torch
+
+    from ftdeploy.train.tokens import collate
+
+    network = make(kind)
+    rows = [{"input_ids": [2, *range(5, 5 + at), 3], "labels": 0, "row": at - 1} for at in range(1, 33)]
+    cache = ActivationCache(network, (1, 2), rows, tmp_path)
+    cache.fill(network, lambda found: collate(found, pad_id=0), lambda: torch.autocast("cpu", enabled=False))
+    assert cache.has(2)
+    batch = collate([rows[at] for at in (30, 2)], pad_id=0)
+    asked = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    network.eval()
+    expected = network(**asked)["logits"]
+    with cache.serving(2, batch["row"], batch["input_ids"]):
+        torch.testing.assert_close(network(**asked)["logits"], expected)
+
+
 def test_outputs_are_not_kept_where_the_network_would_answer_otherwise(network: Any, tmp_path: Path) -> None:
     """Here a layer adds something that depends on its batch-mates: this is noticed, and the layers run."""
     import torch

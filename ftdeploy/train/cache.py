@@ -128,7 +128,8 @@ class ActivationCache:
 
         def keep(at: int, output: Any) -> None:
             hidden = output[0] if isinstance(output, tuple) else output
-            form.update(tuple=isinstance(output, tuple), dtype=str(hidden.dtype).removeprefix("torch."))
+            parts = len(output) if isinstance(output, tuple) else 0
+            form.update(parts=parts, dtype=str(hidden.dtype).removeprefix("torch."))
             values = hidden.float().cpu().numpy()
             for position, row in enumerate(batch):
                 start, end = self._ends[row], self._ends[row + 1]
@@ -186,7 +187,8 @@ class ActivationCache:
             start, end = self._ends[row], self._ends[row + 1]
             padded[position, : end - start] = torch.from_numpy(self._kept[boundary][start:end].copy())
         hidden = padded.to(device=input_ids.device, dtype=getattr(torch, self._form["dtype"]))
-        answer = (hidden,) if self._form["tuple"] else hidden
+        # DeBERTa unpacks two, of which the other, the attention, is asked for by nobody.
+        answer = (hidden, *[None] * (self._form["parts"] - 1)) if self._form["parts"] else hidden
         replaced = self._layers[:boundary]
         try:
             for layer in replaced:
