@@ -161,8 +161,8 @@ class CompressSettings(Section):
     objective: Literal["fastest", "smallest"] | Goal = "fastest"
     """What is best among the candidates that keep the metric: the fastest, the smallest, or weights."""
     max_drop: Mapping[MetricName, Annotated[float, Field(ge=0)]] = {"accuracy": 0.01}
-    """Per metric, how much worse than fp32 a candidate may score; judged on the validation rows by the gate, which also
-    counts how sure they are."""
+    """Per metric, or metric of one label (`recall:LABEL`), how much worse than fp32 a candidate may score; judged on
+    the validation rows by the gate, which also counts how sure they are."""
     candidates: tuple[CandidateName, ...] | Literal["auto"] = "auto"
     """Which quantizers and families to try. `first-token`: the last layer computes only what a classifier reads of it,
     the first token, for equal answers. `students`: fewer layers, heads, channels; distilled. `vocabulary`: without the
