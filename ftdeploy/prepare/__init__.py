@@ -38,7 +38,7 @@ def _outside(recipe: Recipe) -> Mapping[str, str]:
             **bias.outside(recipe.data.bias), **unlabelled.outside(recipe.data)}  # fmt: skip
 
 
-@stage(writes="dataset", version=4, libraries=("pyarrow",), outside=_outside)
+@stage(writes="dataset", version=5, libraries=("pyarrow",), outside=_outside)
 def prepare(*, data: DataSettings, task: str, seed: int, out: Path) -> Facts:
     """Write the splits, the rows that were set aside, the texts without labels, and the profile.
 
