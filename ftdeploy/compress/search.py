@@ -63,6 +63,8 @@ FIRST = 0.65
 LEAST = 20.0
 #: A float student that falls by more than so many times max_drop is not quantized: quantizing does not mend it.
 HOPELESS = 3.0
+#: The same where a cascade mends more: what is wrong is mostly what it is least sure of.
+HOPELESS_IN_CASCADE = 10.0
 #: Why something was not made.
 TIME_UP = "the time of the search was up"
 
@@ -141,6 +143,7 @@ class Search:
         self.families = frozenset(name for name in fitting if name in FAMILIES)
         if left := [name for name in chosen if name not in fitting]:
             self.notes.append(f"Not tried, as they are made for one label a row: {', '.join(left)}.")
+        self._hopeless = HOPELESS if settings.cascade is None else HOPELESS_IN_CASCADE
         self.base: Outputs = self._fp32()
 
     def run(self) -> None:
@@ -248,7 +251,7 @@ class Search:
 
     def _quantize_student(self, student: Found, quantizers: Sequence[str]) -> None:
         steps = student.chain.steps
-        hopeless = student.judged.outputs is None or self._fall(student) > HOPELESS
+        hopeless = student.judged.outputs is None or self._fall(student) > self._hopeless
         fitting = {name: _fitting(name, self.quantizers, self.settings.distillation.embedding_bits)
                    for name in quantizers}  # fmt: skip
         for name in self.quantizers:
@@ -265,10 +268,9 @@ class Search:
     def _cascades(self, share: float) -> None:
         """The best quantized students, each with the whole models behind it that are best, and closest to fp32."""
         quantized = [one for one in self.found if one.chain.steps and one.chain.steps[-1] in QUANTIZERS]
-        students = [
-            one for one in self._ranked(quantized) if student_of(one.chain.steps) and self._fall(one) <= HOPELESS
-        ]
-        whole = [one for one in self._ranked(quantized) if one.good and not student_of(one.chain.steps)]
+        ranked = self._ranked(quantized)
+        students = [one for one in ranked if student_of(one.chain.steps) and self._fall(one) <= self._hopeless]
+        whole = [one for one in ranked if one.good and not student_of(one.chain.steps)]
         if not students or not whole:
             missing = "student" if not students else "quantized model of full size"
             self.notes.append(f"No cascade was made: there is no {missing} for it.")
