@@ -106,7 +106,8 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
     learned, text_column, label_column = found.task, found.text, found.label
     labels = tuple(sorted(name for name in found.counts if name not in learned.summaries(())))  # but that there is none
     rows, column = found.rows, found.columns[label_column]
-    margin = supported_margin(round(rows * _TEST))
+    tests = _test_rows(found)
+    margin = supported_margin(tests)
     body = TEMPLATE.format(
         file=one_line(data_file.name),
         name=slug(name or data_file.stem),
@@ -119,13 +120,14 @@ def write_starter(data_file: Path, out: Path, *, text: str | None = None, label:
         learned=_LEARNED[learned.name],
         metrics=", ".join(learned.metrics),
         metric=learned.metrics[0],
-        others=_others(found.columns, (text_column, text_pair, label_column)),
+        others=_others(found.columns, (text_column, text_pair, label_column, found.split)),
         labels=_labels_line(learned, labels),
         stratified=f"each {'fifth of the numbers' if learned.number else 'label'} everywhere",
+        split="\n    ".join(_split_lines(found.split)),
         test=_TEST,
         validation=_VALIDATION,
         rows=f"{rows:,}",
-        test_rows=f"{round(rows * _TEST):,}",
+        test_rows=f"{tests:,}",
         epochs=3 if rows >= 2000 else 6,  # noqa: PLR2004 - fewer rows want more passes to take as many steps
         opset=ExportSettings().opset,
         max_drop=f"{MAX_DROP:g}",
@@ -169,6 +171,27 @@ def write_new(path: Path, text: str) -> None:
         ) from error
 
 
+def _split_lines(column: str | None) -> list[str]:
+    if column is None:
+        return ["# column: COLUMN            # where one says train, validation or test; else rows are divided so:"]
+    return [
+        f"column: {scalar(column)}   # says which rows are for what; a split that no row names is cut from train, so:",
+        "leakage: drop               # what stands in two splits, or nearly so, is taken out of train; `error` stops",
+    ]
+
+
+def _test_rows(found: Found) -> int:
+    """Of the rows with text and label, about."""
+    from ftdeploy.prepare.leakage import KNOWN
+    from ftdeploy.prepare.split import TEST
+
+    if found.split is None:
+        return round(found.rows * _TEST)
+    values = found.columns[found.split].values
+    named = sum(count for value, count in values.items() if KNOWN[value.strip().casefold()] == TEST)
+    return round(found.rows * (named / values.total() or _TEST))
+
+
 def _labels_line(task: Task, labels: Sequence[str]) -> str:
     if task.number:
         return "# no `labels`: a label is a number as 3, -0.5 or 1e3; a row with an empty cell is set aside"
@@ -179,6 +202,8 @@ def _labels_line(task: Task, labels: Sequence[str]) -> str:
 def _notes(found: Found, *, given: bool) -> Iterator[str]:
     """What may have been meant otherwise, and what `prepare` will not take."""
     yield from reading_notes(found)
+    if found.split is not None:
+        yield f"the column {found.split} says which rows are for training and which for the test; the recipe goes by it"
     column = found.columns[found.label]
     if found.task.number and not given:
         yield f"{found.label} is taken for numbers to be estimated; --task text-classification makes each a label"

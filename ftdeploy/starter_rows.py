@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,6 +69,7 @@ class Found:
     task: Task
     text_pair: str | None = None
     separator: str | None = None
+    split: str | None = None
     misfits: int = 0
     fault: str = ""
 
@@ -112,7 +113,8 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
     source = _describe_file(data_file, named)
     source, columns = _survey_as_it_is(source)
     second = given("text-pair", text_pair, columns)
-    others = {name: column for name, column in columns.items() if name != second}
+    split = _split_column(columns, (text, label, second))
+    others = {name: column for name, column in columns.items() if name not in (second, split)}
     text_column = given("text", text, columns) or guess_text(others, label)
     numbers = None if task is None else TASKS[task].number
     label_column = given("label", label, columns) or guess_label(others, text_column, numbers=numbers)
@@ -122,7 +124,26 @@ def look_at(data_file: Path, *, text: str | None = None, label: str | None = Non
                                                 separator=separator)  # fmt: skip
     _check_counts(counts, label_column, columns[label_column], task=learned)
     return Found(source=source, columns=columns, text=text_column, label=label_column, counts=counts, rows=rows,
-                 task=learned, text_pair=second, separator=separator, misfits=misfits, fault=fault)  # fmt: skip
+                 task=learned, text_pair=second, separator=separator, split=split, misfits=misfits,
+                 fault=fault)  # fmt: skip
+
+
+def _split_column(columns: Mapping[str, Column], named: Sequence[str | None]) -> str | None:
+    """The column that says of every row which split it is for, in words that `prepare` knows: train, and another one.
+
+    Args:
+        columns: by name.
+        named: those that the user has given a part.
+    """
+    from ftdeploy.prepare.leakage import KNOWN
+    from ftdeploy.prepare.split import TRAIN
+
+    for name, column in columns.items():
+        parts = {KNOWN.get(value.strip().casefold()) for value in column.values}
+        whole = column.filled == max(one.filled for one in columns.values())
+        if name not in named and whole and TRAIN in parts and len(parts) > 1 and None not in parts:
+            return name
+    return None
 
 
 def _check_parts(columns: Mapping[str, str | None]) -> None:

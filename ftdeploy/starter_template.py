@@ -20,6 +20,7 @@ data:
     # id: COLUMN                # a row's own name, for reports
   {labels}
   split:
+    {split}
     test: {test}                   # for the final verdict only
     validation: {validation}             # for early stopping, and to choose among compressed candidates
     stratify: true              # the same share of {stratified}

@@ -243,6 +243,35 @@ def test_settings_of_the_starter_fit_each_other(tmp_path: Path) -> None:
     assert recipe.export == ExportSettings()
 
 
+@pytest.mark.parametrize("names", [("train", "dev", "test"), ("Train", "Validation", "Test"), ("train", "test")])
+def test_a_column_that_says_which_split_a_row_is_for_is_gone_by(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Nobody's own test rows are learned from; the margin is of so many test rows as it names, and it is told."""
+    lines = _lines(240)
+    told = [(names[-1], names[1], *[names[0]] * 4)[n // 2 % 6] for n in range(240)]
+    rows = [["text", "split", "label"], *([text, part, label] for (text, label), part in zip(lines, told, strict=True))]
+    (tmp_path / "rows.csv").write_text(_csv(rows))
+    made, learned = _runs(tmp_path / "rows.csv", tmp_path / "r.yaml")
+    split = load_recipe(made.recipe).data.split
+    assert (split.column, split.leakage) == ("split", "drop")
+    kept = {text for (text, _), part in zip(lines, told, strict=True) if part == names[0]}
+    assert learned <= kept
+    assert len(learned) >= 0.8 * len(kept)
+    assert made.margin == supported_margin(told.count(names[-1]))
+    assert (
+        "the column split says which rows are for training and which for the test; the recipe goes by it" in made.notes
+    )
+
+
+@pytest.mark.parametrize("words", [("train", "bus"), ("test", "dev"), ("train", "train"), ("train", "")])
+def test_other_words_in_a_column_are_no_splits(tmp_path: Path, words: tuple[str, str]) -> None:
+    """Also where some rows have none: the rows are divided as by default."""
+    rows = [["text", "part", "label"], *([text, words[n % 2], label] for n, (text, label) in enumerate(_lines(240)))]
+    (tmp_path / "rows.csv").write_text(_csv(rows))
+    made = write_starter(tmp_path / "rows.csv", tmp_path / "r.yaml", label="label")
+    assert load_recipe(made.recipe).data.split.column is None
+    assert made.margin == supported_margin(48)
+
+
 def test_a_second_text_is_named_and_never_guessed(tmp_path: Path) -> None:
     """With its column the recipe is one of pairs, and only rows count that have both; without, a comment says how."""
     rows = [

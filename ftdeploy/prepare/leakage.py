@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 #: The splits by the names that recipes use.
 FIXED: Mapping[SplitName, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-_KNOWN = {
+#: Names that a column may have for them.
+KNOWN: Mapping[str, int] = {
     "train": TRAIN, "training": TRAIN,
     "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION,
     "dev": VALIDATION, "devel": VALIDATION, "development": VALIDATION,
@@ -58,9 +59,9 @@ def read_part(value: str | None, split: Split, place: str) -> int:
     """
     if value is not None and value in split.values:
         return FIXED[split.values[value]]
-    part = _KNOWN.get(value.casefold()) if value and not split.values else None
+    part = KNOWN.get(value.casefold()) if value and not split.values else None
     if part is None:
-        known = ", ".join(split.values or _KNOWN)
+        known = ", ".join(split.values or KNOWN)
         raise DataError(
             f"the row at {place} has {value or 'nothing'!r} in the column {split.column!r}, which is no split",
             cause=f"known are {known}",
