@@ -266,7 +266,8 @@ class Search:
                 self._leave(chain, "cut", f"on the fine-tuned model {' and '.join(quantizers)} did better")
 
     def _cascades(self, share: float) -> None:
-        """The best quantized students, each with the whole models behind it that are best, and closest to fp32."""
+        """The best quantized students, each with the best whole model behind it, and with the one closest to fp32 of
+        those that are about as small as any: it works for few texts, and its faults are nearly all that is left."""
         quantized = [one for one in self.found if one.chain.steps and one.chain.steps[-1] in QUANTIZERS]
         ranked = self._ranked(quantized)
         students = [one for one in ranked if student_of(one.chain.steps) and self._fall(one) <= self._hopeless]
@@ -275,7 +276,8 @@ class Search:
             missing = "student" if not students else "quantized model of full size"
             self.notes.append(f"No cascade was made: there is no {missing} for it.")
             return
-        closest = min(whole, key=lambda one: (one.judged.right_to_wrong or 0) + (one.judged.wrong_to_right or 0))
+        least = min(one.size for one in whole) * self.settings.min_gain
+        closest = min((one for one in whole if one.size <= least), key=_changed)
         for student in students[:CASCADED]:
             first, second = student, list(dict.fromkeys(one.chain.steps for one in (whole[0], closest)))
             if VOCABULARY in self.families:
@@ -352,6 +354,11 @@ class Search:
             if kept:
                 label = "+".join(kept)
                 self._add(replace(one.chain, session=choice.options, label=label))
+
+
+def _changed(one: Found) -> int:
+    """Rows that fp32 has right and it wrong, and the other way round."""
+    return (one.judged.right_to_wrong or 0) + (one.judged.wrong_to_right or 0)
 
 
 def first_look(one: Found, settings: CompressSettings) -> float:
