@@ -199,7 +199,7 @@ SMALL = Cut(layers=(0, 1), channels=32, heads=1)
 
 def test_a_cascade_has_the_best_whole_model_behind_a_student_and_the_closest(tmp_path: Path) -> None:
     """The closest of those that are about as small as any. Both are trimmed of the same tokens; how sure the student
-    has to be is taken from the validation rows, and told. A student alone is not shipped then, however good it looks."""
+    has to be is taken from the validation rows, and told. A student alone is not shipped then, good as it may look."""
     names = ["ort-dynamic", "ort-int8", "inc-dynamic", "students", "vocabulary"]
     shop = Shop(tmp_path, {"inc-dynamic": 1100})  # the closest, and too large
     judge = Judge({"ort-dynamic": 3.0, "student-2x32x1+ort-dynamic": 9.0}, far={"ort-dynamic": 4, "ort-int8": 1})
