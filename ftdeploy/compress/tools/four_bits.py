@@ -86,29 +86,27 @@ def _in_blocks(levels: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[n
 
 def unpacking(name: str, integers: NDArray[np.int8],
               factors: NDArray[np.int8]) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:  # fmt: skip
-    """Nodes that make the int8 weights ``name`` of shape (inputs, outputs), and the constants that they read."""
+    """Nodes that make the int8 weights ``name`` of shape (inputs, outputs), and the constants that they read. They
+    compute in eight bits: what they make stays in memory until the last of them has run."""
     from onnx import TensorProto, helper
 
     rows, width = integers.shape
-    halves = (integers - _LOW).astype(np.uint8).reshape(2, rows // 2, width)
+    halves = (integers - _LOW).astype(np.uint8).reshape(2, rows // BLOCK // 2, BLOCK, width)
     constants: dict[str, NDArray[Any]] = {
         f"{name}.nibbles": halves[0] | (halves[1] << 4),
         f"{name}.factors": factors[:, None],
-        f"unpack.blocks.{width}": np.array([-1, BLOCK, width]), f"unpack.rows.{width}": np.array([-1, width]),
+        f"unpack.rows.{width}": np.array([-1, width]),
         "unpack.lower": np.array(15, dtype=np.uint8), "unpack.four": np.array(4, dtype=np.uint8),
-        "unpack.eight": np.array(-_LOW, dtype=np.float32),
+        "unpack.eight": np.array(-_LOW, dtype=np.int8),
     }  # fmt: skip
     steps: tuple[tuple[str, tuple[str, ...], str, dict[str, Any]], ...] = (
         ("BitwiseAnd", (f"{name}.nibbles", "unpack.lower"), f"{name}.low", {}),
         ("BitShift", (f"{name}.nibbles", "unpack.four"), f"{name}.high", {"direction": "RIGHT"}),
         ("Concat", (f"{name}.low", f"{name}.high"), f"{name}.both", {"axis": 0}),
-        ("Cast", (f"{name}.both",), f"{name}.numbers", {"to": TensorProto.FLOAT}),
+        ("Cast", (f"{name}.both",), f"{name}.numbers", {"to": TensorProto.INT8}),
         ("Sub", (f"{name}.numbers", "unpack.eight"), f"{name}.centred", {}),
-        ("Reshape", (f"{name}.centred", f"unpack.blocks.{width}"), f"{name}.blocks", {}),
-        ("Cast", (f"{name}.factors",), f"{name}.times", {"to": TensorProto.FLOAT}),
-        ("Mul", (f"{name}.blocks", f"{name}.times"), f"{name}.levels", {}),
-        ("Reshape", (f"{name}.levels", f"unpack.rows.{width}"), f"{name}.matrix", {}),
-        ("Cast", (f"{name}.matrix",), name, {"to": TensorProto.INT8}),
+        ("Mul", (f"{name}.centred", f"{name}.factors"), f"{name}.levels", {}),
+        ("Reshape", (f"{name}.levels", f"unpack.rows.{width}"), name, {}),
     )
     nodes = [
         helper.make_node(kind, list(read), [made], f"{made}/{kind}", **settings) for kind, read, made, settings in steps
