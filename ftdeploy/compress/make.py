@@ -38,11 +38,6 @@ FIRST_TOKEN = "first-token"  # noqa: S105  # no password: a token of a text
 _MODULES = {"compress": "neural_compressor", "onnx-nc": "onnx_neural_compressor", "train": "optimum"}
 
 
-def cascaded(steps: Sequence[str]) -> bool:
-    """Whether the last of these steps puts a second model behind the first."""
-    return bool(steps) and steps[-1].startswith(CASCADE)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Chain:
     """What a candidate is: steps from the fp32 export, and the session options that it runs with.
@@ -137,7 +132,7 @@ class Workshop:
             folder = None if found["reason"] else place
             return Made(folder=folder, **{name: found[name] for name in ("reason", "seconds", "absent")})
         began = time.monotonic()
-        if cascaded(chain.steps[:end]):
+        if chain.steps[end - 1] == CASCADE:
             reason, absent = self._cascade(chain, source, place), False
         else:
             reason, absent = self._run(chain.steps[end - 1], source, place, exclude=exclude, cut=cut, seconds=seconds)

@@ -25,7 +25,7 @@ from ftdeploy import progress
 from ftdeploy.compress.cascade import margin_at
 from ftdeploy.compress.choose import GOOD, goal
 from ftdeploy.compress.judge import Judged, Jury
-from ftdeploy.compress.make import CASCADE, FIRST_TOKEN, VOCABULARY, Chain, Made, Workshop, cascaded
+from ftdeploy.compress.make import CASCADE, FIRST_TOKEN, VOCABULARY, Chain, Made, Workshop
 from ftdeploy.compress.outcome import Sensitivity
 from ftdeploy.compress.sensitivity import layers_to_keep, sensitivity
 from ftdeploy.compress.sessions import Goal as Wanted
@@ -53,7 +53,7 @@ FAMILIES = (FIRST_TOKEN, "students", VOCABULARY, "mixed", "sessions")
 OF_ROWS = (FIRST_TOKEN, "students", "mixed", *(name for name, one in QUANTIZERS.items() if one.needs_labels))
 #: How many quantizers go on to the students.
 BEST = 3
-#: How many quantized students, and how many whole models, are tried with one another in cascades.
+#: How many quantized students are tried in cascades.
 CASCADED = 2
 #: Share of the search's time that is kept for what comes after the students: quantizing them, vocabulary, sessions.
 RESERVED = 0.1
@@ -165,7 +165,7 @@ class Search:
             self._cascades(self.settings.cascade)
         if VOCABULARY in self.families:
             # Of cascades it was trimmed before they were joined.
-            for one in self._ranked(one for one in self.found if one.good and not cascaded(one.chain.steps))[:BEST]:
+            for one in self._ranked(one for one in self.found if one.good and CASCADE not in one.chain.steps)[:BEST]:
                 self._add(Chain(steps=(*one.chain.steps, VOCABULARY)))
         if "sessions" in self.families:
             self._sessions()
@@ -195,7 +195,7 @@ class Search:
             # A student's embedding is its own.
             own = student_of(chain.steps) is not None
             judged = self.jury.judge(made.folder, self.base, name=chain.name, same_embedding=not own)
-            if own and self.settings.cascade is not None and not cascaded(chain.steps) and judged.status in GOOD:
+            if own and self.settings.cascade is not None and CASCADE not in chain.steps and judged.status in GOOD:
                 judged = replace(judged, status="dropped", reason="a part of a cascade, which the recipe wants")
         one = Found(chain=chain, made=made, judged=judged)
         self.found.append(one)
@@ -266,39 +266,40 @@ class Search:
                 self._leave(chain, "cut", f"on the fine-tuned model {' and '.join(quantizers)} did better")
 
     def _cascades(self, share: float) -> None:
-        """The best quantized students, each with the best whole model behind it, and with the one closest to fp32 of
-        those that are about as small as any: it works for few texts, and its faults are nearly all that is left."""
+        """The best quantized students, each with a whole model behind it: the one closest to fp32 of those that are
+        about as small as any. It works for few texts, and its faults are half of those that are left."""
         quantized = [one for one in self.found if one.chain.steps and one.chain.steps[-1] in QUANTIZERS]
-        ranked = self._ranked(quantized)
-        students = [one for one in ranked if student_of(one.chain.steps) and self._fall(one) <= self._hopeless]
-        whole = [one for one in ranked if one.good and not student_of(one.chain.steps)]
+        whole = [one for one in quantized if one.good and not student_of(one.chain.steps)]
+        students = [one for one in self._ranked(quantized) if student_of(one.chain.steps)]
+        students = [one for one in students if self._fall(one) <= self._hopeless][:CASCADED]
         if not students or not whole:
             missing = "student" if not students else "quantized model of full size"
             self.notes.append(f"No cascade was made: there is no {missing} for it.")
             return
         least = min(one.size for one in whole) * self.settings.min_gain
-        closest = min((one for one in whole if one.size <= least), key=_changed)
-        for student in students[:CASCADED]:
-            first, second = student, list(dict.fromkeys(one.chain.steps for one in (whole[0], closest)))
+        second = min((one for one in whole if one.size <= least), key=_changed).chain.steps
+        spared = any(one.chain.steps == (FIRST_TOKEN,) and one.good for one in self.found)
+        if spared and second[0] != FIRST_TOKEN:
+            second = (FIRST_TOKEN, *second)  # the same answers for less
+        for student in students:
+            first, behind = student, second
             if VOCABULARY in self.families:
                 trimmed = self._add(Chain(steps=(*student.chain.steps, VOCABULARY)))
                 if trimmed.judged.outputs is not None:
-                    first, second = trimmed, [(*steps, VOCABULARY) for steps in second]
-            self._cascade(first, second, share)
+                    first, behind = trimmed, (*second, VOCABULARY)
+            self._cascade(first, behind, share)
 
-    def _cascade(self, first: Found, second: Sequence[tuple[str, ...]], share: float) -> None:
-        """One student with one whole model after the other behind it."""
+    def _cascade(self, first: Found, second: tuple[str, ...], share: float) -> None:
+        """A student with a whole model behind it."""
         if first.judged.outputs is None:
             return
         margin = margin_at(first.judged.outputs.logits, share)
-        for number, steps in enumerate(second):
-            chain = Chain(steps=(*first.chain.steps, CASCADE if number == 0 else f"{CASCADE}-{number + 1}"),
-                          second=steps, margin=margin)  # fmt: skip
-            self._add(chain)
-            self.notes.append(
-                f"{chain.name}: where the two highest logits are less than {margin:.3g} apart, as of {share:.0%} of "
-                f"the validation rows, {'+'.join(steps)} answers."
-            )
+        chain = Chain(steps=(*first.chain.steps, CASCADE), second=second, margin=margin)
+        self._add(chain)
+        self.notes.append(
+            f"{chain.name}: where the two highest logits are less than {margin:.3g} apart, as of {share:.0%} of "
+            f"the validation rows, {'+'.join(second)} answers."
+        )
 
     def _fall(self, one: Found) -> float:
         """The largest loss of a metric, in multiples of what is allowed."""

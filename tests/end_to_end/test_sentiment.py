@@ -73,7 +73,7 @@ def test_every_candidate_has_a_verdict_with_figures_or_a_reason(sentiment: Works
     text = (sentiment.run / "compressed" / "candidates.json").read_text(encoding="utf-8")
     result = SearchResult.model_validate_json(text)
     by_name = {one.name: one for one in result.candidates}
-    assert {"fp32", "inc-dynamic", "calibrated-rows", "first-token", "student-4x384x6-0.5-tokens"} <= set(by_name)
+    assert {"fp32", "inc-dynamic", "calibrated-rows", "first-token", "student-6x384x6-0.5-tokens"} <= set(by_name)
     for one in by_name.values():
         assert one.reason
         assert bool(one.metrics) == (one.status in ("kept", "undecided", "dropped"))
