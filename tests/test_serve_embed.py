@@ -57,6 +57,7 @@ def test_tei_gets_a_list_of_vectors() -> None:
 def test_openai_gets_objects_and_usage() -> None:
     """With the tokens that were read, not those that were cut; as numbers or as bytes."""
     found = _openai({"input": ["a", "b"], "model": "vectors", "user": "me"})
+    assert _openai({"input": ["a", "b"], "user": None}) == _openai({"input": ["a", "b"]})
     assert found == {
         "object": "list",
         "data": [{"object": "embedding", "index": index, "embedding": vector}

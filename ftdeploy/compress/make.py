@@ -26,11 +26,14 @@ from ftdeploy.compress.tools.quantizers import QUANTIZERS, Quantizer
 from ftdeploy.compress.vocabulary import trim_vocabulary
 from ftdeploy.errors import FtdeployError
 from ftdeploy.files import write_json
+from ftdeploy.session import reason_of
 from ftdeploy.signature import SessionOptions, read_signature, write_signature
 from ftdeploy.stage import out_of_space
 
 #: A tool that takes longer (seconds) hangs.
 TIMEOUT = 1800
+#: What may go wrong in this process where a model is made: of torch's, no memory, no inverse, no such operator.
+_FAULTS = (FtdeployError, RuntimeError, MemoryError)
 VOCABULARY = "vocabulary"
 CASCADE = "cascade"
 FIRST_TOKEN = "first-token"  # noqa: S105  # no password: a token of a text
@@ -166,8 +169,8 @@ class Workshop:
         partial.mkdir(parents=True)
         try:
             found = make_student(self.school, cut, seconds=seconds, work=work, out=partial)
-        except FtdeployError as error:
-            return error.what
+        except _FAULTS as error:
+            return _what(error)
         (partial / "student.json").write_text(json.dumps(found), encoding="utf-8")
         partial.rename(place)
         shutil.rmtree(work, ignore_errors=True)
@@ -179,7 +182,11 @@ class Workshop:
         partial = place.with_name(place.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        if not spare_last_layer(self.school, out=partial):
+        try:
+            spared = spare_last_layer(self.school, out=partial)
+        except _FAULTS as error:
+            return _what(error)
+        if not spared:
             return "this model reads more than the first token's output, or is of an architecture that is not known"
         partial.rename(place)
         return ""
@@ -236,6 +243,10 @@ class Workshop:
         shutil.rmtree(partial / "tool")
         partial.rename(place)
         return ""
+
+
+def _what(error: FtdeployError | RuntimeError | MemoryError) -> str:
+    return error.what if isinstance(error, FtdeployError) else reason_of(error)
 
 
 def _missing(quantizer: Quantizer) -> str:

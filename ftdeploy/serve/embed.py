@@ -115,7 +115,7 @@ def parse_openai(signature: Signature, body: bytes | bytearray, scope: Scope,  #
     dimensions = asked.get("dimensions")
     if dimensions is not None and whole_number(dimensions) != signature.dimensions:
         raise invalid(f"vectors have {signature.dimensions} dimensions and cannot be cut, so not {short(dimensions)}")
-    if not isinstance(asked.get("user", ""), str):
+    if not isinstance(asked.get("user"), str | None):  # its client sends null for what is not said
         raise invalid(f"user wants a text, not {kind_of(asked['user'])}")
     if _tokens(asked.get("input")):
         raise invalid(
