@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -17,6 +18,9 @@ from ftdeploy.errors import CompressionError
 from ftdeploy.measure import folder_size
 from ftdeploy.predictor import Predictor
 from ftdeploy.signature import read_signature, write_signature
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LABELS = ("bad", "fair", "good")
 
@@ -44,7 +48,7 @@ def _change(folder: Path, name: str, how: object) -> None:
     onnx.save(model, str(folder / "model.onnx"))
 
 
-def _logits(folder: Path, texts: list[str]) -> np.ndarray:
+def _logits(folder: Path, texts: list[str]) -> NDArray[np.float32]:
     return Predictor(folder, threads=1).predict(texts).logits
 
 
@@ -92,7 +96,7 @@ def test_what_both_models_have_stands_there_once(pair: tuple[Path, Path], tmp_pa
     assert "second/other" in names
 
 
-def _append(folder: Path, of: str, values: np.ndarray, *, name: str = "wide") -> None:
+def _append(folder: Path, of: str, values: NDArray[np.float32], *, name: str = "wide") -> None:
     """Have a model read one more constant, which changes nothing: its mean times 0 is added to the table's rows."""
     model = onnx.load(str(folder / "model.onnx"))
     model.graph.initializer.extend(
