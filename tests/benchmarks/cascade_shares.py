@@ -55,7 +55,7 @@ def main(run: Path, shares: list[float], *, rounds: int) -> None:
         found = measure({"fp32": fp32, "0%": alone, **made}, texts["validation"], rounds=rounds, rows=512)
         show_line("| share | times fp32 | of the test rows | accuracy | otherwise: first, second | falls by at most |")
         show_line("|---|---|---|---|---|---|")
-        show_line("| fp32 | 1 | | {:.4f} | | |", np.mean(before == references))
+        show_line(f"| fp32 | 1 | | {np.mean(before == references):.4f} | | |")
         for name, place in {"0%": alone, **made}.items():
             ratio = cost_ratio(found["fp32"], found[name], "throughput")
             after = Predictor(place).predict(texts["test"]).logits.argmax(axis=1)
@@ -63,11 +63,11 @@ def main(run: Path, shares: list[float], *, rounds: int) -> None:
                           margin=0.01, seed=0)  # fmt: skip
             unsure = _below(student["test"], margins.get(float(name.rstrip("%")) / 100, -np.inf))
             otherwise = after != before
+            speed = f"{ratio.ratio:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"
+            changed = f"{np.mean(otherwise & ~unsure):.2%}, {np.mean(otherwise & unsure):.2%}"
             show_line(
-                "| {} | {:.2f} ({:.2f} to {:.2f}) | {:.1%} | {:.4f} | {:.2%}, {:.2%} | {:.4f} |",
-                name, ratio.ratio, ratio.lower, ratio.upper, np.mean(unsure), one.candidate,
-                np.mean(otherwise & ~unsure), np.mean(otherwise & unsure), -one.lower,
-            )  # fmt: skip
+                f"| {name} | {speed} | {np.mean(unsure):.1%} | {one.candidate:.4f} | {changed} | {-one.lower:.4f} |"
+            )
 
 
 def _below(logits: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
