@@ -54,6 +54,33 @@ def test_a_search_tries_all_families_and_ships_a_model_that_answers(tiny: TinyRu
     assert result.budget.spent < result.budget.seconds
 
 
+@pytest.mark.slow
+def test_a_search_for_cascades_joins_a_student_with_the_whole_model(tiny: TinyRun, tmp_path: Path) -> None:
+    """Each quantized student stands as one model with the fine-tuned one, scored and told of; none is shipped alone,
+    and what ships answers."""
+    run = tiny.copy(tmp_path, until="export")
+    settings = {
+        "candidates": ["calibrated", "calibrated-4bit", "first-token", "students", "vocabulary"], "cascade": 0.25,
+        "students": [{"ffn": 0.5, "heads": 0.5}], "distillation": {"epochs": 1, "augment": 0.5},
+        "vocabulary_safety": 100, "max_drop": {"accuracy": 0.5}, "budget_minutes": 30,
+    }  # fmt: skip
+    recipe = changed_recipe(tiny.recipe, tmp_path / "recipe.yaml", compress=settings)
+    found = ftdeploy("run", recipe, "--out", run, "--until", "compress")
+    assert found.returncode == 0, found.stderr
+    result = _search(run)
+    cascades = [one for one in result.candidates if one.steps and one.steps[-1] == "cascade"]
+    assert {one.steps[:-1] for one in cascades} == {
+        ("student-2x32x1", name, "vocabulary") for name in ("calibrated", "calibrated-4bit")
+    }
+    assert {one.status for one in cascades} <= {"kept", "undecided"}
+    for one in cascades:
+        assert any(note.startswith(f"{one.name}: where the two highest logits are less than") for note in result.notes)
+    alone = [one for one in result.candidates if one.steps and one.steps[0].startswith("student-")]
+    assert {one.status for one in alone if one not in cascades} == {"dropped"}
+    answers = Predictor(artifact(run, "compressed").path).predict(["a fine film", "a dull one"])
+    assert answers.logits.shape == (2, 2)
+
+
 @pytest.mark.parametrize("flag", ["avx512_vnni", "avx_vnni", "amx_int8"])
 def test_another_processor_is_another_search(tiny: TinyRun, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
     """What int8 weights may be depends on these instructions, so the stage's key holds each of them."""
