@@ -129,11 +129,16 @@ def _read_directly(path: Path) -> None:
 
 def read_below(node: Any) -> Iterator[str]:
     """Names that the subgraphs of an ONNX node (If, Loop, Scan) read."""
+    for graph in graphs_below(node):
+        for inner in graph.node:
+            yield from inner.input
+            yield from read_below(inner)
+
+
+def graphs_below(node: Any) -> Iterator[Any]:
+    """The subgraphs of an ONNX node."""
     for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from inner.input
-                yield from read_below(inner)
+        yield from (attribute.g, *attribute.graphs)
 
 
 def answer_of(model: PreTrainedModel, task: Task) -> Answer:

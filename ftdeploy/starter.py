@@ -182,13 +182,13 @@ def _split_lines(column: str | None) -> list[str]:
 
 def _test_rows(found: Found) -> int:
     """Of the rows with text and label, about."""
-    from ftdeploy.prepare.leakage import KNOWN
+    from ftdeploy.prepare.leakage import part_named
     from ftdeploy.prepare.split import TEST
 
     if found.split is None:
         return round(found.rows * _TEST)
     values = found.columns[found.split].values
-    named = sum(count for value, count in values.items() if KNOWN[value.strip().casefold()] == TEST)
+    named = sum(count for value, count in values.items() if part_named(value) == TEST)
     return round(found.rows * (named / values.total() or _TEST))
 
 

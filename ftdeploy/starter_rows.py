@@ -135,13 +135,13 @@ def _split_column(columns: Mapping[str, Column], named: Sequence[str | None]) ->
         columns: by name.
         named: those that the user has given a part.
     """
-    from ftdeploy.prepare.leakage import KNOWN
+    from ftdeploy.prepare.leakage import part_named
     from ftdeploy.prepare.split import TRAIN
 
+    rows = max((column.filled for column in columns.values()), default=0)
     for name, column in columns.items():
-        parts = {KNOWN.get(value.strip().casefold()) for value in column.values}
-        whole = column.filled == max(one.filled for one in columns.values())
-        if name not in named and whole and TRAIN in parts and len(parts) > 1 and None not in parts:
+        parts = {part_named(value) for value in column.values}
+        if name not in named and column.filled == rows and TRAIN in parts and len(parts) > 1 and None not in parts:
             return name
     return None
 

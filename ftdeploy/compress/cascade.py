@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from ftdeploy.compress.tools import graph
 from ftdeploy.errors import CompressionError
-from ftdeploy.onnx_export import read_below
+from ftdeploy.onnx_export import graphs_below, read_below
 from ftdeploy.signature import read_signature, write_signature
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: Names of the parts in the joint graph begin so.
 _FIRST, _SECOND, _OURS = "first/", "second/", "cascade/"
 _LOGITS = "logits"
+#: The constant that the distance of a row's two highest logits is held against.
+MARGIN = f"{_OURS}margin"
 #: Constants of fewer bytes are not worth being looked for in both models.
 _LARGE = 1024
 #: Floats within this are the same constant, rounded once more.
@@ -46,8 +48,14 @@ def margin_at(logits: NDArray[np.float32], share: float) -> float:
         logits: of rows that the model was not trained on, float32, shape (rows, labels), two labels and more.
         share: from 0 to 1.
     """
+    return float(np.quantile(distances(logits), share))
+
+
+def distances(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far apart the two highest logits of each row are: float32, shape (rows,). Arguments as of `margin_at`."""
     highest = np.partition(logits, -2, axis=1)[:, -2:]
-    return float(np.quantile(highest[:, 1] - highest[:, 0], share))
+    found: NDArray[np.float32] = highest[:, 1] - highest[:, 0]
+    return found
 
 
 def join(first: Path, second: Path, out: Path, *, margin: float) -> None:
@@ -93,7 +101,7 @@ def _joined(first: onnx.ModelProto, second: onnx.ModelProto, *, margin: float) -
     """``first`` with ``second`` behind it; changes both."""
     from onnx import helper
 
-    shape = next(one for one in first.graph.output if one.name == _LOGITS)
+    shape = next(one.type for one in first.graph.output if one.name == _LOGITS)
     _rename(first.graph.node, {_LOGITS: f"{_FIRST}{_LOGITS}"})
     _only(second, _LOGITS)
     given = [one.name for one in second.graph.input]
@@ -103,26 +111,20 @@ def _joined(first: onnx.ModelProto, second: onnx.ModelProto, *, margin: float) -
     found, constants = _chosen(margin)
     first.graph.initializer.extend(constants)
     rows = f"{_OURS}rows"
-    asked = [_node("Gather", [name, rows], f"{_SECOND}{name}") for name in given]
+    asked = [graph.node("Gather", name, rows, makes=f"{_SECOND}{name}") for name in given]
     both = [
-        _node("Unsqueeze", [rows, f"{_OURS}one"], f"{_OURS}places"),
-        _node("ScatterND", [f"{_FIRST}{_LOGITS}", f"{_OURS}places", f"{_SECOND}{_LOGITS}"], f"{_OURS}both"),
+        graph.node("Unsqueeze", rows, f"{_OURS}one", makes=f"{_OURS}places"),
+        graph.node("ScatterND", f"{_FIRST}{_LOGITS}", f"{_OURS}places", f"{_SECOND}{_LOGITS}", makes=f"{_OURS}both"),
     ]
     again = [*asked, *second.graph.node, *both]
-    alone = [_node("Identity", [f"{_FIRST}{_LOGITS}"], f"{_OURS}alone")]
+    alone = [graph.node("Identity", f"{_FIRST}{_LOGITS}", makes=f"{_OURS}alone")]
     branches = {
-        "then_branch": helper.make_graph(again, "unsure", [], [_as(shape, f"{_OURS}both")]),
-        "else_branch": helper.make_graph(alone, "sure", [], [_as(shape, f"{_OURS}alone")]),
+        "then_branch": helper.make_graph(again, "unsure", [], [helper.make_value_info(f"{_OURS}both", shape)]),
+        "else_branch": helper.make_graph(alone, "sure", [], [helper.make_value_info(f"{_OURS}alone", shape)]),
     }
-    first.graph.node.extend([*found, helper.make_node("If", [f"{_OURS}any"], [_LOGITS], f"{_OURS}If", **branches)])
+    first.graph.node.extend([*found, graph.node("If", f"{_OURS}any", makes=_LOGITS, **branches)])
     _as_new_as(first, second)
     return first
-
-
-def _node(kind: str, read: Sequence[str], made: str) -> onnx.NodeProto:
-    from onnx import helper
-
-    return helper.make_node(kind, list(read), [made], made)
 
 
 def _move(model: onnx.ModelProto, shared: Mapping[str, str]) -> list[onnx.TensorProto]:
@@ -180,12 +182,16 @@ def _only(model: onnx.ModelProto, output: str) -> None:
             kept.append(node)
             needed.update(node.input)
             needed.update(read_below(node))
-    for part, wanted in (("node", kept[::-1]), *(
-        (part, [one for one in getattr(model.graph, part) if one.name in needed]) for part in ("initializer", "input")
-    )):  # fmt: skip
-        left = list(wanted)
-        del getattr(model.graph, part)[:]
-        getattr(model.graph, part).extend(left)
+    _keep(model.graph.node, reversed(kept))
+    _keep(model.graph.input, (one for one in model.graph.input if one.name in needed))
+    _keep(model.graph.output, (one for one in model.graph.output if one.name == output))
+    graph.drop_unread(model)
+
+
+def _keep(listed: Any, wanted: Iterable[Any]) -> None:
+    left = list(wanted)
+    del listed[:]
+    listed.extend(left)
 
 
 def _shared(first: Sequence[onnx.TensorProto], second: Sequence[onnx.TensorProto]) -> dict[str, str]:
@@ -214,18 +220,8 @@ def _rename(nodes: Sequence[onnx.NodeProto], names: Mapping[str, str]) -> None:
     for node in nodes:
         for listed in (node.input, node.output):
             listed[:] = [names.get(name, name) for name in listed]
-        for attribute in node.attribute:
-            for below in (attribute.g, *attribute.graphs):
-                _rename(below.node, names)
-
-
-def _as(value: onnx.ValueInfoProto, name: str) -> onnx.ValueInfoProto:
-    import onnx
-
-    copied = onnx.ValueInfoProto()
-    copied.CopyFrom(value)
-    copied.name = name
-    return copied
+        for below in graphs_below(node):
+            _rename(below.node, names)
 
 
 def _as_new_as(first: onnx.ModelProto, second: onnx.ModelProto) -> None:

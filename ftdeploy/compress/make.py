@@ -135,18 +135,16 @@ class Workshop:
             folder = None if found["reason"] else place
             return Made(folder=folder, **{name: found[name] for name in ("reason", "seconds", "absent")})
         began = time.monotonic()
-        if chain.steps[end - 1] == CASCADE:
-            reason, absent = self._cascade(chain, source, place), False
-        else:
-            reason, absent = self._run(chain.steps[end - 1], source, place, exclude=exclude, cut=cut, seconds=seconds)
+        reason, absent = self._run(chain, end, source, place, exclude=exclude, cut=cut, seconds=seconds)
         shutil.rmtree(place.with_name(place.name + ".partial"), ignore_errors=True)  # what a failed step left
         took = time.monotonic() - began
         write_json(note, {"reason": reason, "seconds": took, "absent": absent})
         return Made(folder=None if reason else place, reason=reason, seconds=took, absent=absent)
 
-    def _run(self, step: str, source: Path, place: Path, *, exclude: Sequence[str], cut: Cut | None,
+    def _run(self, chain: Chain, end: int, source: Path, place: Path, *, exclude: Sequence[str], cut: Cut | None,
              seconds: float) -> tuple[str, bool]:  # fmt: skip
-        """Run one step; why it made nothing, and whether that is for want of an installed part."""
+        """Run the last of so many steps; why it made nothing, and whether that is for want of an installed part."""
+        step = chain.steps[end - 1]
         shutil.rmtree(place, ignore_errors=True)
         if cut is not None and step == cut.name:
             return self._student(cut, place, seconds), False
@@ -154,6 +152,8 @@ class Workshop:
             return self._trim(source, place), False
         if step == FIRST_TOKEN:
             return self._first_token(place), False
+        if step == CASCADE:
+            return self._cascade(chain, source, place), False
         quantizer = QUANTIZERS[step.partition("-mixed-")[0]]
         missing = _missing(quantizer)
         if missing:
@@ -195,7 +195,6 @@ class Workshop:
         second = self.make(Chain(steps=chain.second))
         if second.folder is None:
             return f"{'+'.join(chain.second)}: {second.reason}"
-        shutil.rmtree(place, ignore_errors=True)
         try:
             join(source, second.folder, place, margin=chain.margin)
         except FtdeployError as error:

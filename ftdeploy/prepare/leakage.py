@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 #: The splits by the names that recipes use.
 FIXED: Mapping[SplitName, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-#: Names that a column may have for them.
-KNOWN: Mapping[str, int] = {
+#: Words that a column may have for them.
+_KNOWN: Mapping[str, int] = {
     "train": TRAIN, "training": TRAIN,
     "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION,
     "dev": VALIDATION, "devel": VALIDATION, "development": VALIDATION,
@@ -44,6 +44,11 @@ _EXAMPLES = 3
 LookUp = Callable[[Sequence[int]], Mapping[int, tuple[str, str]]]
 #: Divides the marked rows among the splits by their shares: rows, shares -> uint8 (rows,).
 Divide = Callable[["NDArray[np.bool_]", Shares], "NDArray[np.uint8]"]
+
+
+def part_named(value: str) -> int | None:
+    """The split that a word stands for by itself; None of another word."""
+    return _KNOWN.get(value.strip().casefold())
 
 
 def read_part(value: str | None, split: Split, place: str) -> int:
@@ -59,9 +64,9 @@ def read_part(value: str | None, split: Split, place: str) -> int:
     """
     if value is not None and value in split.values:
         return FIXED[split.values[value]]
-    part = KNOWN.get(value.casefold()) if value and not split.values else None
+    part = part_named(value) if value and not split.values else None
     if part is None:
-        known = ", ".join(split.values or KNOWN)
+        known = ", ".join(split.values or _KNOWN)
         raise DataError(
             f"the row at {place} has {value or 'nothing'!r} in the column {split.column!r}, which is no split",
             cause=f"known are {known}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,18 +190,7 @@ def _check_labels(suite: Suite, labels: Sequence[str]) -> None:
     wanted |= {
         f"gates[{index}].label": gate.label for index, gate in enumerate(suite.gates) if isinstance(gate, Directional)
     }
-    problems = [
-        Problem(path=path, message=f"{label!r} is not a label of the model", hint=did_you_mean(label, labels))
-        for path, label in wanted.items()
-        if label not in labels
-    ]
-    if problems:
-        raise ConfigError(
-            f"suite {suite.name}: {len(problems)} golden row(s) or gate(s) want a label that the model does not have",
-            cause="the suite was written for another model, or a label is misspelt",
-            fix="correct the labels of the suite",
-            problems=problems,
-        )
+    _refuse_labels(suite, wanted.items(), labels, who="golden row(s) or gate(s) want")
 
 
 def _check_parts(suite: Suite, names: Sequence[str]) -> None:
@@ -215,15 +204,28 @@ def _check_parts(suite: Suite, names: Sequence[str]) -> None:
         ConfigError: with every metric of one that they do not have. It would be 0 of both models, and no difference
             fails no gate.
     """
-    parts = [(path, name.partition(":")[2]) for path, name in metrics_named(suite)]
+    parts = ((path, name.partition(":")[2]) for path, name in metrics_named(suite))
+    if names:
+        _refuse_labels(suite, ((path, label) for path, label in parts if label), names, who="metric(s) are of")
+
+
+def _refuse_labels(suite: Suite, wanted: Iterable[tuple[str, str]], labels: Sequence[str], *, who: str) -> None:
+    """Tell of all labels that a suite wants and the models do not have.
+
+    Args:
+        suite: whose they are.
+        wanted: (path, label).
+        labels: of the models.
+        who: wants them, with the verb.
+    """
     problems = [
-        Problem(path=path, message=f"{label!r} is not a label of the model", hint=did_you_mean(label, names))
-        for path, label in parts
-        if label and names and label not in names
+        Problem(path=path, message=f"{label!r} is not a label of the model", hint=did_you_mean(label, labels))
+        for path, label in wanted
+        if label not in labels
     ]
     if problems:
         raise ConfigError(
-            f"suite {suite.name}: {len(problems)} metric(s) are of a label that the model does not have",
+            f"suite {suite.name}: {len(problems)} {who} a label that the model does not have",
             cause="the suite was written for another model, or a label is misspelt",
             fix="correct the labels of the suite",
             problems=problems,

@@ -15,26 +15,19 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from ftdeploy.artifact import open_artifact
-from ftdeploy.compress.cascade import margin_at
+from ftdeploy.compress.cascade import MARGIN, distances, margin_at
 from ftdeploy.console import show_line
 from ftdeploy.dataset import SplitName, label_names, read_split
 from ftdeploy.measure import cost_ratio, measure
 from ftdeploy.metrics import METRICS
 from ftdeploy.predictor import Predictor
 from ftdeploy.statistics import compare
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-#: The constant of the graph that a row's two highest logits are held against.
-MARGIN = "cascade/margin"
 
 
 def main(run: Path, shares: list[float], *, rounds: int) -> None:
@@ -50,30 +43,24 @@ def main(run: Path, shares: list[float], *, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         alone = _with_margin(shipped, Path(folder, "alone"), -np.inf)
         student = {split: Predictor(alone).predict(rows).logits for split, rows in texts.items()}
-        margins = {share: margin_at(student["validation"], share) for share in shares}
-        made = {f"{share:.0%}": _with_margin(shipped, Path(folder, f"{share}"), margins[share]) for share in shares}
-        found = measure({"fp32": fp32, "0%": alone, **made}, texts["validation"], rounds=rounds, rows=512)
+        margins = {f"{share:.0%}": margin_at(student["validation"], share) for share in shares}
+        made = {"0%": alone, **{name: _with_margin(shipped, Path(folder, name), at) for name, at in margins.items()}}
+        found = measure({"fp32": fp32, **made}, texts["validation"], rounds=rounds, rows=512)
         show_line("| share | times fp32 | of the test rows | accuracy | otherwise: first, second | falls by at most |")
         show_line("|---|---|---|---|---|---|")
         show_line(f"| fp32 | 1 | | {np.mean(before == references):.4f} | | |")
-        for name, place in {"0%": alone, **made}.items():
+        for name, place in made.items():
             ratio = cost_ratio(found["fp32"], found[name], "throughput")
             after = Predictor(place).predict(texts["test"]).logits.argmax(axis=1)
             one = compare(METRICS["accuracy"], references, before, after, classes=len(teacher.signature.labels),
                           margin=0.01, seed=0)  # fmt: skip
-            unsure = _below(student["test"], margins.get(float(name.rstrip("%")) / 100, -np.inf))
+            unsure = distances(student["test"]) < margins.get(name, -np.inf)
             otherwise = after != before
             speed = f"{ratio.ratio:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"
             changed = f"{np.mean(otherwise & ~unsure):.2%}, {np.mean(otherwise & unsure):.2%}"
             show_line(
                 f"| {name} | {speed} | {np.mean(unsure):.1%} | {one.candidate:.4f} | {changed} | {-one.lower:.4f} |"
             )
-
-
-def _below(logits: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
-    highest = np.sort(logits, axis=1)[:, -2:]
-    below: NDArray[np.bool_] = highest[:, 1] - highest[:, 0] < margin
-    return below
 
 
 def _with_margin(source: Path, folder: Path, margin: float) -> Path:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 #: Shares of the values that a range may keep, from all of them on.
 COVERAGES = (1.0, 0.99999, 0.9999, 0.9995, 0.999, 0.998, 0.995, 0.99)
-#: From here on ReduceMax takes its axes as an input.
+#: From here on ReduceMax takes its axes as an input, and there is BitwiseAnd.
 OPSET = 18
 #: Tokens that are looked at for the error of a product.
 TOKENS = 1024
@@ -213,15 +213,11 @@ def _rewrite(model: onnx.ModelProto, products: Mapping[str, Sequence[onnx.NodePr
             continue
         if name in first:
             constants[f"{source}.scale"], constants[f"{source}.zero"] = map(np.array, _scale(*ranges[source]))
-            nodes.append(_node("QuantizeLinear", source, f"{source}.scale", f"{source}.zero", to=f"{source}.uint8"))
+            nodes.append(
+                graph.node("QuantizeLinear", source, f"{source}.scale", f"{source}.zero", makes=f"{source}.uint8")
+            )
         nodes.append(_product(node, *biases.get(name, ("", name))))
     return _replaced(model, nodes, constants)
-
-
-def _node(kind: str, *inputs: str, to: str, domain: str = "", **settings: Any) -> onnx.NodeProto:
-    from onnx import helper
-
-    return helper.make_node(kind, inputs, [to], f"{to}/{kind}", domain=domain, **settings)
 
 
 def _stored(matrix: NDArray[np.float32], name: str, scale: str, *,
@@ -239,7 +235,7 @@ def _product(node: onnx.NodeProto, bias: str, result: str) -> onnx.NodeProto:
     """The MatMul in int8, with constant scales and, if any, the bias that was added to it."""
     x, weights = node.input
     names = (f"{x}.uint8", f"{weights}.int8", f"{x}.scale", f"{weights}.scale", f"{x}.zero", "", bias)
-    return _node("MatMulIntegerToFloat", *names, to=result, domain="com.microsoft")
+    return graph.node("MatMulIntegerToFloat", *names, makes=result, domain="com.microsoft")
 
 
 def _quantize_rows(x: str, width: int, limits: tuple[float, float],
@@ -258,20 +254,25 @@ def _quantize_rows(x: str, width: int, limits: tuple[float, float],
     positive = -low < high / 10
     constants[f"{x}.least"] = np.array(max(-low if positive else 0.0, 1e-6), dtype=np.float32)
     below = (
-        [] if positive else [_node("ReduceMin", x, "rows.last", to=f"{x}.min"), _node("Neg", f"{x}.min", to=f"{x}.neg")]
+        []
+        if positive
+        else [
+            graph.node("ReduceMin", x, "rows.last", makes=f"{x}.min"),
+            graph.node("Neg", f"{x}.min", makes=f"{x}.neg"),
+        ]
     )
     return [
-        _node("ReduceMax", x, "rows.last", to=f"{x}.max"),
+        graph.node("ReduceMax", x, "rows.last", makes=f"{x}.max"),
         *below,
-        _node("Max", f"{x}.max", *([f"{x}.neg"] if below else []), f"{x}.least", to=f"{x}.largest"),
-        _node("Mul", f"{x}.largest", "rows.step", to=f"{x}.scale"),
-        _node("Reshape", f"{x}.scale", "rows.last", to=f"{x}.scales"),
-        _node("Shape", f"{x}.scales", to=f"{x}.count"),
-        _node("Expand", "rows.middles", f"{x}.count", to=f"{x}.zeros"),
-        _node("Reshape", x, f"{x}.flat", to=f"{x}.laid"),
-        _node("QuantizeLinear", f"{x}.laid", f"{x}.scales", f"{x}.zeros", to=f"{x}.quantized", axis=0),
-        _node("Shape", x, to=f"{x}.shape"),
-        _node("Reshape", f"{x}.quantized", f"{x}.shape", to=f"{x}.uint8"),
+        graph.node("Max", f"{x}.max", *([f"{x}.neg"] if below else []), f"{x}.least", makes=f"{x}.largest"),
+        graph.node("Mul", f"{x}.largest", "rows.step", makes=f"{x}.scale"),
+        graph.node("Reshape", f"{x}.scale", "rows.last", makes=f"{x}.scales"),
+        graph.node("Shape", f"{x}.scales", makes=f"{x}.count"),
+        graph.node("Expand", "rows.middles", f"{x}.count", makes=f"{x}.zeros"),
+        graph.node("Reshape", x, f"{x}.flat", makes=f"{x}.laid"),
+        graph.node("QuantizeLinear", f"{x}.laid", f"{x}.scales", f"{x}.zeros", makes=f"{x}.quantized", axis=0),
+        graph.node("Shape", x, makes=f"{x}.shape"),
+        graph.node("Reshape", f"{x}.quantized", f"{x}.shape", makes=f"{x}.uint8"),
     ]
 
 
@@ -281,8 +282,8 @@ def _product_of_rows(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     unscaled = f"{node.output[0]}.unscaled"
     names = (f"{x}.uint8", f"{weights}.int8", "rows.one", f"{weights}.scale", "rows.middle")
     return [
-        _node("MatMulIntegerToFloat", *names, to=unscaled, domain="com.microsoft"),
-        _node("Mul", unscaled, f"{x}.scale", to=node.output[0]),
+        graph.node("MatMulIntegerToFloat", *names, makes=unscaled, domain="com.microsoft"),
+        graph.node("Mul", unscaled, f"{x}.scale", makes=node.output[0]),
     ]
 
 

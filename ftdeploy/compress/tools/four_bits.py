@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftdeploy.compress.tools import graph
 from ftdeploy.compress.tools.int8 import PAIR, pair_sums, symmetric
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ BLOCK = 32
 _LOW, _HIGH = -8, 7
 #: Largest factor: 8 * 16 is as large as int8 goes.
 _FACTORS = 16
-#: Opset from which BitwiseAnd is there.
-OPSET = 18
 #: How often the scales are widened, until no sum of a pair can saturate.
 _TRIES = 8
 
@@ -88,7 +87,7 @@ def unpacking(name: str, integers: NDArray[np.int8],
               factors: NDArray[np.int8]) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:  # fmt: skip
     """Nodes that make the int8 weights ``name`` of shape (inputs, outputs), and the constants that they read. They
     compute in eight bits: what they make stays in memory until the last of them has run."""
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     rows, width = integers.shape
     halves = (integers - _LOW).astype(np.uint8).reshape(2, rows // BLOCK // 2, BLOCK, width)
@@ -108,7 +107,4 @@ def unpacking(name: str, integers: NDArray[np.int8],
         ("Mul", (f"{name}.centred", f"{name}.factors"), f"{name}.levels", {}),
         ("Reshape", (f"{name}.levels", f"unpack.rows.{width}"), name, {}),
     )
-    nodes = [
-        helper.make_node(kind, list(read), [made], f"{made}/{kind}", **settings) for kind, read, made, settings in steps
-    ]
-    return nodes, constants
+    return [graph.node(kind, *read, makes=made, **settings) for kind, read, made, settings in steps], constants

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,6 +40,13 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     import onnx
 
     onnx.save(model, os.fspath(path))
+
+
+def node(kind: str, *inputs: str, makes: str, domain: str = "", **settings: Any) -> onnx.NodeProto:
+    """A node of one output, which it is named by; ``settings`` are its attributes."""
+    from onnx import helper
+
+    return helper.make_node(kind, inputs, [makes], f"{makes}/{kind}", domain=domain, **settings)
 
 
 def restore_outputs(model: onnx.ModelProto, source: onnx.ModelProto) -> None:

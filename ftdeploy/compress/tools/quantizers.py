@@ -66,6 +66,10 @@ def _weights(tool: str, algorithm: str, bits: int, extra: str | None, summary: s
     )
 
 
+def _calibrated(summary: str, **options: Any) -> Quantizer:
+    return Quantizer(tool="calibrated", options=options, needs_calibration=True, extra=None, summary=summary)
+
+
 QUANTIZERS: Mapping[str, Quantizer] = {
     "inc-dynamic": Quantizer(tool="inc-dynamic", summary="Neural Compressor, dynamic int8, per channel"),
     "inc-static-minmax": _static(
@@ -151,47 +155,34 @@ QUANTIZERS: Mapping[str, Quantizer] = {
         extra=None,
         summary="ONNX Runtime, dynamic int8, per channel, and 4-bit embeddings in blocks",
     ),
-    "calibrated": Quantizer(
-        tool="calibrated",
-        options={"embeddings": 8},
-        needs_calibration=True,
-        extra=None,
-        summary="int8 by constant scales with the kernels of dynamic int8: answers do not depend on the batch",
+    "calibrated": _calibrated(
+        "int8 by constant scales with the kernels of dynamic int8: answers do not depend on the batch",
+        embeddings=8,
     ),
-    "calibrated-embeddings": Quantizer(
-        tool="calibrated",
-        options={"embeddings": 4},
-        needs_calibration=True,
-        extra=None,
-        summary="the same, and 4-bit embeddings in blocks",
+    "calibrated-embeddings": _calibrated(
+        "the same, and 4-bit embeddings in blocks",
+        embeddings=4,
     ),
-    "calibrated-4bit": Quantizer(
-        tool="calibrated",
-        options={"embeddings": 4, "weights": 4},
-        needs_calibration=True,
-        extra=None,
-        summary="int8 by constant scales, and weights that are stored in 4 bits, as embeddings are, and opened as int8",
+    "calibrated-4bit": _calibrated(
+        "int8 by constant scales, and weights that are stored in 4 bits, as embeddings are, and opened as int8",
+        embeddings=4,
+        weights=4,
     ),
-    "calibrated-rows": Quantizer(
-        tool="calibrated",
-        options={"embeddings": 8, "row_scales": "all"},
-        needs_calibration=True,
-        extra=None,
-        summary="int8 by one scale a token: closest to float, and answers do not depend on the batch",
+    "calibrated-rows": _calibrated(
+        "int8 by one scale a token: closest to float, and answers do not depend on the batch",
+        embeddings=8,
+        row_scales="all",
     ),
-    "calibrated-rows-embeddings": Quantizer(
-        tool="calibrated",
-        options={"embeddings": 4, "row_scales": "all"},
-        needs_calibration=True,
-        extra=None,
-        summary="the same, and 4-bit embeddings in blocks",
+    "calibrated-rows-embeddings": _calibrated(
+        "the same, and 4-bit embeddings in blocks",
+        embeddings=4,
+        row_scales="all",
     ),
-    "calibrated-rows-4bit": Quantizer(
-        tool="calibrated",
-        options={"embeddings": 4, "weights": 4, "row_scales": "all"},
-        needs_calibration=True,
-        extra=None,
-        summary="int8 by one scale a token, and weights that are stored in 4 bits, as embeddings are",
+    "calibrated-rows-4bit": _calibrated(
+        "int8 by one scale a token, and weights that are stored in 4 bits, as embeddings are",
+        embeddings=4,
+        weights=4,
+        row_scales="all",
     ),
     "ort-static-minmax": _static("ort-static", "MinMax", "QDQ", None, "ONNX Runtime, static int8 by the whole range"),
     "ort-static-percentile": _static(
